@@ -1,0 +1,45 @@
+# Two commands a new user needs: `make demo` and `make test`. Everything else is for who works on the code.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test chaos check format bench clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run ## install, then a whole campaign around the world in under three minutes
+	$(BIN)/orchestrator demo
+
+up: $(VENV)/.run ## daemon, API and sandbox, until Ctrl-C
+	$(BIN)/orchestrator up
+
+test: $(VENV)/.dev ## every test
+	$(BIN)/python -m pytest -n auto tests
+
+check: $(VENV)/.dev ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## the figures of docs/benchmarks.md
+	$(BIN)/python -m bench
+
+clean:           ## remove what the commands above made
+	rm -rf $(VENV) .demo .up report.html

@@ -1,0 +1,93 @@
+"""Every metric by name, with a sentence each; ``GET /metrics`` shows them.
+
+Labels hold names of ours alone (channel, account, campaign, outcome, code): never an address, a token or a user, and
+nothing whose number of values a stranger could drive up.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+
+_BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+def _counter(name: str, says: str, *labels: str) -> Counter:
+    return Counter(f"orchestrator_{name}", says, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, says: str, *labels: str) -> Gauge:
+    return Gauge(f"orchestrator_{name}", says, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, says: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+    return Histogram(f"orchestrator_{name}", says, labels, registry=REGISTRY, buckets=buckets)
+
+
+# --- planning --------------------------------------------------------------------------------------------------------
+
+runs_planned = _counter("runs_planned", "Runs whose plan is complete.", "campaign")
+members = _counter("members", "Members decided for, by decision and reason.", "decision", "reason")
+plan_seconds = _histogram("plan_seconds", "Time to plan one chunk of a run's audience.")
+misfires = _counter("misfires", "Runs that were due while nobody was there to plan them.", "campaign")
+
+# --- the queue -------------------------------------------------------------------------------------------------------
+
+queue_due = _gauge("queue_due", "Messages that are planned and due.", "channel", "account")
+oldest_due_seconds = _gauge("oldest_due_seconds", "Age of the oldest message that is due and not claimed.", "channel")
+queue_age_seconds = _histogram(
+    "queue_age_seconds", "From a message's due time to the start of its first request.", "channel"
+)
+unknown_messages = _gauge(
+    "unknown_messages", "Messages that may or may not have been accepted: reconcile them.", "channel"
+)
+workers = _gauge("workers", "Workers with a live lease.")
+
+# --- the door --------------------------------------------------------------------------------------------------------
+
+claim_size = _histogram("claim_size", "Messages taken by one claim.", buckets=_BATCH)
+mark_size = _histogram("mark_size", "Messages marked in one transaction.", buckets=_BATCH)
+settle_size = _histogram("settle_size", "Messages settled in one transaction.", buckets=_BATCH)
+messages = _counter("messages", "Messages that reached a state.", "channel", "state")
+skips = _counter("skips", "Messages dropped at the door, by reason.", "channel", "reason")
+window_holds = _counter("window_holds", "Messages put back at the door because their window was closed.", "channel")
+rate_waits = _counter("rate_waits", "Times a lane had work and no rate for it.", "account")
+attempts = _counter(
+    "attempts", "Requests to providers, by the class of their outcome.", "channel", "account", "outcome"
+)
+attempt_seconds = _histogram("attempt_seconds", "How long one request to a provider took.", "channel", "account")
+in_flight = _gauge("in_flight", "Requests on the wire now.", "account")
+unknown_codes = _counter("unknown_codes", "Answers with a code that no table of ours has.", "provider")
+breaker_open = _gauge("breaker_open", "0 closed, 1 half open, 2 open, 3 stopped until an operator acts.", "account")
+storm_holds = _counter("storm_holds", "Addresses set aside instead of ended, since too many died at once.", "account")
+
+# --- leases ----------------------------------------------------------------------------------------------------------
+
+lease_steals = _counter("lease_steals", "Workers whose lease ran out and whose messages were taken back.")
+fence_rejects = _counter("fence_rejects", "Writes refused because the message had another owner by then.")
+poisoned = _counter("poisoned", "Messages quarantined after the worker died over them three times.", "channel")
+
+# --- what comes back -------------------------------------------------------------------------------------------------
+
+events = _counter("events", "App events, by result: new, known, or refused as malformed.", "result")
+event_requests = _counter("event_requests", "Requests to the events endpoint, by HTTP status.", "status")
+event_commit_size = _histogram("event_commit_size", "Events committed in one transaction.", buckets=(*_BATCH, 2000))
+event_queue = _gauge("event_queue", "Events taken in and not committed yet.")
+foreign_message_ids = _counter(
+    "foreign_message_ids", "Events naming a message that is not their user's: the event counts, the link does not."
+)
+webhooks = _counter(
+    "webhooks", "Provider callbacks, by verdict: taken, seen, ignored, forged, malformed, busy.", "account", "verdict"
+)
+replies = _counter("replies", "Messages people wrote back, by what they asked: stop, start, other.", "account", "asked")
+attributed = _counter("attributed", "Members for whom a reopen or a conversion was found.", "what")
+attribution_seconds = _histogram("attribution_seconds", "How long one pass of attribution took.")
+
+
+def exposition() -> tuple[bytes, str]:
+    """The text that a Prometheus server reads, and its content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

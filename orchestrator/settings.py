@@ -1,0 +1,111 @@
+"""What a deployment sets: one YAML file, overridden by ``ORCHESTRATOR_…`` in the environment.
+
+Read by the daemon, the web and the CLI alone; everything below gets plain values. Secrets stand in files or in the
+environment, never in this file: an account names the file (``…_file``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typing_extensions import override
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from orchestrator.errors import ConfigError, Problem
+
+DEFAULT_FILE = "orchestrator.yaml"
+
+
+class AccountSettings(BaseModel):
+    """One set of credentials at one provider. What the provider needs beside these stands in ``options``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channel: Literal["push", "sms"]
+    provider: str = Field(description="name of the provider's plugin: fcm, twilio, log, or one you installed")
+    rate: Annotated[float, Field(gt=0)] = Field(default=100.0, description="messages per second, over all processes")
+    burst: Annotated[int, Field(ge=1)] = Field(default=10, description="how many may leave at once")
+    ramp: timedelta = Field(default=timedelta(seconds=60), description="from a tenth of the rate to all of it")
+    connections: Annotated[int, Field(ge=1, le=1000)] = Field(default=32, description="requests in flight")
+    options: dict[str, Any] = Field(default_factory=dict, description="the provider's own settings")
+
+
+class ClockSettings(BaseModel):
+    """An accelerated business clock: for demonstrations against the sandbox alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: datetime
+    origin: datetime
+    speed: Annotated[float, Field(gt=0, le=100_000)]
+
+
+class Settings(BaseSettings):
+    """Everything a deployment can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ORCHESTRATOR_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    database: str = Field(default="orchestrator.db", description="a SQLite file, or a postgresql:// address")
+    campaigns: Path = Field(default=Path("campaigns"), description="campaign files; segments in its folder segments/")
+    templates: Path = Field(default=Path("templates"), description="one folder per message")
+    accounts: dict[str, AccountSettings] = Field(default_factory=dict, description="accounts at providers, by name")
+    host: str = Field(default="127.0.0.1", description="address the API listens on")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="port the API listens on")
+    public_url: str = Field(
+        default="", description="where providers and apps reach the API; signatures are checked on it"
+    )
+    api_keys: list[SecretStr] = Field(default_factory=list, description="keys that may send events")
+    lease: timedelta = Field(default=timedelta(seconds=60), description="how long a silent worker keeps its messages")
+    quiet_hours: Path | None = Field(default=None, description="your own quiet hours instead of the built-in file")
+    clock: ClockSettings | None = Field(default=None, description="an accelerated clock; sandbox only")
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+
+
+def config_file() -> Path:
+    """The settings file: ``ORCHESTRATOR_CONFIG``, else ``orchestrator.yaml`` here."""
+    return Path(os.environ.get("ORCHESTRATOR_CONFIG", DEFAULT_FILE))
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings from file and environment.
+
+    Raises:
+        ConfigError: with every field that is wrong.
+    """
+    if "ORCHESTRATOR_CONFIG" in os.environ and not config_file().is_file():
+        raise ConfigError([Problem(str(config_file()), 0, "", "no such settings file", "ORCHESTRATOR_CONFIG names it")])
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigError([_problem(details) for details in error.errors()]) from None
+
+
+def _problem(details: Mapping[str, Any]) -> Problem:
+    field = ".".join(str(part) for part in details["loc"])
+    return Problem(str(config_file()), 0, field, details["msg"], "see docs/reference/settings.md")

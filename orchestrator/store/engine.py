@@ -1,0 +1,165 @@
+"""The database: one writer at a time on SQLite, any number on PostgreSQL.
+
+SQLite before 3.51.3 can lose committed writes when several connections write to one WAL file, so all writing of a
+process goes through one connection behind a lock, one process writes a file (a lock file says which), and readers open
+the file read-only. ``synchronous=FULL``: what is committed survives a power cut.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+from orchestrator.errors import NotFoundError, StoreLockedError
+from orchestrator.store.dialect import register_functions
+
+BUSY_SECONDS = 5.0
+
+
+class Store:
+    """An open database. ``write()`` and ``read()`` each give one transaction; ``close()`` when done."""
+
+    def __init__(self, url: str, *, writer: bool = True) -> None:
+        """Open ``url``: a path to a SQLite file, or a ``postgresql://`` address.
+
+        Raises:
+            StoreLockedError: ``writer`` was asked for and another process is the SQLite file's writer.
+            NotFoundError: a reader asked for a file that does not exist.
+        """
+        self.url = url
+        self.path = None if "://" in url else Path(url).resolve()
+        self.writer = writer
+        self._lock: IO[str] | None = None
+        self._turn = _Turn()
+        if self.path is None:
+            self._reader = self._writer = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+            return
+        if writer:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _take_lock(self.path)
+            self._writer = _sqlite(self.path, read_only=False)
+            with self._writer.connect() as connection:  # creates the file, so that readers find one
+                connection.exec_driver_sql("SELECT 1")
+        elif not self.path.is_file():
+            raise NotFoundError(f"no database at {self.path.name}", hint="launch a campaign or import users first")
+        self._reader = _sqlite(self.path, read_only=True)
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._reader.dialect.name
+
+    @property
+    def writer_engine(self) -> Engine:
+        """For migrations alone."""
+        return self._writer
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One writing transaction, committed at the end, rolled back on an exception. Keep it under 50 ms."""
+        if self.path is not None and self._lock is None:
+            raise StoreLockedError("this process opened the database read-only")
+        if self.path is None:
+            with self._writer.begin() as connection:
+                yield connection
+            return
+        with self._turn, self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction: a consistent view."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give up connections and the lock."""
+        self._reader.dispose()
+        if self.writer:
+            self._writer.dispose()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+class _Turn:
+    """A lock that is fair: whoever asked first goes first, so a planner's chunks never starve the dispatcher."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next_ticket = 0
+        self._serving = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
+            while ticket != self._serving:
+                self._changed.wait()
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._serving += 1
+            self._changed.notify_all()
+
+
+def lock_holder(path: Path) -> str:
+    """What the lock file says of the process that holds it (its pid), or nothing."""
+    try:
+        return _lock_path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _take_lock(path: Path) -> IO[str]:
+    handle = _lock_path(path).open("a+", encoding="ascii")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise StoreLockedError(
+            f"{path.name} is being written by process {lock_holder(path) or 'unknown'}",
+            hint="one process writes a SQLite file: stop that one, or let the running daemon do the work",
+        ) from None
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
+
+
+def _sqlite(path: Path, *, read_only: bool) -> Engine:
+    engine = create_engine(
+        f"sqlite:///file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}&uri=true",
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=8 if read_only else 1,
+        max_overflow=24 if read_only else 0,
+    )
+
+    def prepare(connection: Any, _record: Any) -> None:
+        register_functions(connection)
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-65536" if not read_only else "PRAGMA cache_size=-16384")
+        connection.execute("PRAGMA temp_store=MEMORY")
+
+    event.listen(engine, "connect", prepare)
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+__all__ = ["Store", "lock_holder"]

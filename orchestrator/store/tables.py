@@ -1,0 +1,349 @@
+"""The schema, on two pages. What changes here gets a migration (``make check`` in tests compares the two).
+
+Instants are microseconds since 1970 (see :mod:`orchestrator.clock`); ``valid_from``/``valid_until`` bound a version
+of a row, half-open, and the current one has no ``valid_until``. Identifiers of messages and lanes embed their run, so
+that a second row for the same (member, step) cannot exist, and a partition by run needs no other key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from typing_extensions import override
+
+from orchestrator.clock import from_micros, to_micros
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, kept as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_micros(value)
+
+    @override
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_micros(value)
+
+
+Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's rowid alias must be called INTEGER
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def _partial(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+# --- audience: who there is, how to reach them, what they did and agreed to ------------------------------------------
+
+users = Table(  # plural alone among the tables: "user" is a reserved word of PostgreSQL
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("external_id", Text, nullable=False, unique=True),  # the app's own name for the user
+    Column("name", Text),
+    Column("locale", Text),
+    Column("zone", Text),  # their own IANA zone, checked; NULL when not known
+    Column("country", Text),  # ISO 3166 alpha-2: their own, else their phone number's
+    Column("zone_key", Text, nullable=False, server_default=""),  # zone, else "country:XX", else ""
+    Column("attributes", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Index(None, "zone_key", "country"),
+)
+
+address = Table(
+    "address",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("channel", Text, nullable=False),  # push | sms | email
+    Column("kind", Text, nullable=False),  # token | fid | phone | mailbox
+    Column("value", Text, nullable=False),
+    Column("country", Text),  # of a phone number
+    Column("last_seen_at", Instant, nullable=False),
+    Column("valid_from", Instant, nullable=False),
+    Column("valid_until", Instant),
+    Column("end_reason", Text),  # moved | dead | removed
+    Column("quarantined_until", Instant),  # storm guard: not used before, not deleted either
+    Index("uq_address_current", "channel", "value", unique=True, **_partial("valid_until IS NULL")),
+    Index(None, "user_id", "channel", "valid_from"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", Instant, nullable=False),  # when it happened
+    Column("received_at", Instant, nullable=False),
+    Column("source_id", Text, nullable=False, unique=True),  # makes taking it in twice harmless
+    Column("message_id", BigInteger),  # of message_opened and the like
+    Column("properties", Json),
+    Index(None, "user_id", "name", "at"),
+    Index("ix_event_message", "message_id", "name", **_partial("message_id IS NOT NULL")),
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("granted", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("valid_from", Instant, nullable=False),
+    Column("valid_until", Instant),
+    Index("uq_consent_current", "user_id", "channel", "topic", unique=True, **_partial("valid_until IS NULL")),
+    Index("ix_consent_past", "user_id", "channel", "topic", **_partial("valid_until IS NOT NULL")),
+)
+
+suppression = Table(  # of an address (by value: it outlives the address row), or of a user on a channel
+    "suppression",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("address", Text),
+    Column("user_id", Id),
+    Column("reason", Text, nullable=False),  # stop | complaint | unsubscribe | operator | provider
+    Column("source", Text, nullable=False),
+    Column("valid_from", Instant, nullable=False),
+    Column("valid_until", Instant),
+    Index(
+        "ix_suppression_address",
+        "channel",
+        "address",
+        **_partial("valid_until IS NULL AND address IS NOT NULL"),
+    ),
+    Index("ix_suppression_user", "user_id", "channel", **_partial("valid_until IS NULL AND user_id IS NOT NULL")),
+    Index(
+        "ix_suppression_past_address",
+        "channel",
+        "address",
+        **_partial("valid_until IS NOT NULL AND address IS NOT NULL"),
+    ),
+    Index(
+        "ix_suppression_past_user",
+        "user_id",
+        "channel",
+        **_partial("valid_until IS NOT NULL AND user_id IS NOT NULL"),
+    ),
+)
+
+# --- campaigns: what was launched, and when it fires -----------------------------------------------------------------
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("version", Text, nullable=False),  # what the next run uses
+    Column("launched_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+version = Table(  # immutable: campaign, segments and templates as launched
+    "version",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("campaign", Text, nullable=False),
+    Column("body", Text, nullable=False),  # canonical JSON; its sha256 is the hash
+    Column("created_at", Instant, nullable=False),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("campaign", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("local_date", Text, nullable=False),  # ISO date in every member's own zone
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("as_of", Instant, nullable=False),  # the audience is who they were at this instant
+    Column("closes_at", Instant, nullable=False),  # nothing of this run leaves at or after it
+    Column("planned_through", Id, nullable=False, server_default="0"),  # users.id up to which the plan is committed
+    Column("audience", Integer, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Index("uq_run_date", "campaign", "local_date", unique=True),
+    Index(None, "state"),
+)
+
+slot = Table(  # the resolver's answer per class of members; planning joins it
+    "slot",
+    metadata,
+    Column("run_id", Id, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("zone_key", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("due_at", Instant),  # NULL: no slot, see reason; of step 0: the anchor, shared by all arms and the holdout
+    Column("spread", BigInteger, nullable=False, server_default="0"),  # microseconds over which due times are spread
+    Column("deadline", Instant),
+    Column("reason", Text),
+    PrimaryKeyConstraint("run_id", "step", "arm", "zone_key", "country"),
+)
+
+# --- the ledger: everything owed, done and decided -------------------------------------------------------------------
+
+member = Table(
+    "member",
+    metadata,
+    Column("run_id", Id, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("decision", Text, nullable=False),  # planned | skipped
+    Column("reason", Text),  # why skipped; or, when planned, why the first step was not
+    Column("zone_key", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("anchor", Instant),
+    Column("reopened_at", Instant),
+    Column("converted_at", Instant),
+    Column("conversion_value", Float),
+    PrimaryKeyConstraint("run_id", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+lane = Table(
+    "lane",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # run id << 4 | step
+    Column("run_id", Id, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("rate", Float),  # messages per second, of this step alone; NULL: the account's
+    Column("priority", Integer, nullable=False),
+    Index(None, "run_id"),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),  # run id << 40 | user id << 4 | step
+    Column("run_id", Id, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("lane_id", BigInteger, nullable=False),
+    Column("address_id", Id, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("due_at", Instant, nullable=False),
+    Column("deadline", Instant, nullable=False),
+    Column("worker_id", Id),  # the fence: who holds it while claimed or sending
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("crashes", SmallInteger, nullable=False, server_default="0"),
+    Column("provider_id", Text),
+    Column("sent_at", Instant),  # when the latest request was begun
+    Column("state_at", Instant, nullable=False),
+    Index("ix_message_due", "lane_id", "due_at", **_partial("state = 'planned'")),
+    Index("ix_message_held", "worker_id", **_partial("worker_id IS NOT NULL")),
+    Index("uq_message_address", "run_id", "step", "address_id", unique=True),
+    Index("ix_message_sent", "user_id", "sent_at", **_partial("sent_at IS NOT NULL")),
+    Index("ix_message_unknown", "run_id", **_partial("state = 'unknown'")),
+)
+
+attempt = Table(  # one row per request, written at settle
+    "attempt",
+    metadata,
+    Column("message_id", BigInteger, nullable=False),
+    Column("n", SmallInteger, nullable=False),
+    Column("worker_id", Id, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", Text, nullable=False),  # providers §0.1
+    Column("code", Text),
+    Column("provider_id", Text),
+    Column("detail", Text),  # the provider's words, without address and body
+    PrimaryKeyConstraint("message_id", "n"),
+    sqlite_with_rowid=False,
+)
+
+transition = Table(  # append-only: holds, exits and operator actions
+    "transition",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("campaign", Text),
+    Column("run_id", Id),
+    Column("message_id", BigInteger),
+    Column("old", Text),
+    Column("new", Text, nullable=False),
+    Column("reason", Text),
+    Column("actor", Text, nullable=False),
+    Index("ix_transition_message", "message_id", **_partial("message_id IS NOT NULL")),
+    Index("ix_transition_campaign", "campaign", **_partial("campaign IS NOT NULL")),
+)
+
+receipt = Table(  # what a provider called back; the unique index is the replay protection
+    "receipt",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("provider_id", Text, nullable=False),
+    Column("status", Text, nullable=False),  # the provider's word
+    Column("state", Text),  # ours: accepted | delivered | undelivered; NULL: a reply
+    Column("message_id", BigInteger),
+    Column("code", Text),
+    Column("received_at", Instant, nullable=False),
+    Index("uq_receipt", "provider", "provider_id", "status", unique=True),
+    Index("ix_receipt_message", "message_id", **_partial("message_id IS NOT NULL")),
+)
+
+worker = Table(  # one row per incarnation of a worker: its lease
+    "worker",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),  # machine time, as the next two
+    Column("lease_until", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+
+stop = Table(  # an account that must not be used
+    "stop",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant),  # NULL: until an operator says so
+)
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
