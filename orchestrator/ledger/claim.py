@@ -1,0 +1,135 @@
+"""Taking messages from the queue, which is the ledger itself, lane by lane.
+
+A claim is one short statement that selects and flips. Nobody waits for a lock: PostgreSQL skips locked rows, SQLite has
+one writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, TextClause, bindparam, text
+
+from orchestrator.clock import from_micros, to_micros
+from orchestrator.ledger import lease
+from orchestrator.ledger.ids import LaneId, MessageId
+from orchestrator.ledger.lease import Holder
+from orchestrator.store.dialect import skip_locked_sql
+
+SUSPECT_AFTER = 2
+"""A message held by this many dead workers is claimed alone, so that a third death proves it guilty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Messages of one step of one run through one account, with something due."""
+
+    id: LaneId
+    run_id: int
+    step: int
+    channel: str
+    account: str
+    rate: float | None
+    priority: int
+    campaign: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that this worker holds."""
+
+    id: MessageId
+    run_id: int
+    user_id: int
+    step: int
+    address_id: int
+    arm: str
+    held_out: bool
+    due_at: datetime
+    deadline: datetime
+    attempts: int
+
+
+_DUE_LANES = text("""
+    SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.account, lane.rate, lane.priority,
+           run.campaign, run.version
+    FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
+    WHERE run.state = 'active' AND campaign.state = 'running'
+      AND NOT EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
+                      AND (stop.until IS NULL OR stop.until > :machine))
+      AND EXISTS (SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'
+                  AND message.due_at <= :now)
+    ORDER BY lane.priority DESC, lane.id""")
+
+_NEXT_DUE = text("""
+    SELECT min((SELECT min(message.due_at) FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'))
+    FROM lane JOIN run ON run.id = lane.run_id WHERE run.state = 'active'""")
+
+
+def due_lanes(connection: Connection, now: datetime, machine: datetime) -> list[Lane]:
+    """Lanes that may be claimed from and have something due; highest priority first."""
+    rows = connection.execute(_DUE_LANES, {"now": to_micros(now), "machine": to_micros(machine)})
+    return [Lane(LaneId(row.id), *row[1:]) for row in rows]
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """When the next message of any active run falls due."""
+    micros = connection.execute(_NEXT_DUE).scalar()
+    return None if micros is None else from_micros(micros)
+
+
+def _claim_sql(dialect: str, condition: str) -> TextClause:
+    return text(f"""
+        WITH due AS MATERIALIZED (
+            SELECT id FROM message WHERE lane_id = :lane AND state = 'planned' AND due_at <= :now AND {condition}
+            ORDER BY due_at LIMIT :n {skip_locked_sql(dialect)})
+        UPDATE message SET state = 'claimed', worker_id = :worker, state_at = :now
+        WHERE id IN (SELECT id FROM due)
+        RETURNING id, run_id, user_id, step, address_id, arm, held_out, due_at, deadline, attempts""")
+
+
+def claim(connection: Connection, holder: Holder, lane: LaneId, n: int, now: datetime) -> list[Claimed]:
+    """Up to ``n`` due messages of a lane; a suspect (see above) comes alone.
+
+    Raises:
+        LeaseLostError: the holder's lease ran out.
+    """
+    lease.check(connection, holder)
+    values = {"lane": lane, "now": to_micros(now), "n": n, "worker": holder.worker}
+    dialect = connection.dialect.name
+    suspects = connection.execute(_claim_sql(dialect, f"crashes >= {SUSPECT_AFTER}"), {**values, "n": 1})
+    rows = suspects.all() or connection.execute(_claim_sql(dialect, f"crashes < {SUSPECT_AFTER}"), values).all()
+    return [
+        Claimed(
+            *(
+                MessageId(row.id),
+                row.run_id,
+                row.user_id,
+                row.step,
+                row.address_id,
+                row.arm,
+                bool(row.held_out),
+            ),
+            *(from_micros(row.due_at), from_micros(row.deadline), row.attempts),
+        )
+        for row in rows
+    ]
+
+
+_RELEASE = text("""
+    UPDATE message SET state = 'planned', worker_id = NULL, state_at = :now
+    WHERE id IN :ids AND worker_id = :worker AND state = 'claimed'""").bindparams(bindparam("ids", expanding=True))
+
+
+def release(connection: Connection, holder: Holder, ids: Sequence[int], now: datetime) -> None:
+    """Give claimed messages back as they were.
+
+    Raises:
+        LeaseLostError: the holder's lease ran out.
+    """
+    lease.check(connection, holder)
+    if ids:
+        connection.execute(_RELEASE, {"ids": list(ids), "worker": holder.worker, "now": to_micros(now)})

@@ -1,0 +1,74 @@
+"""Leases: one row per incarnation of a worker. Its id on a message is the fence.
+
+Machine time throughout. Every write of a worker checks its own lease in the same transaction, so one that was frozen
+and wakes up changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from orchestrator.errors import LeaseLostError
+from orchestrator.ledger.ids import WorkerId
+from orchestrator.store.tables import worker
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds messages: the worker, and the machine instant at which it speaks."""
+
+    worker: WorkerId
+    machine: datetime
+
+
+def register(connection: Connection, *, host: str, pid: int, machine: datetime, lease: timedelta) -> WorkerId:
+    """A new incarnation."""
+    row = {"host": host, "pid": pid, "started_at": machine, "lease_until": machine + lease}
+    return WorkerId(connection.execute(insert(worker).values(row).returning(worker.c.id)).scalar_one())
+
+
+def renew(connection: Connection, holder: Holder, lease: timedelta) -> None:
+    """Hold on for another ``lease``.
+
+    Raises:
+        LeaseLostError: it ran out before.
+    """
+    check(connection, holder)
+    later = holder.machine + lease
+    connection.execute(update(worker).where(worker.c.id == holder.worker).values(lease_until=later))
+
+
+def check(connection: Connection, holder: Holder) -> None:
+    """Refuse to go on without a live lease; call it in the transaction that writes.
+
+    Raises:
+        LeaseLostError: the lease ran out, or the worker was ended.
+    """
+    alive = worker.c.ended_at.is_(None) & (worker.c.lease_until > holder.machine)
+    if connection.execute(select(worker.c.id).where(worker.c.id == holder.worker, alive)).first() is None:
+        raise LeaseLostError(f"worker {holder.worker} lost its lease", hint="it was frozen for longer than the lease")
+
+
+def end(connection: Connection, worker_id: WorkerId, machine: datetime) -> None:
+    """This incarnation is over; what it still holds is found by recovery."""
+    connection.execute(
+        update(worker).where(worker.c.id == worker_id, worker.c.ended_at.is_(None)).values(ended_at=machine)
+    )
+
+
+def end_silent(connection: Connection, machine: datetime) -> list[WorkerId]:
+    """End every incarnation whose lease ran out."""
+    silent = worker.c.ended_at.is_(None) & (worker.c.lease_until <= machine)
+    ended = connection.execute(update(worker).where(silent).values(ended_at=machine).returning(worker.c.id))
+    return [WorkerId(row.id) for row in ended]
+
+
+def end_others(connection: Connection, machine: datetime) -> list[WorkerId]:
+    """End every incarnation there is: for SQLite, whose lock file proves that no other writer lives."""
+    ended = connection.execute(
+        update(worker).where(worker.c.ended_at.is_(None)).values(ended_at=machine).returning(worker.c.id)
+    )
+    return [WorkerId(row.id) for row in ended]

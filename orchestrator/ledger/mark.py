@@ -1,0 +1,97 @@
+"""The gate's answer, written: one grouped transaction before anything leaves.
+
+What may go becomes ``sending``; the rest exits or is held. Nothing leaves before this is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, TextClause, text
+
+from orchestrator.clock import to_micros
+from orchestrator.errors import LeaseLostError
+from orchestrator.ledger import lease
+from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.lease import Holder
+from orchestrator.ledger.receipts import apply_kept
+from orchestrator.ledger.states import State
+from orchestrator.ledger.transition import Transition, record
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A claimed message that is not sent, for good."""
+
+    id: MessageId
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A claimed message that waits until ``until``; with another address when ``address_id`` is given."""
+
+    id: MessageId
+    until: datetime
+    reason: str
+    address_id: int | None = None
+
+
+_SEND = text("""
+    UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
+    WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
+_EXIT = text("""
+    UPDATE message SET state = :state, reason = :reason, worker_id = NULL, crashes = 0, state_at = :now
+    WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
+_HOLD = text("""
+    UPDATE message SET state = 'planned', reason = :reason, due_at = :until, worker_id = NULL, crashes = 0,
+                       state_at = :now, address_id = coalesce(:address_id, address_id)
+    WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
+
+
+def mark(
+    connection: Connection,
+    holder: Holder,
+    now: datetime,
+    *,
+    send: Sequence[int],
+    out: Sequence[Exit],
+    hold: Sequence[Hold],
+) -> None:
+    """Write the gate's verdicts on claimed messages.
+
+    Raises:
+        LeaseLostError: the lease ran out, or a message is no longer this worker's.
+    """
+    lease.check(connection, holder)
+    at = {"now": to_micros(now), "worker": holder.worker}
+    _all(connection, _SEND, [{"id": message, **at} for message in send])
+    _all(connection, _EXIT, [{"id": item.id, "state": item.state, "reason": item.reason, **at} for item in out])
+    _all(
+        connection,
+        _HOLD,
+        [
+            {
+                "id": item.id,
+                "reason": item.reason,
+                "until": to_micros(item.until),
+                "address_id": item.address_id,
+                **at,
+            }
+            for item in hold
+        ],
+    )
+    apply_kept(connection, [item.id for item in out if item.state is State.ACCEPTED])
+    actor = f"worker {holder.worker}"
+    lines = [Transition(now, item.state, actor, State.CLAIMED, item.reason, message_id=item.id) for item in out]
+    lines += [Transition(now, State.PLANNED, actor, State.CLAIMED, item.reason, message_id=item.id) for item in hold]
+    record(connection, lines)
+
+
+def _all(connection: Connection, statement: TextClause, rows: list[dict[str, object]]) -> None:
+    """Update one row per parameter set, or be a zombie."""
+    if rows and connection.execute(statement, rows).rowcount != len(rows):
+        raise LeaseLostError("a claimed message is no longer this worker's", hint="its lease ran out meanwhile")

@@ -1,0 +1,69 @@
+"""What providers call back: kept once each, applied forward only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, text
+
+from orchestrator.clock import to_micros
+from orchestrator.ledger.states import State
+from orchestrator.ledger.transition import Transition, record
+
+_KEEP = text("""
+    INSERT INTO receipt (provider, provider_id, status, state, message_id, code, received_at)
+    VALUES (:provider, :provider_id, :status, :state, :message_id, :code, :at) ON CONFLICT DO NOTHING RETURNING id""")
+
+_APPLY = text("""
+    UPDATE message SET state = :state, reason = :reason, state_at = :at,
+                       provider_id = coalesce(provider_id, :provider_id)
+    WHERE id = :message_id AND (state = 'unknown' OR (state = 'accepted' AND :state <> 'accepted'))
+    RETURNING id""")
+
+
+def record_receipt(
+    connection: Connection,
+    *,
+    message_id: int | None,
+    provider: str,
+    provider_id: str,
+    status: str,
+    state: State | None,
+    code: str,
+    at: datetime,
+) -> bool:
+    """Keep a receipt and move its message forward; False when it was known before.
+
+    A receipt may overtake the provider's own answer: while the message is ``sending`` (or waits for another try) the
+    receipt is only kept, and applied when the attempt is settled, or at the next mark.
+    """
+    row = {
+        "provider": provider,
+        "provider_id": provider_id,
+        "status": status,
+        "state": state,
+        "message_id": message_id,
+    }
+    kept = connection.execute(_KEEP, {**row, "code": code, "at": to_micros(at)}).first()
+    if kept is None:
+        return False
+    if message_id is not None and state is not None:
+        reason = code or None
+        values = {"state": state, "reason": reason, "at": to_micros(at), "provider_id": provider_id}
+        if connection.execute(_APPLY, {**values, "message_id": message_id}).first() is not None:
+            record(connection, [Transition(at, state, provider, None, reason, message_id=message_id)])
+    return True
+
+
+_RECEIPTS = text("""
+    UPDATE message SET state = (SELECT min(receipt.state) FROM receipt WHERE receipt.message_id = message.id
+                                AND receipt.state IN ('delivered', 'undelivered'))
+    WHERE id IN :ids AND state = 'accepted' AND EXISTS (
+        SELECT 1 FROM receipt WHERE receipt.message_id = message.id AND receipt.state IN ('delivered', 'undelivered'))
+    """).bindparams(bindparam("ids", expanding=True))
+
+
+def apply_kept(connection: Connection, ids: Sequence[int]) -> None:
+    """Apply the receipts of messages that have just become ``accepted``."""
+    connection.execute(_RECEIPTS, {"ids": list(ids)})

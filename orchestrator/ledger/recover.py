@@ -1,0 +1,112 @@
+"""Putting right what a dead worker left behind, and expiring what is past its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, text
+
+from orchestrator.clock import to_micros
+from orchestrator.ledger.ids import WorkerId
+from orchestrator.ledger.states import State
+from orchestrator.ledger.transition import Transition, record
+
+POISON_AFTER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many messages of dead workers went where."""
+
+    requeued: int = 0
+    poisoned: int = 0
+    resent: int = 0
+    unknown: int = 0
+
+
+_HELD = text("""
+    SELECT message.id, message.state, message.crashes, message.attempts, message.sent_at, message.worker_id,
+           lane.channel, lane.account
+    FROM message JOIN lane ON lane.id = message.lane_id WHERE message.worker_id IN :workers""").bindparams(
+    bindparam("workers", expanding=True)
+)
+_MOVE = text("""
+    UPDATE message SET state = :state, reason = :reason, worker_id = NULL, crashes = crashes + :crash, state_at = :now
+    WHERE id = :id AND worker_id = :worker AND state = :old""")
+_ATTEMPT = text("""
+    INSERT INTO attempt (message_id, n, worker_id, account, started_at, ended_at, outcome, code, detail)
+    VALUES (:id, :n, :worker, :account, :started, NULL, 'ambiguous', 'worker_died', 'the worker died before the answer')
+    ON CONFLICT DO NOTHING""")
+
+
+def recover(
+    connection: Connection, dead: Sequence[WorkerId], now: datetime, *, resend: Mapping[str, bool]
+) -> Recovered:
+    """Take back what ended workers held.
+
+    ``claimed`` returns to the queue (the third time as poison). ``sending`` is ambiguous: channels with ``resend`` true
+    go out again under the same collapse key, the others become ``unknown``.
+    """
+    if not dead:
+        return Recovered()
+    held = connection.execute(_HELD, {"workers": list(dead)}).all()
+    moves = [_move(row, now, resend) for row in held]
+    if not moves:
+        return Recovered()
+    connection.execute(_MOVE, moves)
+    ambiguous = [
+        {
+            "id": row.id,
+            "n": row.attempts,
+            "worker": row.worker_id,
+            "account": row.account,
+            "started": row.sent_at,
+        }
+        for row in held
+        if row.state == State.SENDING
+    ]
+    if ambiguous:
+        connection.execute(_ATTEMPT, ambiguous)
+    lines = [Transition(now, m["state"], "sweeper", m["old"], m["reason"], message_id=m["id"]) for m in moves]
+    record(connection, lines)
+    reasons = [move["reason"] for move in moves]
+    return Recovered(*(reasons.count(why) for why in ("worker_died", "poison", "resend", "ambiguous")))
+
+
+def _move(row: Row[Any], now: datetime, resend: Mapping[str, bool]) -> dict[str, Any]:
+    message = row._mapping  # noqa: SLF001  # SQLAlchemy's documented way to a row's dict
+    move = {
+        "id": message["id"],
+        "worker": message["worker_id"],
+        "old": message["state"],
+        "now": to_micros(now),
+        "crash": 0,
+    }
+    if message["state"] == State.SENDING:
+        again = resend.get(message["channel"], False)
+        return {
+            **move,
+            "state": State.PLANNED if again else State.UNKNOWN,
+            "reason": "resend" if again else "ambiguous",
+        }
+    if message["crashes"] + 1 >= POISON_AFTER:
+        return {**move, "state": State.FAILED, "reason": "poison", "crash": 1}
+    return {**move, "state": State.PLANNED, "reason": "worker_died", "crash": 1}
+
+
+_EXPIRE = text("""
+    UPDATE message SET state = 'expired', reason = coalesce(reason, 'late'), state_at = :now
+    WHERE id IN (SELECT message.id FROM message JOIN run ON run.id = message.run_id
+                 WHERE message.lane_id = :lane AND message.state = 'planned' AND message.deadline <= :now LIMIT :n)
+    AND state = 'planned' RETURNING id, reason""")
+
+
+def expire(connection: Connection, lane: int, now: datetime, limit: int = 1000) -> int:
+    """Expire waiting messages of a lane past their deadline; how many (at most ``limit``: call again)."""
+    rows = connection.execute(_EXPIRE, {"lane": lane, "now": to_micros(now), "n": limit}).all()
+    lines = [Transition(now, State.EXPIRED, "sweeper", State.PLANNED, row.reason, message_id=row.id) for row in rows]
+    record(connection, lines)
+    return len(rows)

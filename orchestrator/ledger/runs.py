@@ -1,0 +1,158 @@
+"""Campaigns and runs: launched, fired, paused, stopped, done. Each change leaves a line of history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, text, update
+
+from orchestrator.clock import to_micros
+from orchestrator.errors import InputError, NotFoundError, did_you_mean
+from orchestrator.ledger.ids import RunId
+from orchestrator.ledger.states import CampaignState, RunState
+from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.tables import campaign, run
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One firing of a campaign on one local date. ``as_of`` fixes the audience; ``closes_at`` ends it for everybody."""
+
+    id: RunId
+    campaign: str
+    version: str
+    local_date: date
+    state: RunState
+    as_of: datetime
+    closes_at: datetime
+    planned_through: int
+    audience: int
+
+
+def launch(connection: Connection, name: str, version: str, now: datetime, actor: str) -> None:
+    """Make ``version`` what the campaign's next runs use, and let it run."""
+    known = connection.execute(select(campaign.c.state).where(campaign.c.name == name)).scalar()
+    row = {"state": CampaignState.RUNNING, "version": version, "updated_at": now}
+    if known is None:
+        connection.execute(insert(campaign).values(name=name, launched_at=now, **row))
+    else:
+        connection.execute(update(campaign).where(campaign.c.name == name).values(launched_at=now, **row))
+    record(connection, [Transition(now, CampaignState.RUNNING, actor, known, f"version {version[:12]}", name)])
+
+
+_ALLOWED = {
+    CampaignState.PAUSED: (CampaignState.RUNNING,),
+    CampaignState.RUNNING: (CampaignState.PAUSED,),
+    CampaignState.STOPPED: (CampaignState.RUNNING, CampaignState.PAUSED),
+}
+
+
+def set_campaign_state(connection: Connection, name: str, new: CampaignState, now: datetime, actor: str) -> None:
+    """Pause, resume or stop a campaign. Stopping ends its runs: what has not left never will.
+
+    Raises:
+        NotFoundError: it was never launched.
+        InputError: it cannot go there from where it is.
+    """
+    old = campaign_state(connection, name)
+    if old is new:
+        return
+    if old not in _ALLOWED[new]:
+        hint = "launch it again" if old is CampaignState.STOPPED else "pause or stop it first"
+        raise InputError(f"campaign {name} is {old}, it cannot become {new}", hint=hint)
+    connection.execute(update(campaign).where(campaign.c.name == name).values(state=new, updated_at=now))
+    if new is CampaignState.STOPPED:
+        live = run.c.state.in_([RunState.PLANNING, RunState.ACTIVE])
+        ended = {"state": RunState.STOPPED, "reason": "stopped", "finished_at": now}
+        connection.execute(update(run).where(run.c.campaign == name, live).values(ended))
+    record(connection, [Transition(now, new, actor, old, None, name)])
+
+
+def campaign_state(connection: Connection, name: str) -> CampaignState:
+    """Where a launched campaign is.
+
+    Raises:
+        NotFoundError: it was never launched; with the nearest that was.
+    """
+    states = {row.name: row.state for row in connection.execute(select(campaign.c.name, campaign.c.state))}
+    if name not in states:
+        raise NotFoundError(
+            f"campaign {name!r} was never launched", hint=did_you_mean(name, states) or "launch it first"
+        )
+    return CampaignState(states[name])
+
+
+def create_run(
+    connection: Connection, name: str, version: str, day: date, *, now: datetime, closes_at: datetime
+) -> RunId | None:
+    """A run of ``name`` for a local date; None when it exists, however often it is asked for."""
+    row = {
+        "campaign": name,
+        "version": version,
+        "day": day.isoformat(),
+        "now": to_micros(now),
+        "closes": to_micros(closes_at),
+    }
+    created = connection.execute(_CREATE, row).scalar()
+    if created is None:
+        return None
+    record(connection, [Transition(now, RunState.PLANNING, "scheduler", None, day.isoformat(), name, created)])
+    return RunId(created)
+
+
+_CREATE = text("""
+    INSERT INTO run (campaign, version, local_date, state, as_of, closes_at, created_at)
+    VALUES (:campaign, :version, :day, 'planning', :now, :closes, :now) ON CONFLICT DO NOTHING RETURNING id""")
+
+
+def runs_in(connection: Connection, *states: RunState) -> list[Run]:
+    """The runs in these states, oldest first."""
+    rows = connection.execute(select(run).where(run.c.state.in_(states)).order_by(run.c.id))
+    return [_run(row) for row in rows]
+
+
+def read_run(connection: Connection, run_id: int) -> Run:
+    """One run."""
+    return _run(connection.execute(select(run).where(run.c.id == run_id)).one())
+
+
+def _run(row: Row[Any]) -> Run:
+    value = row._mapping  # noqa: SLF001  # SQLAlchemy's documented way to a row's dict
+    day, state = date.fromisoformat(value["local_date"]), RunState(value["state"])
+    names = ("as_of", "closes_at", "planned_through", "audience")
+    return Run(RunId(value["id"]), value["campaign"], value["version"], day, state, *(value[name] for name in names))
+
+
+def set_run_state(connection: Connection, run_id: int, new: RunState, now: datetime, reason: str | None = None) -> None:
+    """Move a run on."""
+    finished = now if new in {RunState.DONE, RunState.STOPPED} else None
+    connection.execute(update(run).where(run.c.id == run_id).values(state=new, reason=reason, finished_at=finished))
+    record(connection, [Transition(now, new, "scheduler", None, reason, run_id=run_id)])
+
+
+_SKIP_STOPPED = text("""
+    UPDATE message SET state = 'skipped', reason = 'stopped', state_at = :now WHERE id IN (
+        SELECT message.id FROM message JOIN run ON run.id = message.run_id
+        WHERE run.id = :run AND message.state = 'planned' LIMIT :n) RETURNING id""")
+
+
+def skip_stopped(connection: Connection, run_id: int, now: datetime, limit: int = 1000) -> int:
+    """Skip what a stopped run still has waiting; how many (at most ``limit``: call again)."""
+    rows = connection.execute(_SKIP_STOPPED, {"run": run_id, "now": to_micros(now), "n": limit}).all()
+    record(
+        connection,
+        [Transition(now, "skipped", "sweeper", "planned", "stopped", message_id=row.id) for row in rows],
+    )
+    return len(rows)
+
+
+def pending(connection: Connection, run_id: int) -> bool:
+    """Whether a run has messages that are still ours to move."""
+    return connection.execute(_PENDING, {"run": run_id}).first() is not None
+
+
+_PENDING = text("""
+    SELECT 1 FROM message JOIN lane ON lane.id = message.lane_id WHERE lane.run_id = :run
+    AND message.run_id = :run AND message.state IN ('planned', 'claimed', 'sending') LIMIT 1""")

@@ -1,0 +1,33 @@
+"""Accounts that must not be used: written when a provider's answer says so, lifted by an operator."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, text
+
+from orchestrator.clock import to_micros
+from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.tables import stop
+
+_STOP = text("""
+    INSERT INTO stop (account, reason, since, until) VALUES (:account, :reason, :since, NULL)
+    ON CONFLICT (account) DO UPDATE SET reason = excluded.reason, since = excluded.since, until = NULL""")
+
+
+def stop_account(connection: Connection, account: str, reason: str, machine: datetime) -> None:
+    """Nobody uses this account until an operator says so."""
+    connection.execute(_STOP, {"account": account, "reason": reason, "since": to_micros(machine)})
+
+
+def resume_account(connection: Connection, account: str, now: datetime, actor: str) -> bool:
+    """Use it again; False when it was not stopped."""
+    if not connection.execute(delete(stop).where(stop.c.account == account)).rowcount:
+        return False
+    record(connection, [Transition(now, "resumed", actor, "stopped", f"account {account}")])
+    return True
+
+
+def stopped_accounts(connection: Connection) -> dict[str, str]:
+    """The stopped accounts, with the reason of each."""
+    return {row.account: row.reason for row in connection.execute(select(stop.c.account, stop.c.reason))}
