@@ -1,0 +1,1 @@
+"""Allocation to arms and holdout: a stable hash, the same in Python and in SQL."""

@@ -1,0 +1,1 @@
+"""Rates and breakers: how fast, and whether at all. Machine time, never accelerated."""
