@@ -1,0 +1,175 @@
+"""A campaign file's fields: what may be written, field by field (docs/reference/campaign-file.md has the sentences).
+
+These models see only text that enters. The rest of the house gets :class:`orchestrator.campaign.spec.Campaign`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from orchestrator.campaign.words import (
+    Day,
+    FactName,
+    Line,
+    Locale,
+    LocalWindow,
+    PerSecond,
+    Share,
+    Slug,
+    Span,
+    TemplateName,
+    Weekdays,
+    Word,
+    refuse,
+)
+
+MAX_STEPS = 15  # a message's id has four bits for its step
+MAX_ARMS = 20
+
+
+class Form(BaseModel):
+    """Unknown fields are errors; a quoted number is text; nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class AudienceForm(Form):
+    """Whom."""
+
+    segment: Slug = Field(description="the segment whose users are the audience: a file in campaigns/segments/")
+    exclude: list[Slug] = Field(
+        default=[], max_length=20, description="segments whose users are left out, with a reason"
+    )
+
+
+class ScheduleForm(Form):
+    """Which local dates. Every user gets the date in their own zone."""
+
+    days: Weekdays | None = Field(default=None, description="days of the week: every, mon-fri, or [mon, wed]")
+    first: Day | None = Field(default=None, alias="from", description="first local date, with `days`")
+    until: Day | None = Field(default=None, description="last local date, with `days`")
+    dates: list[Day] | None = Field(
+        default=None, min_length=1, max_length=400, description="single local dates, instead of `days`"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.days is None) == (self.dates is None):
+            refuse("needs either `days` or `dates`", "days: every, or dates: [2026-12-01]")
+        if self.dates is not None and (self.first or self.until):
+            refuse("goes with `days`, not with `dates`", "remove it", "from" if self.first else "until")
+        if self.first and self.until and self.until < self.first:
+            refuse(f"{self.until} is before `from`, {self.first}", "exchange the two", "until")
+        return self
+
+    @model_validator(mode="after")
+    def _fires(self) -> Self:
+        if self.days is not None and self.first and self.until:
+            length = (self.until - self.first).days
+            reached = {(self.first.weekday() + n) % 7 for n in range(min(length, 6) + 1)} if length >= 0 else self.days
+            if not reached & self.days:
+                refuse("none of these days lies between `from` and `until`", "the campaign would never run", "days")
+        return self
+
+
+class PartialWindowForm(Form):
+    """When, for one step or arm: what is not said is the campaign's own."""
+
+    local: LocalWindow | None = Field(default=None, description='the recipient\'s wall clock: "10:30-11:45", half-open')
+    late: Literal["skip", "next"] | None = Field(default=None, description="a missed window: skip, or the next date's")
+    spread: Share | None = Field(default=None, description="the share of the window over which sending is spread")
+    expires_after: Span | None = Field(
+        default=None, description="with late: next, how long a message stays worth sending"
+    )
+
+
+class WindowForm(PartialWindowForm):
+    """When, on the recipient's wall clock."""
+
+    local: LocalWindow = Field(description='the recipient\'s wall clock: "10:30-11:45", half-open')
+
+
+class WhenForm(Form):
+    """A later step's condition."""
+
+    not_: Literal["reopened"] | None = Field(
+        default=None, alias="not", description="reopened: only who has not come back"
+    )
+    after: Span = Field(description="how long after the step before was due")
+
+
+class StepForm(Form):
+    """One leg."""
+
+    channel: Literal["push", "sms"] = Field(description="push or sms")
+    template: TemplateName = Field(description="the message's folder under templates/")
+    account: Slug | None = Field(
+        default=None, description="the account to send from; the channel's only one if left out"
+    )
+    rate: PerSecond | None = Field(default=None, description="at most so many messages: 2000/min, 30/s")
+    when: WhenForm | None = Field(default=None, description="the condition of a later step")
+    window: PartialWindowForm | None = Field(default=None, description="this step's own window; comes before an arm's")
+
+
+class ConversionForm(Form):
+    """What is success beyond coming back."""
+
+    event: Word = Field(description="the event that is a conversion, such as order_paid")
+    within: Span = Field(description="how long after the run's opening for the user it counts")
+    value: Word | None = Field(default=None, description="the event's numeric property that is summed, such as amount")
+
+
+class GoalForm(Form):
+    """What is success."""
+
+    event: Word = Field(default="app_open", description="the event that is a reopen")
+    within: Span = Field(default="24h", validate_default=True, description="how long after the opening it counts")
+    conversion: ConversionForm | None = Field(default=None, description="a further event that counts, such as an order")
+
+
+class ArmForm(Form):
+    """A variant: what it does not say is the campaign's own."""
+
+    name: Slug = Field(description="the arm's name in reports")
+    weight: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="its share among the arms' weights")
+    template: TemplateName | None = Field(default=None, description="the message's folder, for all steps")
+    window: PartialWindowForm | None = Field(default=None, description="the arm's own window")
+
+
+class ExperimentForm(Form):
+    """What is compared."""
+
+    arms: list[ArmForm] = Field(min_length=1, max_length=MAX_ARMS, description="the variants")
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name, count in Counter(arm.name for arm in self.arms).items():
+            if count > 1:
+                refuse(f"{count} arms are called {name!r}", "reports need different names", "arms")
+            if name == "holdout":
+                refuse("an arm cannot be called 'holdout'", "the field `holdout` makes the control group", "arms")
+        return self
+
+
+class CampaignForm(Form):
+    """A campaign file."""
+
+    name: Slug = Field(description="the campaign's name: the file's, without .yaml; never changes after launch")
+    title: dict[Locale, Line] = Field(default={}, description="what people call it, per language; the name if left out")
+    topic: Slug = Field(description="what users consented to, such as promotions")
+    priority: Annotated[int, Field(ge=0, le=100)] = Field(default=50, description="0 to 100; higher goes first")
+    audience: AudienceForm = Field(description="whom")
+    schedule: ScheduleForm = Field(description="which local dates")
+    window: WindowForm = Field(description="when, on the recipient's wall clock")
+    facts: list[FactName] = Field(default=[], max_length=100, description="user attributes the templates may use")
+    steps: list[StepForm] = Field(min_length=1, max_length=MAX_STEPS, description="the messages, in order")
+    goal: GoalForm = Field(default_factory=GoalForm, description="what is success")
+    holdout: Share = Field(default=0.0, description="the share of the audience that gets nothing, to compare with")
+    experiment: ExperimentForm | None = Field(default=None, description="arms to compare; one arm `all` if left out")
+    drop_if_back: bool = Field(default=True, description="whoever came back after planning gets no message")
+    max_audience: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="a brake: a run with a larger audience does not start"
+    )
