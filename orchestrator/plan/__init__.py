@@ -1,0 +1,1 @@
+"""Campaign × audience × policy × experiment → members and messages."""

@@ -1,0 +1,133 @@
+"""The planner's SQL: the policy in its set form, for one chunk of users.
+
+First a member row for everybody whom the segment selected, then a message per step for whom it is owed, then the reason
+for those who got none. The facts are :mod:`orchestrator.policy.predicates`, the same that the gate asks.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Insert, bindparam, case, insert, literal, null, or_, select, text
+
+from orchestrator.audience.segment import clause
+from orchestrator.campaign.spec import Campaign, Step
+from orchestrator.campaign.version import Bundle
+from orchestrator.clock import span_micros, to_micros
+from orchestrator.experiment.assign import arm_sql, held_out_sql
+from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS, lane_id
+from orchestrator.ledger.runs import Run
+from orchestrator.plan.rules import seen_since
+from orchestrator.policy import predicates
+from orchestrator.store.tables import member, users
+
+Range = tuple[int, int]
+"""Users after the first id, up to and including the second."""
+
+_COLUMNS = ("run_id", "user_id", "arm", "held_out", "decision", "reason", "zone_key", "country", "anchor")
+_COUNTRY = "coalesce(users.country, '')"
+_ANCHOR = f"""(SELECT slot.due_at FROM slot WHERE slot.run_id = :run AND slot.step = 0 AND slot.arm = ''
+    AND slot.zone_key = users.zone_key AND slot.country = {_COUNTRY})"""
+
+
+def members_statement(bundle: Bundle, dialect: str) -> Insert:
+    """The statement of :func:`member_rows`: made once a run, for its segment is read and checked in the making."""
+    campaign = bundle.campaign
+    arms = [(arm.name, arm.weight) for arm in campaign.arms]
+    excluded = or_(literal(value=False), *(clause(name, bundle.segments, dialect) for name in campaign.exclude))
+    chosen = select(
+        text(":run"),
+        users.c.id,
+        text(arm_sql(dialect, "campaign", "users.external_id", arms)),
+        text(held_out_sql(dialect, "campaign", "users.external_id", campaign.holdout)),
+        case((excluded, literal("skipped")), else_=literal("planned")),
+        case((excluded, literal("excluded")), else_=null()),
+        users.c.zone_key,
+        text(_COUNTRY),
+        text(_ANCHOR),
+    ).where(
+        users.c.id > bindparam("low"),
+        users.c.id <= bindparam("high"),
+        clause(campaign.segment, bundle.segments, dialect),
+    )
+    return insert(member).from_select(_COLUMNS, chosen, include_defaults=False)
+
+
+def member_rows(connection: Connection, statement: Insert, item: Run, span: Range) -> int:
+    """A row for every user of the chunk whom the segment selects; how many."""
+    values = {"campaign": item.campaign, "as_of": item.as_of, "run": item.id, "low": span[0], "high": span[1]}
+    return connection.execute(statement, values).rowcount
+
+
+def _spread(alias: str) -> str:
+    """A member's stable place within the spread: Knuth's multiplicative hash of the user, 16 bits of it."""
+    return f"{alias}.due_at + (m.user_id * 40503 % 65536) * {alias}.spread / 65536"
+
+
+_FIRST_DUE = _spread("s")
+_LATER_DUE = f"""CASE WHEN f.due_at IS NULL OR {_spread("f")} + :after < s.due_at THEN s.due_at
+                      ELSE {_spread("f")} + :after END"""
+_MESSAGE = f"((:run * {1 << RUN_SHIFT}) + m.user_id * {1 << STEP_BITS} + :step)"
+
+
+def _messages_sql(due: str) -> str:
+    return f"""
+        INSERT INTO message (id, run_id, user_id, step, lane_id, address_id, arm, held_out, state, due_at, deadline,
+                             state_at)
+        SELECT {_MESSAGE}, m.run_id, m.user_id, :step, :lane, a.id, m.arm, m.held_out, 'planned', {due},
+               s.deadline, :now
+        FROM member m
+        JOIN slot s ON s.run_id = m.run_id AND s.step = :step AND s.arm = m.arm AND s.zone_key = m.zone_key
+                   AND s.country = m.country
+        LEFT JOIN slot f ON f.run_id = m.run_id AND f.step = 1 AND f.arm = m.arm AND f.zone_key = m.zone_key
+                   AND f.country = m.country
+        JOIN address a ON a.id = {predicates.best_address("m.user_id")}
+        WHERE m.run_id = :run AND m.user_id > :low AND m.user_id <= :high AND m.decision = 'planned'
+          AND s.due_at IS NOT NULL AND {due} < s.deadline
+          AND {predicates.consented("m.user_id")} AND NOT {predicates.user_suppressed("m.user_id")}
+        ON CONFLICT DO NOTHING"""
+
+
+def delay(campaign: Campaign, step: Step) -> timedelta:
+    """How long after the first step a step is due at the earliest."""
+    earlier = (other.when for other in campaign.steps if other.index <= step.index)
+    return sum((when.after for when in earlier if when is not None), timedelta(0))
+
+
+def step_messages(
+    connection: Connection, item: Run, campaign: Campaign, step: Step, span: Range, now: datetime
+) -> None:
+    """A message of this step for every member of the chunk to whom it is owed."""
+    sql = _messages_sql(_FIRST_DUE if step.index == 1 else _LATER_DUE)
+    values = {**_values(item, campaign, step, span, now), "step": step.index, "lane": lane_id(item.id, step.index)}
+    if step.index > 1:
+        values["after"] = span_micros(delay(campaign, step))
+    connection.execute(text(sql), values)
+
+
+_REASON = f"""CASE
+    WHEN {predicates.user_suppressed("member.user_id")} THEN 'suppressed'
+    WHEN {predicates.best_address("member.user_id")} IS NULL
+         AND {predicates.only_suppressed_addresses("member.user_id")} THEN 'suppressed'
+    WHEN NOT {predicates.consented("member.user_id")} THEN 'no_consent'
+    WHEN {predicates.best_address("member.user_id")} IS NULL THEN 'no_address'
+    ELSE coalesce((SELECT slot.reason FROM slot WHERE slot.run_id = member.run_id AND slot.step = 1
+                   AND slot.arm = member.arm AND slot.zone_key = member.zone_key AND slot.country = member.country),
+                  'address_taken') END"""
+_OWN = f"(member.run_id * {1 << RUN_SHIFT} + member.user_id * {1 << STEP_BITS})"
+_SKIP = f"""
+    UPDATE member SET reason = {_REASON}, decision = CASE
+        WHEN EXISTS (SELECT 1 FROM message WHERE message.id > {_OWN} + 1 AND message.id <= {_OWN} + 15)
+        THEN 'planned' ELSE 'skipped' END
+    WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'planned'
+      AND NOT EXISTS (SELECT 1 FROM message WHERE message.id = {_OWN} + 1)"""
+
+
+def skip_the_rest(connection: Connection, item: Run, campaign: Campaign, span: Range, now: datetime) -> None:
+    """Say why of every member of the chunk who gets no first step; skipped if they get no later one either."""
+    connection.execute(text(_SKIP), _values(item, campaign, campaign.steps[0], span, now))
+
+
+def _values(item: Run, campaign: Campaign, step: Step, span: Range, now: datetime) -> dict[str, object]:
+    times = {"now": to_micros(now), "seen_since": to_micros(seen_since(step.channel, now))}
+    return {"run": item.id, "low": span[0], "high": span[1], "channel": step.channel, "topic": campaign.topic, **times}

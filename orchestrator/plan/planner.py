@@ -1,0 +1,129 @@
+"""Planning a run: from its segment to a member row for everybody and a message for what is owed.
+
+Set-based, in chunks of users small enough that nobody waits, each committed with how far it got: a killed planner goes
+on where it was, at the run's fixed as-of. The run becomes claimable when the last chunk is committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, Insert, func, insert, select, text, update
+
+from orchestrator.audience.segment import clause
+from orchestrator.campaign.version import Bundle
+from orchestrator.clock import Clock
+from orchestrator.errors import ConfigError, Problem, did_you_mean
+from orchestrator.ledger.ids import lane_id
+from orchestrator.ledger.runs import Run, set_run_state
+from orchestrator.ledger.states import RunState
+from orchestrator.plan.members import member_rows, members_statement, skip_the_rest, step_messages
+from orchestrator.plan.slots import write_slots
+from orchestrator.store import Store
+from orchestrator.store.tables import lane, run, slot, users
+from orchestrator.timing.quiet import QuietHours
+
+FIRST_CHUNK = 500
+MAX_CHUNK = 20_000
+CHUNK_SECONDS = 0.035
+"""What a chunk aims at, so that no write transaction takes 50 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans runs. ``accounts`` maps an account's name to its channel; the first of a channel is its default."""
+
+    clock: Clock
+    quiet: QuietHours
+    accounts: Mapping[str, str]
+
+    def plan(self, store: Store, item: Run, bundle: Bundle, progress: Callable[[int], None] = lambda _: None) -> Run:
+        """Plan a run to its end, from wherever an earlier planner left it; returns it active (or stopped).
+
+        ``progress`` is told how many users have been looked at so far.
+        """
+        with store.write() as connection:
+            if not self.begin(connection, item, bundle):
+                return replace(item, state=RunState.STOPPED)
+        size, statement = FIRST_CHUNK, members_statement(bundle, store.dialect)
+        while True:
+            began = time.perf_counter()
+            with store.write() as connection:
+                high = chunk_end(connection, item.planned_through, size)
+                if high is None:
+                    break
+                item = self.chunk(connection, statement, item, bundle, high)
+            progress(size)
+            size = _next_size(size, time.perf_counter() - began)
+        with store.write() as connection:
+            set_run_state(connection, item.id, RunState.ACTIVE, self.clock.now())
+        return replace(item, state=RunState.ACTIVE)
+
+    def begin(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
+        """Slots and lanes of a run, once; False when its audience is larger than the campaign allows."""
+        if connection.execute(select(slot.c.run_id).where(slot.c.run_id == item.id).limit(1)).first() is not None:
+            return True
+        if self._too_many(connection, item, bundle):
+            set_run_state(connection, item.id, RunState.STOPPED, self.clock.now(), "max_audience")
+            return False
+        write_slots(connection, item.id, bundle.campaign, item.local_date, self.quiet, self.clock.now())
+        connection.execute(
+            insert(lane), [self._lane(item, bundle, index) for index in range(len(bundle.campaign.steps))]
+        )
+        return True
+
+    def chunk(self, connection: Connection, statement: Insert, item: Run, bundle: Bundle, high: int) -> Run:
+        """Plan the users after ``item.planned_through`` up to ``high``; returns the run as it then is."""
+        span, now = (item.planned_through, high), self.clock.now()
+        added = member_rows(connection, statement, item, span)
+        if added:
+            for step in bundle.campaign.steps:
+                step_messages(connection, item, bundle.campaign, step, span, now)
+            skip_the_rest(connection, item, bundle.campaign, span, now)
+        done = {"planned_through": high, "audience": run.c.audience + added}
+        connection.execute(update(run).where(run.c.id == item.id).values(done))
+        return replace(item, planned_through=high, audience=item.audience + added)
+
+    def account_of(self, channel: str, named: str | None) -> str:
+        """The account that a step's messages go through.
+
+        Raises:
+            ConfigError: no such account is configured.
+        """
+        names = [name for name, serves in self.accounts.items() if serves == channel]
+        if named in names or (named is None and names):
+            return named or names[0]
+        wanted = f"no account {named!r} for {channel}" if named else f"no account for channel {channel!r}"
+        hint = did_you_mean(named, names) if named else "add one under accounts in orchestrator.yaml"
+        raise ConfigError([Problem("orchestrator.yaml", 0, "accounts", wanted, hint)])
+
+    def _lane(self, item: Run, bundle: Bundle, index: int) -> dict[str, object]:
+        step = bundle.campaign.steps[index]
+        key = {"id": lane_id(item.id, step.index), "run_id": item.id, "step": step.index, "channel": step.channel}
+        account = self.account_of(step.channel, step.account)
+        return {**key, "account": account, "rate": step.rate, "priority": bundle.campaign.priority}
+
+    def _too_many(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
+        most = bundle.campaign.max_audience
+        if most is None:
+            return False
+        chosen = clause(bundle.campaign.segment, bundle.segments, connection.dialect.name)
+        counted = select(func.count()).select_from(users).where(chosen)
+        return bool(connection.execute(counted, {"as_of": item.as_of}).scalar_one() > most)
+
+
+_HIGH = text("SELECT max(id) FROM (SELECT id FROM users WHERE id > :low ORDER BY id LIMIT :n) AS chunk")
+
+
+def chunk_end(connection: Connection, low: int, size: int) -> int | None:
+    """The last of the next ``size`` users after ``low``; None when there are none."""
+    found: int | None = connection.execute(_HIGH, {"low": low, "n": size}).scalar()
+    return found
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """Towards ``CHUNK_SECONDS``, at most twice or half at a time."""
+    wanted = int(size * CHUNK_SECONDS / max(seconds, 1e-6))
+    return min(max(wanted, size // 2, FIRST_CHUNK // 5), size * 2, MAX_CHUNK)

@@ -1,0 +1,186 @@
+"""The gate: asked once more for every claimed message, in the transaction that marks it.
+
+Reads the facts of a whole batch with one statement, then judges each message on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, TextClause, bindparam, text
+
+from orchestrator.clock import from_micros, to_micros
+from orchestrator.ledger.states import CampaignState, RunState, State
+from orchestrator.policy import predicates
+from orchestrator.policy.decide import Standing, objection
+from orchestrator.policy.resolver import Drop, Hold, Opening, Send, resolve
+
+RETRY_PREVIOUS = timedelta(minutes=1)
+"""How long a later step waits for the one before it to be settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the gate holds a lane's messages against: the same for all of them."""
+
+    channel: str
+    topic: str
+    goal: str
+    came_back_since: datetime | None
+    """Drop who did the goal event since then; None: do not."""
+    not_reopened: bool
+    """Drop who did the goal event since the run opened for them."""
+    after: timedelta
+    """How long after the step before."""
+    seen_since: datetime
+    """Addresses not seen since then are stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the database says of one claimed message at the gate."""
+
+    id: int
+    zone_key: str
+    country: str
+    campaign_state: CampaignState
+    run_state: RunState
+    standing: Standing
+    same_address: bool
+    """The planned address may still be used."""
+    next_address: int | None
+    came_back: bool
+    reopened: bool
+    receipt: bool
+    previous: State | None
+    previous_sent_at: datetime | None
+    held_out: bool
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Readdress:
+    """The planned address is gone; use this one."""
+
+    address_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Out of the queue for good."""
+
+    state: State
+    reason: str
+
+
+Verdict = Send | Hold | Readdress | Leave
+
+
+def _sql(terms: Terms) -> TextClause:
+    back = predicates.did_since("m.user_id", ":since") if terms.came_back_since else "FALSE"
+    reopened = predicates.did_since("m.user_id", "member.anchor") if terms.not_reopened else "FALSE"
+    return text(f"""
+        SELECT m.id, member.zone_key, member.country, campaign.state AS campaign_state, run.state AS run_state,
+               {predicates.consented("m.user_id")} AS consented,
+               {predicates.user_suppressed("m.user_id")} AS user_suppressed,
+               {predicates.address_suppressed("a.value")} AS address_suppressed, m.address_id,
+               CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
+                         AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
+                    ELSE {predicates.best_address("m.user_id")} END AS best_address,
+               {back} AS came_back, {reopened} AS reopened,
+               EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL) AS receipt,
+               previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.deadline
+        FROM message m JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
+        JOIN run ON run.id = m.run_id JOIN campaign ON campaign.name = run.campaign
+        JOIN address a ON a.id = m.address_id
+        LEFT JOIN message previous ON previous.id = m.id - 1 AND m.step > 1
+        WHERE m.id IN :ids""").bindparams(bindparam("ids", expanding=True))
+
+
+def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: datetime) -> dict[int, Facts]:
+    """The facts of a batch of one lane's messages."""
+    since = terms.came_back_since
+    values = {"ids": list(ids), "channel": terms.channel, "topic": terms.topic, "goal": terms.goal}
+    times = {"now": to_micros(now), "seen_since": to_micros(terms.seen_since)}
+    if since is not None:
+        times["since"] = to_micros(since)
+    facts = {}
+    for row in connection.execute(_sql(terms), {**values, **times}):
+        sent = row.previous_sent_at
+        reachable = row.best_address is not None
+        suppressed = bool(row.user_suppressed) or (bool(row.address_suppressed) and not reachable)
+        facts[row.id] = Facts(
+            id=row.id,
+            zone_key=row.zone_key,
+            country=row.country,
+            campaign_state=CampaignState(row.campaign_state),
+            run_state=RunState(row.run_state),
+            standing=Standing(bool(row.consented), suppressed, reachable),
+            same_address=row.best_address == row.address_id,
+            next_address=row.best_address,
+            came_back=bool(row.came_back),
+            reopened=bool(row.reopened),
+            receipt=bool(row.receipt),
+            previous=None if row.previous is None else State(row.previous),
+            previous_sent_at=None if sent is None else from_micros(sent),
+            held_out=bool(row.held_out),
+            deadline=from_micros(row.deadline),
+        )
+    return facts
+
+
+def judge(facts: Facts, terms: Terms, door: Opening, now: datetime) -> Verdict:
+    """What happens to one claimed message now: send it, hold it, use another address, or let it leave."""
+    return (
+        _stopped(facts, now)
+        or _refused(facts)
+        or _returned(facts)
+        or _too_early(facts, terms, now)
+        or _in_time(facts, door, now)
+    )
+
+
+def _stopped(facts: Facts, now: datetime) -> Verdict | None:
+    if facts.receipt:
+        return Leave(State.ACCEPTED, "receipt")
+    if facts.campaign_state is CampaignState.STOPPED or facts.run_state is RunState.STOPPED:
+        return Leave(State.SKIPPED, "stopped")
+    return Hold(now, "paused") if facts.campaign_state is CampaignState.PAUSED else None
+
+
+def _refused(facts: Facts) -> Verdict | None:
+    reason = objection(facts.standing)
+    if reason is not None:
+        return Leave(State.SKIPPED, reason)
+    if facts.same_address or facts.next_address is None:
+        return None
+    return Readdress(facts.next_address)
+
+
+def _returned(facts: Facts) -> Verdict | None:
+    if facts.came_back:
+        return Leave(State.SKIPPED, "came_back")
+    return Leave(State.SKIPPED, "reopened") if facts.reopened else None
+
+
+def _too_early(facts: Facts, terms: Terms, now: datetime) -> Verdict | None:
+    if facts.previous in {State.PLANNED, State.CLAIMED, State.SENDING}:
+        wait = now + RETRY_PREVIOUS
+        return Hold(wait, "step_before") if wait < facts.deadline else None
+    if facts.previous_sent_at is None or facts.previous_sent_at + terms.after <= now:
+        return None
+    return Hold(facts.previous_sent_at + terms.after, "step_before")
+
+
+def _in_time(facts: Facts, door: Opening, now: datetime) -> Verdict:
+    if now >= facts.deadline:
+        return Leave(State.EXPIRED, "late")
+    match resolve(door, now):
+        case Drop(reason):
+            return Leave(State.SKIPPED, reason)
+        case Hold() as hold:
+            return hold
+        case Send() as send:
+            return Leave(State.HELD_OUT, "holdout") if facts.held_out else send
