@@ -52,7 +52,10 @@ class Ambiguity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One answer to one request. ``detail`` is the provider's words without address, token or body, at most 300 chars."""
+    """One answer to one request.
+
+    ``detail`` is the provider's words without address, token or body, at most 300 characters.
+    """
 
     kind: OutcomeClass
     code: str = ""
@@ -137,7 +140,7 @@ class Channel(Protocol):
         ...
 
     async def reconcile(self, inquiry: Inquiry) -> Outcome | None:
-        """What became of a message whose answer was lost: ACCEPTED, DROP_MESSAGE (never arrived), or None (cannot tell)."""
+        """What became of a message whose answer was lost: ACCEPTED, DROP_MESSAGE (it never arrived), None (unclear)."""
         ...
 
     async def close(self) -> None:
@@ -156,7 +159,7 @@ class ReportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A provider's later word on one message. ``kind`` says what an error code means for address or person, if anything."""
+    """A provider's later word on one message. ``kind``: what an error code means for address or person, if anything."""
 
     provider_id: str
     status: str

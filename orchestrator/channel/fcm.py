@@ -1,0 +1,141 @@
+"""Push through Firebase Cloud Messaging, HTTP v1: one request per message, one token for all.
+
+FCM has no idempotency key: the collapse key, sent as Android's tag and APNs' collapse id as well, makes a second copy
+replace the first. So a lost answer is sent again (``Ambiguity.RESEND``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, PushPayload
+from orchestrator.channel.fcm_auth import Authority, ServiceAccount, load_service_account
+from orchestrator.channel.fcm_errors import classify, read_error
+from orchestrator.channel.fcm_message import message_json, problems, shape
+from orchestrator.channel.options import read_options, safe_url
+from orchestrator.channel.retry_after import retry_after
+from orchestrator.channel.rules import by_status, unanswered, unsendable
+from orchestrator.channel.transport import Answer, NoAnswer, Transport
+from orchestrator.clock import Clock, SystemClock
+
+BASE_URL = "https://fcm.googleapis.com"
+REQUEST_TIMEOUT = timedelta(seconds=12)  # Google asks for ten at least
+_TOKEN_LIMIT = timedelta(seconds=10)
+_SHAPES = 512  # more than any deployment has templates; beyond it the doubt is the message's
+
+
+class FcmOptions(BaseModel):
+    """What an account at FCM needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    service_account_file: Path
+    base_url: str = BASE_URL
+    timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = REQUEST_TIMEOUT
+
+
+def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:
+    """The plugin: an FCM account from its options. FCM never calls back."""
+    del callback_url
+    read = read_options(FcmOptions, account, options)
+    service = load_service_account(account, "service_account_file", read.service_account_file)
+    base_url = safe_url(account, "base_url", read.base_url)
+    return FcmChannel(service, Transport(read.timeout), SystemClock(), base_url=base_url)
+
+
+class FcmChannel:
+    """One Firebase project."""
+
+    channel = "push"
+    provider = "fcm"
+    ambiguity = Ambiguity.RESEND
+
+    def __init__(
+        self, service: ServiceAccount, transport: Transport, clock: Clock, *, base_url: str = BASE_URL
+    ) -> None:
+        self.timeout = 2 * (transport.timeout + _TOKEN_LIMIT)  # the worst: token, 401, token again, message again
+        self._transport = transport
+        self._clock = clock
+        self._authority = Authority(service, transport, clock)
+        self._url = f"{base_url}/v1/projects/{service.project}/messages:send"
+        self._accepted_shapes: set[frozenset[str]] = set()
+
+    async def send(self, envelope: Envelope) -> Outcome:
+        """One request; a second one only after a 401, which certainly was not accepted."""
+        payload = envelope.payload
+        if (reasons := problems(payload)) or not isinstance(payload, PushPayload):
+            return unsendable(reasons)
+        token = await self._authority.token()
+        if isinstance(token, Outcome):
+            return token
+        body = message_json(envelope, payload, self._clock.machine())
+        answer = await self._post(token, body)
+        if isinstance(answer, Answer) and answer.status in {401, 403} and read_error(answer).credentials_refused:
+            another = await self._authority.instead_of(token)
+            if isinstance(another, Outcome):
+                return another
+            if another is not None:
+                token, answer = another, await self._post(another, body)
+        outcome = self._outcome(answer, envelope, payload)
+        if outcome.kind is OutcomeClass.ACCEPTED:
+            self._authority.proved(token)
+        return outcome
+
+    def problems(self, payload: Payload) -> list[str]:
+        """Why FCM would refuse this payload."""
+        return problems(payload)
+
+    async def reconcile(self, inquiry: Inquiry) -> Outcome | None:
+        """FCM answers no questions about a message."""
+        del inquiry
+        return None
+
+    async def close(self) -> None:
+        """Let go of connections, and of a token exchange under way."""
+        await self._authority.close()
+        await self._transport.close()
+
+    async def _post(self, token: str, body: bytes) -> Answer | NoAnswer:
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
+        return await self._transport.request("POST", self._url, headers=headers, body=body)
+
+    def _outcome(self, answer: Answer | NoAnswer, envelope: Envelope, payload: PushPayload) -> Outcome:
+        if isinstance(answer, NoAnswer):
+            return unanswered(answer)
+        used = shape(payload)
+        if (name := _accepted_name(answer)) is not None:
+            if len(self._accepted_shapes) < _SHAPES:
+                self._accepted_shapes.add(used)
+            return Outcome(OutcomeClass.ACCEPTED, code=str(answer.status), provider_id=name)
+        if answer.status < 400:  # noqa: PLR2004
+            return by_status(answer.status)
+        return classify(
+            read_error(answer),
+            named=retry_after(answer.headers, self._clock.machine()),
+            proven=used in self._accepted_shapes,
+            private=_private(envelope, payload),
+        )
+
+
+def _accepted_name(answer: Answer) -> str | None:
+    """``projects/P/messages/ID`` of a 200; None when it is not there."""
+    if answer.status != 200 or not answer.whole:  # noqa: PLR2004
+        return None
+    try:
+        read = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return None
+    name = read.get("name") if isinstance(read, dict) else None
+    is_name = isinstance(name, str) and name.startswith("projects/") and "/messages/" in name and len(name) < 400  # noqa: PLR2004
+    return name if is_name else None
+
+
+def _private(envelope: Envelope, payload: PushPayload) -> Iterator[str]:
+    yield from (envelope.address, payload.title, payload.body, payload.link, payload.image)
+    yield from payload.data.values()

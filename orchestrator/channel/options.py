@@ -1,0 +1,72 @@
+"""Reading an account's options: what is wrong is named ``accounts.NAME.options.FIELD``, with the nearest known word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.channel.transport import wrong_url
+from orchestrator.errors import ConfigError, Problem, did_you_mean
+
+_FILE = "settings"  # the file's own name is known to the settings alone
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_options(model: type[Model], account: str, options: Mapping[str, Any]) -> Model:
+    """The options as ``model``.
+
+    Raises:
+        ConfigError: with every field that is wrong.
+    """
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        raise ConfigError([_problem(model, account, detail) for detail in details]) from None
+
+
+def _problem(model: type[BaseModel], account: str, detail: ErrorDetails) -> Problem:
+    fields = [field.alias or name for name, field in model.model_fields.items()]
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return problem(account, path, "unknown option", did_you_mean(path, fields))
+    if detail["type"] == "missing":
+        return problem(account, path, "is required")
+    return problem(account, path, detail["msg"])
+
+
+def problem(account: str, field: str, message: str, hint: str = "") -> Problem:
+    """A problem of one option of one account."""
+    name = f"accounts.{account}.options.{field}" if field else f"accounts.{account}.options"
+    return Problem(_FILE, 0, name, message, hint)
+
+
+def read_file(account: str, field: str, path: Path) -> bytes:
+    """The content of a file that an option names."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError([problem(account, field, f"cannot read {path}: {error.strerror}")]) from None
+
+
+def read_secret(account: str, field: str, path: Path) -> str:
+    """A secret that stands alone in a file; white space around it does not belong to it."""
+    try:
+        secret = read_file(account, field, path).decode("ascii").strip()
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret or any(character.isspace() for character in secret):
+        raise ConfigError([problem(account, field, f"{path} must hold one secret and nothing else")])
+    return secret
+
+
+def safe_url(account: str, field: str, url: str) -> str:
+    """``url`` without its last slash, when it may be sent to."""
+    if reason := wrong_url(url):
+        raise ConfigError([problem(account, field, reason)])
+    return url.rstrip("/")
