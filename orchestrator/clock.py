@@ -58,6 +58,10 @@ class Clock(Protocol):
         """How much business time passes in a span of machine time."""
         ...
 
+    def machine_at(self, business: datetime) -> datetime:
+        """What the machine's clock shows, or showed, at an instant of business time."""
+        ...
+
 
 class SystemClock:
     """Business time is the machine's time: what production uses."""
@@ -82,6 +86,10 @@ class SystemClock:
         """The same span."""
         return machine
 
+    def machine_at(self, business: datetime) -> datetime:
+        """The same instant."""
+        return business
+
 
 @dataclass(slots=True)
 class AcceleratedClock(SystemClock):
@@ -105,6 +113,10 @@ class AcceleratedClock(SystemClock):
     @override
     def business_span(self, machine: timedelta) -> timedelta:
         return machine * self.speed
+
+    @override
+    def machine_at(self, business: datetime) -> datetime:
+        return self.origin + (business - self.start) / self.speed
 
     def at_speed(self, speed: float) -> None:
         """Go on from the present business instant at another speed."""

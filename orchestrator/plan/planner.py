@@ -27,7 +27,7 @@ from orchestrator.timing.quiet import QuietHours
 
 FIRST_CHUNK = 500
 MAX_CHUNK = 20_000
-CHUNK_SECONDS = 0.035
+CHUNK_SECONDS = 0.03
 """What a chunk aims at, so that no write transaction takes 50 ms."""
 
 
