@@ -1,0 +1,197 @@
+"""One member's story, read back from the ledger: what was decided for them, what left, and what came back.
+
+Addresses, tokens and texts are not in it: a story may be shown to anybody who may see the campaign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from orchestrator.errors import NotFoundError, did_you_mean
+from orchestrator.report.values import Launched
+from orchestrator.store.tables import attempt, event, lane, member, message, receipt, run, transition, users
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStory:
+    """One request. ``code`` is the provider's, ``detail`` its words."""
+
+    n: int
+    account: str
+    at: datetime
+    outcome: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeStory:
+    """One line of history: a hold, an exit, or what an operator did."""
+
+    at: datetime
+    old: str
+    new: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptStory:
+    """What a provider called back."""
+
+    at: datetime
+    provider: str
+    status: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStory:
+    """One message, from when it was due to what came back."""
+
+    message_id: int
+    step: int
+    channel: str
+    account: str
+    state: str
+    reason: str
+    due_at: datetime
+    deadline: datetime
+    attempts: tuple[AttemptStory, ...]
+    changes: tuple[ChangeStory, ...]
+    receipts: tuple[ReceiptStory, ...]
+    opened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStory:
+    """One run's member."""
+
+    run_id: int
+    local_date: str
+    as_of: datetime
+    arm: str
+    held_out: bool
+    decision: str
+    reason: str
+    zone_key: str
+    anchor: datetime | None
+    reopened_at: datetime | None
+    converted_at: datetime | None
+    conversion_value: float | None
+    messages: tuple[MessageStory, ...]
+    operators: tuple[ChangeStory, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """A run that there was, whoever was in it."""
+
+    local_date: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything about one user in one campaign; no ``members``: they were in no run's audience."""
+
+    user: str
+    launched: Launched
+    as_of: datetime
+    runs: tuple[RunSeen, ...]
+    members: tuple[MemberStory, ...]
+
+
+def explain(connection: Connection, user: str, launched: Launched, now: datetime) -> Story:
+    """The story of ``user`` (the app's own name for them).
+
+    Raises:
+        NotFoundError: there is no such user; with the nearest that there is.
+    """
+    user_id = _user_id(connection, user)
+    of_campaign = run.c.campaign == launched.name
+    seen = connection.execute(select(run.c.local_date, run.c.as_of).where(of_campaign).order_by(run.c.local_date))
+    rows = connection.execute(
+        select(member, run.c.local_date, run.c.as_of, run.c.created_at, run.c.finished_at)
+        .join_from(member, run, run.c.id == member.c.run_id)
+        .where(of_campaign, member.c.user_id == user_id)
+        .order_by(run.c.local_date)
+    )
+    members = tuple(_member(connection, row, launched.name, now) for row in rows.all())
+    return Story(user, launched, now, tuple(RunSeen(*row) for row in seen), members)
+
+
+def _user_id(connection: Connection, external_id: str) -> int:
+    found = connection.execute(select(users.c.id).where(users.c.external_id == external_id)).scalar()
+    if found is not None:
+        return int(found)
+    near = select(users.c.external_id).where(users.c.external_id >= external_id[:3]).order_by(users.c.external_id)
+    names = list(connection.execute(near.limit(500)).scalars())
+    shown = external_id if len(external_id) <= 60 else f"{external_id[:60]}…"  # noqa: PLR2004  # short enough for a line
+    hint = did_you_mean(shown, names) or "give the id that the app uses; `orchestrator import users` brings them in"
+    raise NotFoundError(f"there is no user {shown!r}", hint=hint)
+
+
+def _member(connection: Connection, row: Row[Any], campaign: str, now: datetime) -> MemberStory:
+    mine = (message.c.run_id == row.run_id, message.c.user_id == row.user_id)
+    found = connection.execute(
+        select(message, lane.c.channel, lane.c.account)
+        .select_from(message.outerjoin(lane, lane.c.id == message.c.lane_id))
+        .where(*mine)
+        .order_by(message.c.step)
+    ).all()
+    return MemberStory(
+        **{
+            name: getattr(row, name)
+            for name in ("run_id", "local_date", "as_of", "arm", "decision", "zone_key", "anchor")
+        },
+        **{name: getattr(row, name) for name in ("reopened_at", "converted_at", "conversion_value")},
+        held_out=bool(row.held_out),
+        reason=row.reason or "",
+        messages=tuple(_message(connection, one) for one in found),
+        operators=_operators(connection, campaign, row.created_at, row.finished_at or now),
+    )
+
+
+def _message(connection: Connection, row: Row[Any]) -> MessageStory:
+    attempts = connection.execute(select(attempt).where(attempt.c.message_id == row.id).order_by(attempt.c.n)).all()
+    receipts = connection.execute(
+        select(receipt).where(receipt.c.message_id == row.id).order_by(receipt.c.received_at, receipt.c.id)
+    ).all()
+    opened = select(event.c.at).where(event.c.message_id == row.id, event.c.name == "message_opened")
+    changes = connection.execute(
+        select(transition).where(transition.c.message_id == row.id).order_by(transition.c.at, transition.c.id)
+    ).all()
+    return MessageStory(
+        message_id=row.id,
+        step=row.step,
+        channel=row.channel or "",
+        account=row.account or "",
+        state=row.state,
+        reason=row.reason or "",
+        due_at=row.due_at,
+        deadline=row.deadline,
+        attempts=tuple(
+            AttemptStory(one.n, one.account, one.started_at, one.outcome, one.code or "", one.detail or "")
+            for one in attempts
+        ),
+        changes=_changes(changes),
+        receipts=tuple(ReceiptStory(one.received_at, one.provider, one.status, one.code or "") for one in receipts),
+        opened_at=connection.execute(opened.order_by(event.c.at).limit(1)).scalar(),
+    )
+
+
+def _operators(connection: Connection, campaign: str, start: datetime, end: datetime) -> tuple[ChangeStory, ...]:
+    """Pauses, resumes and stops of the campaign while the run lived."""
+    whole = (transition.c.campaign == campaign, transition.c.message_id.is_(None), transition.c.run_id.is_(None))
+    query = select(transition).where(*whole, transition.c.at > start, transition.c.at <= end)
+    return _changes(connection.execute(query.order_by(transition.c.at, transition.c.id)).all())
+
+
+def _changes(rows: Sequence[Row[Any]]) -> tuple[ChangeStory, ...]:
+    return tuple(ChangeStory(row.at, row.old or "", row.new, row.reason or "", row.actor) for row in rows)

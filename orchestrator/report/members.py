@@ -1,0 +1,126 @@
+"""One row per member with what became of it: the subquery that every count of a report is taken from.
+
+A member's outcome is that of its steps, by the precedence in ``DECISIONS``: what reached the person comes first, what
+is still to come goes before what did not work, so that only a final word is called one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Subquery, and_, case, func, literal, or_, select, type_coerce
+from sqlalchemy.sql import exists
+
+from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
+from orchestrator.ledger.states import State
+from orchestrator.store.tables import event, member, message, run
+
+PENDING = "pending"
+
+DECISIONS = (
+    State.DELIVERED.value,
+    State.ACCEPTED.value,
+    State.UNDELIVERED.value,
+    State.UNKNOWN.value,
+    State.HELD_OUT.value,
+    PENDING,
+    State.FAILED.value,
+    State.EXPIRED.value,
+    State.SKIPPED.value,
+)
+"""The final decisions, in their order of precedence."""
+
+RANK = {state: DECISIONS.index(state if state in DECISIONS else PENDING) for state in State}
+REASONED = frozenset({State.UNDELIVERED, State.UNKNOWN, State.FAILED, State.EXPIRED, State.SKIPPED})
+"""Decisions whose reason is worth telling apart; that of an accepted message is of an earlier hold."""
+
+_STEPS = 1 << STEP_BITS
+_OPENED = exists().where(event.c.message_id == message.c.id, event.c.name == "message_opened")
+
+
+def runs_of(campaign: str) -> Any:
+    """The ids of a campaign's runs, as a subquery."""
+    return select(run.c.id).where(run.c.campaign == campaign)
+
+
+def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """1 or 0, which can be summed on every database."""
+    return case((condition, 1), else_=0)
+
+
+def is_sent() -> ColumnElement[bool]:
+    """At least one request was begun."""
+    return message.c.sent_at.is_not(None)
+
+
+def is_accepted() -> ColumnElement[bool]:
+    """The provider took it."""
+    return or_(is_delivered(), message.c.state.in_([State.ACCEPTED, State.UNDELIVERED]))
+
+
+def is_delivered() -> ColumnElement[bool]:
+    """A receipt, or the person's opening it, proves that it arrived."""
+    return or_(message.c.state == State.DELIVERED, is_opened())
+
+
+def is_opened() -> ColumnElement[bool]:
+    """The person opened it. The short cut spares the look-up for what never left."""
+    return and_(is_sent(), _OPENED)
+
+
+def _outcomes(campaign: str) -> Subquery:
+    rank = case({state.value: place for state, place in RANK.items()}, value=message.c.state)
+    facts = {"sent": is_sent(), "accepted": is_accepted(), "delivered": is_delivered(), "opened": is_opened()}
+    columns = [func.max(flag(condition)).label(name) for name, condition in facts.items()]
+    best = func.min(rank * _STEPS + message.c.step).label("best")
+    mine = message.c.run_id.in_(runs_of(campaign))
+    grouped = select(message.c.run_id, message.c.user_id, best, *columns).where(mine)
+    return grouped.group_by(message.c.run_id, message.c.user_id).subquery("outcome")
+
+
+def members(campaign: str) -> Subquery:
+    """One row per member of the campaign's runs.
+
+    ``final`` indexes ``DECISIONS``; ``anchor``, ``reopened_at`` and ``converted_at`` are microseconds; ``planned`` and
+    ``sent`` … ``opened`` are 1 or 0.
+    """
+    outcome, best = _outcomes(campaign), message.alias("best")
+    id_of_best = (
+        outcome.c.run_id * literal(1 << RUN_SHIFT, BigInteger) + outcome.c.user_id * _STEPS + outcome.c.best % _STEPS
+    )
+    skipped, pending = DECISIONS.index(State.SKIPPED), DECISIONS.index(PENDING)
+    final = case(
+        (outcome.c.best.is_not(None), outcome.c.best // _STEPS),
+        (member.c.decision == "skipped", skipped),
+        else_=pending,
+    )
+    why = case((outcome.c.best.is_not(None), best.c.reason), (member.c.decision == "skipped", member.c.reason))
+    told = final.in_([DECISIONS.index(state) for state in REASONED])
+    instants = [
+        type_coerce(member.c[name], BigInteger).label(name) for name in ("anchor", "reopened_at", "converted_at")
+    ]
+    flags = [func.coalesce(outcome.c[name], 0).label(name) for name in ("sent", "accepted", "delivered", "opened")]
+    joined = member.outerjoin(
+        outcome, and_(outcome.c.run_id == member.c.run_id, outcome.c.user_id == member.c.user_id)
+    ).outerjoin(best, best.c.id == id_of_best)
+    return (
+        select(
+            *(member.c[name] for name in ("run_id", "user_id", "arm", "held_out", "zone_key", "conversion_value")),
+            *instants,
+            *flags,
+            flag(member.c.decision == "planned").label("planned"),
+            final.label("final"),
+            func.coalesce(case((told, why)), "").label("reason"),
+        )
+        .select_from(joined)
+        .where(member.c.run_id.in_(runs_of(campaign)))
+        .subquery("facts")
+    )
+
+
+def first_exposures(campaign: str) -> Subquery:
+    """The members of each user's first run in which they were planned: the unit of analysis."""
+    facts = members(campaign)
+    order = func.row_number().over(partition_by=facts.c.user_id, order_by=facts.c.run_id).label("turn")
+    ranked = select(facts, order).where(facts.c.planned == 1).subquery("ranked")
+    return select(ranked).where(ranked.c.turn == 1).subquery("exposed")

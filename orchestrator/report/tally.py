@@ -1,0 +1,189 @@
+"""The ledger of a campaign, counted: SQL to frozen values.
+
+``audience`` is every member row; each is counted under exactly one decision. Reach counts users once over all runs, and
+messages once. Groups are compared by intention to treat: all eligible members of an arm, whether or not a message left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from orchestrator.clock import span_micros, to_micros
+from orchestrator.report.curves import curves
+from orchestrator.report.hours import hours
+from orchestrator.report.members import (
+    DECISIONS,
+    first_exposures,
+    flag,
+    is_accepted,
+    is_delivered,
+    is_opened,
+    is_sent,
+    members,
+    runs_of,
+)
+from orchestrator.report.values import (
+    COUNTS,
+    HOLDOUT,
+    Decision,
+    Group,
+    Launched,
+    RunCount,
+    Stage,
+    StepCount,
+    Tally,
+    ZoneCount,
+)
+from orchestrator.store.tables import lane, member, message, run
+
+
+def tally(connection: Connection, launched: Launched, now: datetime) -> Tally:
+    """Count all there is of a campaign at ``now``; ``connection`` is one transaction, so that all counts agree."""
+    cells = _cells(connection, launched.name)
+    steps = _steps(connection, launched.name)
+    groups, waiting = _groups(connection, launched, now)
+    return Tally(
+        launched=launched,
+        as_of=now,
+        runs=_runs(connection, launched.name),
+        audience=sum(cell.members for cell in cells),
+        decisions=_decisions(cells),
+        stages=_stages(connection, launched.name, steps),
+        groups=groups,
+        waiting=waiting,
+        steps=steps,
+        zones=_zones(cells),
+        hours=hours(connection, launched),
+        curves=curves(connection, launched, now),
+    )
+
+
+def _total(column: Any, name: str) -> Any:
+    return func.coalesce(func.sum(column), 0).label(name)
+
+
+def _runs(connection: Connection, campaign: str) -> tuple[RunCount, ...]:
+    count = select(func.count()).where(member.c.run_id == run.c.id).scalar_subquery()
+    columns = (run.c.id, run.c.local_date, run.c.state, run.c.as_of, run.c.audience, count)
+    rows = connection.execute(select(*columns).where(run.c.campaign == campaign).order_by(run.c.local_date, run.c.id))
+    return tuple(RunCount(*row) for row in rows)
+
+
+def _cells(connection: Connection, campaign: str) -> Sequence[Row[Any]]:
+    """Members by zone, decision and reason: the cube that decisions and zones are read from."""
+    facts = members(campaign)
+    keys = (facts.c.zone_key, facts.c.final, facts.c.reason)
+    treated = facts.c.planned * flag(facts.c.held_out.is_(False))
+    query = select(
+        *keys,
+        func.count().label("members"),
+        _total(facts.c.planned, "planned"),
+        _total(treated, "treated"),
+        _total(facts.c.sent, "sent"),
+        _total(facts.c.accepted, "accepted"),
+        _total(treated * flag(facts.c.reopened_at.is_not(None)), "reopened"),
+    )
+    return connection.execute(query.group_by(*keys)).all()
+
+
+def _decisions(cells: Sequence[Row[Any]]) -> tuple[Decision, ...]:
+    counts: Counter[tuple[int, str]] = Counter()
+    for cell in cells:
+        counts[cell.final, cell.reason] += cell.members
+    order = sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
+    return tuple(Decision(DECISIONS[final], reason, n) for (final, reason), n in order)
+
+
+def _zones(cells: Sequence[Row[Any]]) -> tuple[ZoneCount, ...]:
+    counts: dict[str, Counter[str]] = {}
+    names = ("members", "planned", "treated", "sent", "accepted", "reopened")
+    for cell in cells:
+        zone = counts.setdefault(cell.zone_key, Counter())
+        for name in names:
+            zone[name] += int(getattr(cell, name))
+    rows = (ZoneCount(zone, *(count[name] for name in names)) for zone, count in counts.items())
+    return tuple(sorted(rows, key=lambda row: (-row.members, row.zone)))
+
+
+def _stages(connection: Connection, campaign: str, steps: Sequence[StepCount]) -> tuple[Stage, ...]:
+    """The funnel. A user counts once over all runs; who reopened counts when a message of that run was accepted."""
+    facts = members(campaign)
+    reached = facts.c.accepted * facts.c.planned * flag(facts.c.held_out.is_(False))
+    per_user = {
+        "planned": facts.c.planned,
+        **{name: facts.c[name] for name in ("sent", "accepted", "delivered", "opened")},
+        "reopened": reached * flag(facts.c.reopened_at.is_not(None)),
+        "converted": reached * flag(facts.c.converted_at.is_not(None)),
+    }
+    columns = [func.max(value).label(name) for name, value in per_user.items()]
+    user = select(facts.c.user_id, *columns).group_by(facts.c.user_id).subquery("person")
+    sums = select(func.count().label("audience"), *(_total(user.c[name], name) for name in per_user))
+    users = connection.execute(sums.select_from(user)).one()._mapping  # noqa: SLF001  # SQLAlchemy's way to a dict
+    messages = {"planned": sum(step.messages - step.states.get("held_out", 0) for step in steps)} | {
+        name: sum(getattr(step, name) for step in steps) for name in ("sent", "accepted", "delivered", "opened")
+    }
+    return tuple(Stage(name, int(users[name]), messages.get(name)) for name in ("audience", *per_user))
+
+
+def _groups(connection: Connection, launched: Launched, now: datetime) -> tuple[tuple[Group, ...], int]:
+    """Each arm and the holdout, and how many are planned whose run has not opened for them yet (they are left out)."""
+    exposed = first_exposures(launched.name)
+    instant = to_micros(now)
+    begun = func.coalesce(exposed.c.anchor, 0) <= instant
+    within = span_micros(launched.within) if launched.within else 0
+    still_open = exposed.c.reopened_at.is_(None) & (func.coalesce(exposed.c.anchor, 0) + within > instant)
+    key = (exposed.c.arm, exposed.c.held_out, flag(begun).label("begun"))
+    names = ("sent", "accepted", "delivered", "opened")
+    query = select(
+        *key,
+        func.count().label("eligible"),
+        *(_total(exposed.c[name], name) for name in names),
+        _total(flag(exposed.c.reopened_at.is_not(None)), "reopened"),
+        _total(flag(exposed.c.converted_at.is_not(None)), "converted"),
+        _total(exposed.c.conversion_value, "value"),
+        _total(flag(still_open), "open"),
+    )
+    rows = connection.execute(query.group_by(*key)).all()
+    return _by_group(launched, [row for row in rows if row.begun]), sum(row.eligible for row in rows if not row.begun)
+
+
+def _by_group(launched: Launched, rows: Sequence[Row[Any]]) -> tuple[Group, ...]:
+    """Arms in the file's order, then the holdout of all arms together."""
+    cells: dict[tuple[bool, str], list[Row[Any]]] = {(False, arm): [] for arm in launched.weights or {}}
+    for row in sorted(rows, key=lambda row: row.arm):
+        cells.setdefault((True, HOLDOUT) if row.held_out else (False, row.arm), []).append(row)
+    return tuple(
+        _group(name, found, held_out=out) for (out, name), found in sorted(cells.items(), key=lambda c: c[0][0])
+    )
+
+
+def _group(name: str, rows: Sequence[Row[Any]], *, held_out: bool) -> Group:
+    counts = {field: int(sum(getattr(row, field) for row in rows)) for field in COUNTS}
+    return Group(name, held_out, **counts, value=round(float(sum(row.value for row in rows)), 6))
+
+
+def _steps(connection: Connection, campaign: str) -> tuple[StepCount, ...]:
+    facts = {"sent": is_sent(), "accepted": is_accepted(), "delivered": is_delivered(), "opened": is_opened()}
+    key = (message.c.step, lane.c.channel, message.c.state)
+    query = (
+        select(
+            *key, func.count().label("messages"), *(_total(flag(condition), name) for name, condition in facts.items())
+        )
+        .select_from(message.outerjoin(lane, lane.c.id == message.c.lane_id))
+        .where(message.c.run_id.in_(runs_of(campaign)))
+    )
+    grouped: dict[tuple[int, str], list[Row[Any]]] = {}
+    for row in connection.execute(query.group_by(*key).order_by(*key)):
+        grouped.setdefault((row.step, row.channel or ""), []).append(row)
+    return tuple(_step(step, channel, rows) for (step, channel), rows in grouped.items())
+
+
+def _step(step: int, channel: str, rows: Sequence[Row[Any]]) -> StepCount:
+    names = ("messages", "sent", "accepted", "delivered", "opened")
+    totals = {name: int(sum(getattr(row, name) for row in rows)) for name in names}
+    return StepCount(step, channel, **totals, states={row.state: row.messages for row in rows})

@@ -1,0 +1,122 @@
+"""The report on a console: rich tables, for the CLI and the demo."""
+
+from __future__ import annotations
+
+from rich.console import Group as Stack
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.report import words
+from orchestrator.report.findings import Finding, Findings, Verdict
+from orchestrator.report.reasons import reason_words
+from orchestrator.report.values import Tally
+from orchestrator.report.words import number, per_cent, points, word
+
+_STYLE = {
+    "delivered": "green",
+    "accepted": "green",
+    "held_out": "cyan",
+    "pending": "blue",
+    "unknown": "yellow",
+    "undelivered": "yellow",
+    "failed": "red",
+    "expired": "yellow",
+    "skipped": "dim",
+}
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", show_edge=False, pad_edge=False
+    )
+
+
+def decisions_table(tally: Tally, locale: str = "en") -> Table:
+    """Members by decision and reason; the last line is the audience, which they add up to."""
+    table = _table(f"{word('members', locale)} · {word('decision', locale)}")
+    table.add_column(word("decision", locale), no_wrap=True)
+    table.add_column(word("reason", locale), overflow="fold")
+    table.add_column(word("members", locale), justify="right")
+    table.add_column(word("share", locale), justify="right")
+    for decision in tally.decisions:
+        name = Text(word(decision.name, locale), style=_STYLE[decision.name])
+        part = per_cent(decision.members / tally.audience)
+        table.add_row(name, Text(reason_words(decision.reason, locale)), number(decision.members), part)
+    table.add_section()
+    whole = per_cent(1) if tally.audience else "–"
+    table.add_row(word("audience", locale), "", number(tally.audience), whole, style="bold")
+    return table
+
+
+def reach_table(found: Findings, locale: str = "en") -> Table:
+    """Reach and reopen per arm with the holdout: counts, rates, and the difference with its 95 % interval."""
+    table = _table(f"{word('h_lift', locale)}")
+    table.add_column(word("group", locale), no_wrap=True)
+    for name in ("eligible", "sent", "accepted", "delivered", "opened", "reopened"):
+        table.add_column(word(name, locale), justify="right")
+    for name in ("rate", "difference", "interval"):
+        table.add_column(word(name, locale), justify="right")
+    for finding in found.rows:
+        table.add_row(*_reach_row(finding, locale), style="cyan" if finding.group.held_out else "")
+    if len(found.arms) > 1:
+        table.add_section()
+        table.add_row(*_reach_row(found.overall, locale), style="bold")
+    return table
+
+
+def _reach_row(finding: Finding, locale: str) -> list[str]:
+    group = finding.group
+    reached = (group.sent, group.accepted, group.delivered, group.opened)
+    counts = ["–"] * len(reached) if group.held_out else [number(count) for count in reached]
+    rate = per_cent(finding.rate.rate) if group.eligible else "–"
+    lift, interval = _difference(finding, locale)
+    return [
+        words.group_name(finding, locale),
+        number(group.eligible),
+        *counts,
+        number(group.reopened),
+        rate,
+        lift,
+        interval,
+    ]
+
+
+def _difference(finding: Finding, locale: str) -> tuple[str, str]:
+    if finding.group.held_out:
+        return "–", "–"
+    if finding.difference is None:
+        why = "no_holdout" if finding.verdict is Verdict.NO_HOLDOUT else "too_few"
+        return "–", word(why, locale)
+    gap = finding.difference
+    return points(gap.points), f"{points(gap.low)} … {points(gap.high)}"
+
+
+def funnel_table(tally: Tally, locale: str = "en") -> Table:
+    """Reach by users and by messages, each counted once."""
+    table = _table(word("h_reach", locale))
+    table.add_column(word("stage", locale))
+    table.add_column(word("users", locale), justify="right")
+    table.add_column(word("messages", locale), justify="right")
+    for stage in tally.stages:
+        messages = "–" if stage.messages is None else number(stage.messages)
+        table.add_row(word(stage.name, locale), number(stage.users), messages)
+    return table
+
+
+def report(tally: Tally, found: Findings, locale: str = "en") -> Stack:
+    """The whole report for a console."""
+    heading = Text(f"{words.title(tally.launched, locale)}  ({tally.launched.name})", style="bold")
+    notes = [Text(f"! {note}", style="yellow") for note in words.caveats(tally, found, locale)]
+    parts: list[RenderableType] = [
+        heading,
+        Text(words.headline(found, locale)),
+        *notes,
+        Padding(decisions_table(tally, locale), (1, 0)),
+        funnel_table(tally, locale),
+        Padding(reach_table(found, locale), (1, 0)),
+        Text(words.hours_sentence(tally, locale), style="red" if tally.hours.outside else ""),
+        Text(word("s_lift", locale), style="dim"),
+    ]
+    return Stack(*parts)

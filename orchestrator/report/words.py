@@ -1,0 +1,303 @@
+"""What the report says, in English and Chinese. Words are those of the glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from orchestrator.report.findings import Finding, Findings, Verdict
+from orchestrator.report.reasons import Phrase
+from orchestrator.report.values import HOLDOUT, Launched, Tally
+
+_95 = "95\N{NARROW NO-BREAK SPACE}%"
+
+WORDS: Mapping[str, Phrase] = {
+    # decisions and stages
+    "delivered": Phrase("delivered", "已送达"),
+    "accepted": Phrase("accepted", "已受理"),
+    "undelivered": Phrase("undelivered", "未送达"),
+    "unknown": Phrase("unknown", "结果未知"),
+    "held_out": Phrase("held out", "对照保留"),
+    "pending": Phrase("still to come", "待处理"),
+    "failed": Phrase("failed", "失败"),
+    "expired": Phrase("expired", "已过期"),
+    "skipped": Phrase("skipped", "跳过"),
+    "audience": Phrase("audience", "目标人群"),
+    "planned": Phrase("planned", "计划"),
+    "sent": Phrase("sent", "已发送"),
+    "opened": Phrase("opened", "点开"),
+    "reopened": Phrase("reopened", "回访"),
+    "converted": Phrase("converted", "转化"),
+    "eligible": Phrase("eligible", "符合条件"),
+    "members": Phrase("members", "成员"),
+    "users": Phrase("users", "用户"),
+    "messages": Phrase("messages", "消息"),
+    "reason": Phrase("reason", "原因"),
+    "decision": Phrase("decision", "决策"),
+    "share": Phrase("share", "占比"),
+    "rate": Phrase("reopen rate", "回访率"),
+    "difference": Phrase("difference to holdout", "与对照组之差"),
+    "interval": Phrase(f"{_95} interval", "95% 置信区间"),
+    "group": Phrase("group", "组"),
+    "arm": Phrase("arm", "实验组"),
+    "holdout": Phrase("holdout", "对照组"),
+    "all_arms": Phrase("all arms", "全部实验组"),
+    "total": Phrase("total", "合计"),
+    "stage": Phrase("stage", "阶段"),
+    "step": Phrase("step", "步骤"),
+    "channel": Phrase("channel", "渠道"),
+    "push": Phrase("push", "推送"),
+    "sms": Phrase("SMS", "短信"),
+    "zone": Phrase("zone", "时区"),
+    "hour": Phrase("hour", "时刻"),
+    "runs": Phrase("runs", "批次"),
+    "state": Phrase("state", "状态"),
+    "planning": Phrase("planning", "规划中"),
+    "active": Phrase("active", "进行中"),
+    "done": Phrase("done", "已完成"),
+    "stopped": Phrase("stopped", "已停止"),
+    "paused": Phrase("paused", "已暂停"),
+    "running": Phrase("running", "运行中"),
+    "zone_nothing": Phrase("not known", "未知"),
+    "zone_others": Phrase("others", "其他"),
+    "window": Phrase("window", "发送时段"),
+    "hours_since": Phrase("hours since the run opened for each member", "批次对每位成员开启后的小时数"),
+    "local_hour": Phrase("hour of the recipient's own day", "收件人当地时刻"),
+    "numbers": Phrase("The numbers", "具体数字"),
+    "what": Phrase("What the words mean", "口径说明"),
+    # headings of the page
+    "h_lift": Phrase("Did it bring anybody back?", "真的带回了用户吗？"),
+    "h_reach": Phrase("How far it reached", "触达到哪一步"),
+    "h_curve": Phrase("When they came back", "他们何时回访"),
+    "h_decisions": Phrase("What became of everyone", "每位成员的去向"),
+    "h_hours": Phrase("At what hour it left", "在当地几点发出"),
+    "h_zones": Phrase("By time zone", "按时区"),
+    "h_steps": Phrase("By step and channel", "按步骤和渠道"),
+    "h_runs": Phrase("The runs", "批次"),
+    "report": Phrase("Campaign report", "活动报告"),
+    "difference_axis": Phrase("points more or fewer than the holdout", "比对照组多（少）的百分点"),
+    "too_few": Phrase("not enough people to say", "人数不足，无法判断"),
+    "no_holdout": Phrase("no holdout to compare with", "没有对照组可比"),
+    "explored": Phrase("None yet", "暂无"),
+    # sources and definitions
+    "s_lift": Phrase(
+        "Intention to treat: every eligible user of an arm counts, whether or not a message left, from the first run "
+        f"that planned them. Rates with Wilson's {_95} interval, differences with Newcombe's. Fixed horizon: the "
+        f"{_95} hold for one look at a moment chosen beforehand. Arms are not compared with one another, and no winner "
+        "is declared.",
+        "意向分析（ITT）：实验组内每位符合条件的用户都计入，无论消息是否发出，以其首次被计划的批次为准。"
+        "回访率用 Wilson 95% 区间，差值用 Newcombe 区间。"
+        "固定时点：95% 只对事先选定时刻的一次查看成立。各实验组之间不作比较，也不宣布胜者。",
+    ),
+    "s_reach": Phrase(
+        "Users are counted once over all runs, messages once each. Accepted means that the provider took it, not that "
+        "it was shown. Delivered needs proof: a receipt, or that the person opened it; push services send no receipts, "
+        "so this is a lower bound. Reopened: of those accepted for, whether or not they came through the message.",
+        "用户在所有批次中只计一次，每条消息只计一次。已受理是服务商收下，不等于已展示。已送达须有凭据：回执，或用户点开；"
+        "推送服务不提供回执，因此是下限。回访：在已受理的用户中统计，不论是否经由消息进入。",
+    ),
+    "s_curve": Phrase(
+        "First exposures; members whose run has not been open so long yet leave the count at that hour (Kaplan–Meier).",
+        "以首次曝光计；批次开启时间尚不足的成员，在相应时刻起不再计入（Kaplan–Meier 估计）。",
+    ),
+    "s_decisions": Phrase(
+        "One row of the ledger for every member of every run; each is in exactly one bar.",
+        "账本中每个批次的每位成员一行，每位只归入一类。",
+    ),
+    "s_zones": Phrase(
+        "Members over all runs. Reopen rate: of those planned and not held out; a bare count where they are under 50.",
+        "所有批次的成员。回访率以已计划且未保留为对照者为分母；不足 50 人只列人数。",
+    ),
+}
+
+STAGE_MEANING: Mapping[str, Phrase] = {
+    "audience": Phrase("whom the segment selected, before any exclusion", "人群规则选出的用户，排除之前"),
+    "planned": Phrase("decided to send to, the holdout included", "决定发送的用户，含对照组"),
+    "sent": Phrase("at least one request to a provider was begun", "至少向服务商发起过一次请求"),
+    "accepted": Phrase("the provider took the message", "服务商已收下消息"),
+    "delivered": Phrase("proven by a receipt or by an open", "有回执或点开为证"),
+    "opened": Phrase("the app was opened from the message", "从消息点开应用"),
+    "reopened": Phrase("opened the app within the goal window", "在目标时限内打开应用"),
+    "converted": Phrase("did what the campaign's conversion asks for", "完成活动设定的转化"),
+}
+
+
+def word(key: str, locale: str) -> str:
+    """The word for a key; what has none (an arm's or zone's name) is said as it is."""
+    phrase = WORDS.get(key)
+    return phrase.in_(locale) if phrase else key
+
+
+def per_cent(share: float) -> str:
+    """``12.3 %``, with a thin space that does not break."""
+    return f"{share * 100:.1f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def points(share: float) -> str:
+    """``+4.1`` or ``−1.2``: percentage points, with a proper minus."""
+    return f"{share * 100:+.1f}".replace("-", "−")
+
+
+def number(value: float) -> str:
+    """``1,200``."""
+    return f"{value:,.0f}"
+
+
+def span_words(span: timedelta | None, locale: str) -> str:
+    """``24 h`` or ``3 days``; nothing for no span."""
+    if span is None:
+        return ""
+    hours = span / timedelta(hours=1)
+    if hours % 24 == 0 and hours > 24:  # noqa: PLR2004  # hours of a day
+        return Phrase(f"{hours / 24:g} days", f"{hours / 24:g} 天").in_(locale)
+    return Phrase(f"{hours:g} h", f"{hours:g} 小时").in_(locale)
+
+
+def zone_words(key: str, locale: str) -> str:
+    """A zone key for people."""
+    if not key:
+        return word("zone_nothing", locale)
+    if key.startswith("country:"):
+        country = key.removeprefix("country:")
+        return Phrase(f"{country}, zone not known", f"{country}（时区未知）").in_(locale)
+    return key.replace("_", " ")
+
+
+def title(launched: Launched, locale: str) -> str:
+    """The campaign's title in the nearest locale it has, else its name."""
+    language = locale.partition("-")[0]
+    return launched.title.get(locale) or launched.title.get(language) or launched.title.get("en") or launched.name
+
+
+def group_name(finding: Finding, locale: str) -> str:
+    """An arm's name, the holdout's, or all arms together."""
+    if finding.group.held_out:
+        return word(HOLDOUT, locale)
+    return finding.group.name or word("all_arms", locale)
+
+
+def headline(found: Findings, locale: str) -> str:
+    """The one sentence that the report stands for: all who were treated, against the holdout."""
+    people = Phrase("Members who were meant to get a message", "计划接收消息的成员")
+    if not found.overall.group.eligible:
+        return Phrase("Nobody has been reached yet.", "目前还没有进入统计的成员。").in_(locale)
+    return sentence(found.overall, people.in_(locale), locale)
+
+
+def arm_sentence(finding: Finding, locale: str) -> str:
+    """What may be said of one arm."""
+    name = finding.group.name
+    return sentence(finding, Phrase(f"Members of arm {name}", f"实验组 {name} 的成员").in_(locale), locale)
+
+
+def sentence(finding: Finding, people: str, locale: str) -> str:
+    """What may be said of ``people``, and no more than may be said."""
+    return _sentence(finding, people).in_(locale)
+
+
+def _sentence(finding: Finding, people: str) -> Phrase:
+    rate = per_cent(finding.rate.rate)
+    if finding.verdict is Verdict.NO_HOLDOUT:
+        return Phrase(
+            f"{people} came back at a rate of {rate}; nobody was held out, so nobody knows how many would have anyway.",
+            f"{people}回访率为 {rate}；未设对照组，无法知道其中多少人本来就会回来。",
+        )
+    if finding.difference is None:
+        return Phrase(
+            f"{people} came back at a rate of {rate}; there are not enough people yet to say whether that is more than "
+            "without a message.",
+            f"{people}回访率为 {rate}；目前人数不足，无法判断是否高于不发消息的情形。",
+        )
+    gap = finding.difference
+    low, high = (f"{end * 100:.1f}".replace("-", "−") for end in (gap.low, gap.high))
+    if finding.verdict is Verdict.UNCLEAR:
+        return Phrase(
+            f"{people}: no difference to those held out can be told "
+            f"({points(gap.points)} points; {_95}: {low} to {high}).",
+            f"{people}与对照组之间尚看不出差别（{points(gap.points)} 个百分点；95%：{low} 至 {high}）。",
+        )
+    more = finding.verdict is Verdict.MORE
+    size = f"{abs(gap.points) * 100:.1f}"
+    if not more:
+        low, high = (f"{-end * 100:.1f}" for end in (gap.high, gap.low))
+    return Phrase(
+        f"{people} came back {size} points {'more' if more else 'less'} often than those held out "
+        f"({_95}: {low} to {high}).",
+        f"{people}的回访率比对照组{'高' if more else '低'} {size} 个百分点（95%：{low} 至 {high}）。",
+    )
+
+
+def caveats(tally: Tally, found: Findings, locale: str) -> list[str]:
+    """What a careful reader has to know before believing the headline."""
+    said: list[Phrase] = []
+    waiting, still_open = tally.waiting, sum(group.open for group in tally.groups)
+    if found.split and found.split.mismatch:
+        said.append(
+            Phrase(
+                f"The groups are not of the sizes intended (p = {found.split.p:.1g}): something sorts people between "
+                "assignment and here. Do not compare them before that is found.",
+                f"各组人数与设定比例不符（p = {found.split.p:.1g}）：分组之后有环节筛选了用户，查明之前请勿比较。",
+            )
+        )
+    if still_open:
+        span = span_words(tally.launched.within, "en"), span_words(tally.launched.within, "zh")
+        said.append(
+            Phrase(
+                f"{number(still_open)} members can still come back within their {span[0]}: the rates are not final.",
+                f"{number(still_open)} 名成员仍在其 {span[1]} 目标时限内：回访率尚非最终值。",
+            )
+        )
+    if waiting:
+        said.append(
+            Phrase(
+                f"{number(waiting)} planned members are not counted yet: the run has not opened in their zone.",
+                f"{number(waiting)} 名已计划成员尚未计入：批次在其时区还未开启。",
+            )
+        )
+    if not tally.adds_up:
+        said.append(
+            Phrase(
+                "The members do not add up to the audience: run `orchestrator doctor` and do not trust this report.",
+                "成员数与目标人群不一致：请运行 `orchestrator doctor`，暂勿采信本报告。",
+            )
+        )
+    return [phrase.in_(locale) for phrase in said]
+
+
+def hours_sentence(tally: Tally, locale: str) -> str:
+    """Whether anything left outside the window, in words."""
+    spent = tally.hours
+    windows = openings_words(tally)
+    if not spent.requests:
+        return Phrase("Nothing has left yet.", "尚未发出任何消息。").in_(locale)
+    several = Phrase("", "")
+    if spent.several:
+        several = Phrase(
+            f" {number(spent.several)} went to members whose zone is not known exactly and are not drawn; "
+            "they are held to the window in every zone they could be in.",
+            f" 其中 {number(spent.several)} 次发往时区不确切的成员，未画出；按其所有可能时区核对发送时段。",
+        )
+    requests = number(spent.requests)
+    if spent.outside is None:
+        return Phrase(f"{requests} requests.{several.en}", f"共 {requests} 次请求。{several.zh}").in_(locale)
+    if spent.outside:
+        bad = number(spent.outside)
+        return Phrase(
+            f"{bad} of {requests} requests left OUTSIDE the recipient's own window.{several.en}",
+            f"{requests} 次请求中有 {bad} 次在收件人发送时段之外发出！{several.zh}",
+        ).in_(locale)
+    return Phrase(
+        f"All {requests} requests left inside {windows} of the recipient's own day, and inside the narrower window of "
+        f"an arm or step that has one; none was outside.{several.en}",
+        f"全部 {requests} 次请求都在收件人当地 {windows} 内发出"
+        f"（实验组或步骤另有时段的，以其为准），无一例外。{several.zh}",
+    ).in_(locale)
+
+
+def openings_words(tally: Tally) -> str:
+    """``10:30–11:45, 11:15–11:45``."""
+    return ", ".join(f"{_clock(start)}–{_clock(end)}" for start, end in tally.hours.openings)
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
