@@ -1,0 +1,1 @@
+"""The doors to the outside: app events, providers' callbacks, health and metrics."""
