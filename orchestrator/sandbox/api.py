@@ -1,0 +1,174 @@
+"""What tests, simulated people and the inbox page ask of the sandbox itself, under ``/sandbox/``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.sandbox.accepted import Record
+from orchestrator.sandbox.credentials import FROM_NUMBER
+from orchestrator.sandbox.faults import Fault, Kind
+from orchestrator.sandbox.segments import bill
+from orchestrator.sandbox.twilio_resource import inbound, status_of
+from orchestrator.sandbox.world import World
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+MOST_MESSAGES = 10_000
+SHOWN_PER_PHONE = 12
+INBOX_FIELDS = ("seq", "id", "time", "title", "body", "link", "collapse_key", "message_id", "parts", "encoding", "tag")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class ReplyIn(BaseModel):
+    """A person writes back from their phone; ``to`` is that person's own number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
+    text: Annotated[str, Field(min_length=1, max_length=1600)]
+
+
+class Page(BaseModel):
+    """Which part of the log is asked for."""
+
+    after: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=MOST_MESSAGES)] = 1000
+
+
+class Look(BaseModel):
+    """Which phones the inbox shows; ``known`` is the version it already has."""
+
+    q: Annotated[str, Field(max_length=200)] = ""
+    kind: Literal["all", "push", "sms"] = "all"
+    limit: Annotated[int, Field(ge=1, le=60)] = 12
+    known: str = ""
+
+
+async def messages(request: Request) -> Response:
+    """Accepted messages after a number, oldest first."""
+    page = _checked(Page, dict(request.query_params))
+    lines = _world(request).log.page(page.after, page.limit)
+    return Response(b'{"messages":[' + b",".join(lines) + b"]}", media_type="application/json")
+
+
+async def reply(request: Request) -> Response:
+    """A person's reply: kept, heeded if it is STOP or START, and posted to the inbound webhook."""
+    world = _world(request)
+    given = _checked(ReplyIn, await _body(request))
+    kept = world.replies.add(given.to, FROM_NUMBER, given.text)
+    if world.callback_inbound:
+        world.webhooks.post(world.callback_inbound, [inbound(kept, bill(given.text).parts)], given.to)
+    return _json({"sid": kept["sid"], "posted": bool(world.callback_inbound)}, 202)
+
+
+async def add_fault(request: Request) -> Response:
+    """Switch a fault on."""
+    world = _world(request)
+    fault = _checked(Fault, await _body(request))
+    if fault.kind is Kind.EXPIRE_TOKENS:
+        world.issuer.expire_all()
+        return _json({"number": 0})
+    return _json({"number": world.faults.add(fault)}, 201)
+
+
+async def list_faults(request: Request) -> Response:
+    """The faults that are on."""
+    return _json({"faults": list(_world(request).faults.listed())})
+
+
+async def clear_faults(request: Request) -> Response:
+    """Switch one fault off, or all."""
+    _world(request).faults.clear(request.path_params.get("number"))
+    return Response(status_code=204)
+
+
+async def counters(request: Request) -> Response:
+    """How many requests came to what, by provider, since the start."""
+    return _json(_world(request).counters)
+
+
+async def inbox(request: Request) -> Response:
+    """What the inbox page shows."""
+    world = _world(request)
+    look = _checked(Look, dict(request.query_params))
+    version = _version(world)
+    if look.known == version:
+        return _json({"version": version, "unchanged": True})
+    wanted = {"all": lambda _: True, "push": _is_push, "sms": lambda address: not _is_push(address)}[look.kind]
+    found = world.log.addresses(look.q.strip(), look.limit, wanted)
+    return _json(
+        {
+            "version": version,
+            "accepted": world.log.by_provider,
+            "counters": world.counters,
+            "faults": list(world.faults.listed()),
+            "refusals": list(world.refusals)[:12],
+            "sender": FROM_NUMBER,
+            "inbound": bool(world.callback_inbound),
+            "phones": [_phone(world, address) for address in found],
+        }
+    )
+
+
+def _phone(world: World, address: str) -> dict[str, Any]:
+    numbers = world.log.of(address)
+    records = [world.log.get(number) for number in numbers[-SHOWN_PER_PHONE:]]
+    return {
+        "address": address,
+        "kind": "push" if _is_push(address) else "sms",
+        "total": len(numbers),
+        "messages": [_brief(world, record) for record in records if record is not None],
+        "replies": world.replies.of(address)[-SHOWN_PER_PHONE:],
+        "stopped": world.replies.stopped_any(address),
+    }
+
+
+def _brief(world: World, record: Record) -> dict[str, Any]:
+    brief = {name: record[name] for name in INBOX_FIELDS if record.get(name) is not None}
+    if record["provider"] == "twilio":
+        brief["status"] = status_of(record, world.callback_delay)
+    return brief
+
+
+def _is_push(address: str) -> bool:
+    return not address.startswith("+")
+
+
+def _version(world: World) -> str:
+    happened = sum(counter.total() for counter in world.counters.values())
+    return f"{len(world.log)}.{world.replies.count}.{happened}.{'-'.join(map(str, world.faults.hits))}"
+
+
+def _world(request: Request) -> World:
+    world: World = request.app.state.world
+    return world
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(400, f"the body is not JSON: {error}") from None
+
+
+def _checked(model: type[M], given: Any) -> M:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise HTTPException(400, "; ".join(_complaints(error))) from None
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    return [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors()]
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")

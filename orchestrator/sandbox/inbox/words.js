@@ -1,0 +1,101 @@
+// What the page says, in both of its languages.
+const WORDS = {
+  en: {
+    title: "Sandbox inbox", subtitle: "Stand-ins for FCM and Twilio. Nothing here leaves this machine.",
+    search: "Find an address: token or phone number", all: "All", push: "Push", sms: "SMS",
+    live: "Live", paused: "Paused", faults: "Faults", other: "中文",
+    pushes: "pushes accepted", texts: "texts accepted", refused: "refused", suffered: "faults suffered",
+    callbacks: "callbacks posted", rate: "accepted / s",
+    app: "Your app", now: "now", minutes: "{n} min ago", hours: "{n} h ago", days: "{n} d ago",
+    replaced: "shown once for {n} sends", textMessage: "Text message", reply: "Reply…", send: "Send reply",
+    stopped: "Opted out", parts: "{n} parts · {e}", part: "1 part · {e}", messages: "{n} messages", message: "1 message",
+    quick: "Reply with {w}", sendFailed: "The reply was not taken", autoStop: "You have been unsubscribed. Reply START to resubscribe.",
+    autoStart: "You are subscribed again. Reply STOP to unsubscribe.",
+    emptyTitle: "No messages yet", empty: "Point a channel's base_url at this address and send. Every accepted message appears here as its recipient sees it.",
+    emptySearch: "No address contains that.", offline: "The sandbox does not answer. It is looked for again every second.",
+    panelTitle: "Fault switches", panelHint: "What the providers are told to suffer, from the next request on.",
+    share: "Requests affected", allOff: "All off", expire: "Expire FCM tokens", expired: "Expired",
+    storm: "503 storm", tooMany: "429, wait 7 s", silence: "Silence", resetBefore: "Reset, not accepted",
+    resetAfter: "Accepted, then reset", html: "502 HTML page", dead: "Dead addresses", slow: "Slow answers, 5 s",
+    truncated: "Cut-off JSON", undelivered: "Undelivered", otherFaults: "Set by scripts", hits: "{n} hits",
+    refusalsTitle: "Refused lately", noRefusals: "Nothing was refused.", close: "Close", raw: "Request as accepted",
+    detail: "Accepted message", f_seq: "Number", f_time: "Accepted", f_to: "Address", f_id: "Provider's id", f_message_id: "Message id",
+    f_collapse_key: "Collapse key", f_expires_at: "Expires", f_link: "Link", f_parts: "Parts", f_encoding: "Encoding",
+    f_fate: "Outcome", f_provider: "Provider", noInbound: "Replies are kept, but posted nowhere: start with --callback-inbound.",
+    s_queued: "Queued", s_sent: "Sent", s_delivered: "Delivered", s_undelivered: "Not delivered",
+  },
+  zh: {
+    title: "沙盒收件箱", subtitle: "FCM 与 Twilio 的本地替身，消息不会离开这台机器。",
+    search: "按触达地址查找：令牌或手机号", all: "全部", push: "推送", sms: "短信",
+    live: "实时", paused: "已暂停", faults: "故障", other: "English",
+    pushes: "已接受推送", texts: "已接受短信", refused: "已拒绝", suffered: "故障命中",
+    callbacks: "已发回调", rate: "每秒接受",
+    app: "你的应用", now: "刚刚", minutes: "{n} 分钟前", hours: "{n} 小时前", days: "{n} 天前",
+    replaced: "发送 {n} 次，只显示一条", textMessage: "短信", reply: "回复…", send: "发送回复",
+    stopped: "已退订", parts: "{n} 条 · {e}", part: "1 条 · {e}", messages: "{n} 条消息", message: "1 条消息",
+    quick: "回复 {w}", sendFailed: "回复未被接受", autoStop: "您已退订。回复 START 可重新订阅。",
+    autoStart: "您已重新订阅。回复 STOP 可退订。",
+    emptyTitle: "还没有消息", empty: "把渠道的 base_url 指向本地址再发送，每条被接受的消息都会以收件人看到的样子出现在这里。",
+    emptySearch: "没有地址包含这段文字。", offline: "沙盒没有应答，每秒重试一次。",
+    panelTitle: "故障开关", panelHint: "从下一个请求开始，让服务商出这些状况。",
+    share: "受影响的请求", allOff: "全部关闭", expire: "使 FCM 令牌过期", expired: "已过期",
+    storm: "503 风暴", tooMany: "429，等 7 秒", silence: "不应答", resetBefore: "重置，未接受",
+    resetAfter: "接受后重置", html: "502 网页", dead: "失效地址", slow: "慢应答，5 秒",
+    truncated: "JSON 截断", undelivered: "未送达", otherFaults: "由脚本设置", hits: "命中 {n} 次",
+    refusalsTitle: "最近的拒绝", noRefusals: "没有被拒绝的请求。", close: "关闭", raw: "被接受的原始请求",
+    detail: "已接受的消息", f_seq: "序号", f_time: "接受时间", f_to: "触达地址", f_id: "服务商编号", f_message_id: "消息编号",
+    f_collapse_key: "折叠键", f_expires_at: "过期时间", f_link: "链接", f_parts: "计费条数", f_encoding: "编码",
+    f_fate: "结果", f_provider: "服务商", noInbound: "回复只会保存，不会发出：请用 --callback-inbound 启动。",
+    s_queued: "排队中", s_sent: "已发出", s_delivered: "已送达", s_undelivered: "未送达",
+  },
+};
+
+function remembered() {
+  try { return localStorage.getItem("sandbox-language"); } catch { return null; }
+}
+
+const asked = new URLSearchParams(location.search).get("lang") ?? remembered() ?? navigator.language;
+export let language = asked.startsWith("zh") ? "zh" : "en";
+
+export function say(word, values = {}) {
+  return WORDS[language][word].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+export function known(word) {
+  return word in WORDS[language];
+}
+
+export function switchLanguage() {
+  language = language === "zh" ? "en" : "zh";
+  try { localStorage.setItem("sandbox-language", language); } catch { /* it is only a preference */ }
+}
+
+export function translatePage() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.title = say("title");
+  for (const node of document.querySelectorAll("[data-word]")) node.textContent = say(node.dataset.word);
+  for (const node of document.querySelectorAll("[data-placeholder]")) {
+    node.placeholder = say(node.dataset.placeholder);
+    node.setAttribute("aria-label", say(node.dataset.placeholder));
+  }
+}
+
+export function ago(seconds) {
+  const past = Math.max(0, Date.now() / 1000 - seconds);
+  if (past < 60) return say("now");
+  if (past < 3600) return say("minutes", { n: Math.floor(past / 60) });
+  if (past < 86400) return say("hours", { n: Math.floor(past / 3600) });
+  return say("days", { n: Math.floor(past / 86400) });
+}
+
+export function clock(date = new Date()) {
+  return date.toLocaleTimeString(language === "zh" ? "zh-CN" : "en-GB", { hour: "2-digit", minute: "2-digit" });
+}
+
+export function day(date = new Date()) {
+  return date.toLocaleDateString(language === "zh" ? "zh-CN" : "en-GB", { weekday: "long", month: "long", day: "numeric" });
+}
+
+export function instant(seconds) {
+  return new Date(seconds * 1000).toLocaleString(language === "zh" ? "zh-CN" : "en-GB");
+}

@@ -1,0 +1,76 @@
+"""The parts of one sandbox, together."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.sandbox.accepted import AcceptedLog
+from orchestrator.sandbox.credentials import Credentials, open_credentials
+from orchestrator.sandbox.faults import FaultBook
+from orchestrator.sandbox.oauth import Issuer
+from orchestrator.sandbox.replies import Replies
+from orchestrator.sandbox.webhooks import Webhooks
+
+REFUSALS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the endpoints work with. ``callback_inbound`` is where replies are posted, if anywhere."""
+
+    credentials: Credentials
+    issuer: Issuer
+    faults: FaultBook
+    log: AcceptedLog
+    replies: Replies
+    webhooks: Webhooks
+    callback_inbound: str | None
+    callback_delay: float
+    counters: dict[str, Counter[str]]
+    refusals: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
+
+    def count(self, provider: str, what: str) -> None:
+        """One more of something."""
+        self.counters.setdefault(provider, Counter())[what] += 1
+
+    def refused(self, provider: str, to: str, status: int, words: str) -> None:
+        """Remember a refusal, for whoever wonders why nothing arrives."""
+        entry = {"time": time.time(), "provider": provider, "to": to[:200], "status": status, "words": words[:300]}
+        self.refusals.appendleft(entry)
+
+    def close(self) -> None:
+        """Give up the files."""
+        self.log.close()
+        self.replies.close()
+
+
+def open_world(folder: Path, port: int, callback_inbound: str | None, delay: float, token_lifetime: int) -> World:
+    """The sandbox that lives in ``folder``, as it was left.
+
+    Raises:
+        LogError: the folder is in use, or what is in it is not ours.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = AcceptedLog(folder / "accepted.jsonl")
+    credentials = open_credentials(folder, port)
+    faults = FaultBook()
+    counters: dict[str, Counter[str]] = {"callback": Counter()}
+
+    def posted(what: str) -> None:
+        counters["callback"][what] += 1
+
+    return World(
+        credentials=credentials,
+        issuer=Issuer(credentials, token_lifetime),
+        faults=faults,
+        log=log,
+        replies=Replies(folder / "replies.jsonl"),
+        webhooks=Webhooks(credentials.auth_token, faults, delay, posted),
+        callback_inbound=callback_inbound,
+        callback_delay=delay,
+        counters=counters,
+    )

@@ -1,0 +1,114 @@
+"""The sandbox as a process, for tests: started on a free port, asked over HTTP, stopped at the end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.settings import AccountSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnd:
+    """A running sandbox."""
+
+    port: int
+    state: Path
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            answer = connection.getresponse().read()
+        finally:
+            connection.close()
+        return json.loads(answer) if answer else None
+
+    def accepted(self) -> list[dict[str, Any]]:
+        """Everything the providers took, from the fsynced log."""
+        path = self.state / "accepted.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+    def fault(self, **values: Any) -> None:
+        self.ask("POST", "/sandbox/faults", values)
+
+    def calm(self) -> None:
+        self.ask("DELETE", "/sandbox/faults")
+
+    def settings(self, database: Path, **more: Any) -> Settings:
+        """Settings of a deployment that sends here."""
+        common = {"rate": 2000.0, "burst": 200, "ramp": 0.0, "connections": 64}
+        fcm = {"service_account_file": str(self.state / "service-account.json"), "base_url": self.url}
+        auth = {"account_sid": self.sid, "auth_token_file": str(self.state / "twilio-auth-token")}
+        twilio = {**auth, "from": "+15005550006", "base_url": self.url}
+        accounts = {
+            "fcm": AccountSettings(channel="push", provider="fcm", options=fcm, **common),
+            "twilio": AccountSettings(channel="sms", provider="twilio", options=twilio, **common),
+        }
+        return Settings(database=str(database), accounts=accounts, **more)
+
+    @property
+    def sid(self) -> str:
+        from orchestrator.sandbox.credentials import ACCOUNT_SID
+
+        return ACCOUNT_SID
+
+
+@contextmanager
+def far_end(state: Path, *, port: int = 0, inbound: str = "") -> Iterator[FarEnd]:
+    """A sandbox for the length of a block."""
+    state.mkdir(parents=True, exist_ok=True)
+    log = (state / "sandbox.log").open("wb")
+    command = [sys.executable, "-m", "orchestrator.sandbox", "--port", str(port or free_port()), "--state", str(state)]
+    if inbound:
+        command += ["--callback-inbound", inbound]
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        made = FarEnd(int(command[4]), state, process.pid)
+        wait_for(lambda: _up(made), "the sandbox to answer", seconds=20)
+        yield made
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+
+
+def _up(made: FarEnd) -> bool:
+    try:
+        made.ask("GET", "/healthz")
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Any, what: str, *, seconds: float = 15) -> None:
+    """Wait until ``condition()``; fail with ``what`` was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
