@@ -12,15 +12,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typing_extensions import override
-
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from typing_extensions import override
 
 from orchestrator.errors import ConfigError, Problem
 
@@ -84,7 +80,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read(config_file()))
 
 
 def config_file() -> Path:
@@ -104,6 +100,21 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise ConfigError([_problem(details) for details in error.errors()]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The settings file's fields; none when there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 0
+        raise ConfigError([Problem(str(path), line, "", "is not YAML", "check quotes and indentation there")]) from None
+    if not isinstance(found, dict):
+        raise ConfigError([Problem(str(path), 1, "", "has no settings", "write them as `name: value`")])
+    return found
 
 
 def _problem(details: Mapping[str, Any]) -> Problem:

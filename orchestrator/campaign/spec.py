@@ -60,7 +60,7 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One leg: ``index`` from 1; ``rate`` in messages a second (None: the account's); ``timing`` None: the campaign's."""
+    """One leg, ``index`` from 1. ``rate``: messages a second (None: the account's); ``timing`` None: the campaign's."""
 
     index: int
     channel: str

@@ -1,0 +1,185 @@
+"""What operators do with campaigns: plan, launch, pause, resume, stop; accounts; messages in doubt."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.spec import Campaign
+from orchestrator.cli.context import Context
+from orchestrator.daemon.wiring import planner_of
+from orchestrator.dispatch.doubt import unknown_messages
+from orchestrator.errors import InputError
+from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.plan.dry import DryRun, dry_run
+from orchestrator.plan.rules import SEARCH_DAYS
+
+app = typer.Typer()
+accounts = typer.Typer(no_args_is_help=True)
+unknown = typer.Typer(no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Name = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name.")]
+
+
+@app.command()
+def plan(
+    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.")],
+    dry: Annotated[bool, typer.Option("--dry-run", help="Count only; the one way to plan by hand.")] = False,
+    day: Annotated[str, typer.Option("--date", help="Local date, e.g. 2026-12-01; default: the next one due.")] = "",
+    as_json: Json = False,
+) -> None:
+    """How many, why not, when: what a run would decide, without deciding it."""
+    if not dry:
+        raise InputError("plans are made by the daemon when a run is due", hint="add --dry-run to see what it would do")
+    context = Context.load()
+    bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
+    now = context.clock.now()
+    chosen = _date(day) if day else _next_date(bundle.campaign, now.date())
+    with context.reader() as store, store.read() as connection:
+        found = dry_run(connection, planner_of(context.settings, context.clock), bundle, chosen, now)
+    if as_json:
+        context.print_json(asdict(found))
+    else:
+        _show_plan(context, found)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no date", hint="write it like 2026-12-01") from None
+
+
+def _next_date(campaign: Campaign, today: date) -> date:
+    days = (today + timedelta(days=n) for n in range(SEARCH_DAYS))
+    for day in days:
+        if campaign.schedule.fires_on(day):
+            return day
+    raise InputError(
+        f"campaign {campaign.name} fires on no date from {today} on", hint="see its schedule, or give --date"
+    )
+
+
+def _show_plan(context: Context, found: DryRun) -> None:
+    console = context.console
+    console.print(f"[bold]{found.campaign}[/] on {found.local_date}: {found.audience:,} people in the audience")
+    if found.stopped:
+        console.print("[red]would be stopped: the audience is larger than max_audience[/]")
+        return
+    table = Table("decision", *found.arms, "all", title="Members by decision and arm")
+    for decision, total in sorted(found.decisions.items(), key=lambda item: -item[1]):
+        per_arm = [f"{counts.get(decision, 0):,}" for counts in found.arms.values()]
+        table.add_row(decision, *per_arm, f"{total:,}")
+    console.print(table)
+    most = max(found.hours.values(), default=1)
+    for hour, count in found.hours.items():
+        console.print(f"{hour:02d}:00 {'█' * max(1, round(40 * count / most))} {count:,}")
+    owed = ", ".join(f"{count:,} by {channel}" for channel, count in found.channels.items()) or "none"
+    console.print(f"Messages owed: {owed} (later steps go only to who has not come back)")
+
+
+@app.command()
+def launch(
+    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.")], as_json: Json = False
+) -> None:
+    """Check a campaign, store it as an immutable version, and let it run."""
+    context = Context.load()
+    done = context.act("launch", name=name, actor=context.actor)
+    _said(context, done, f"{done['campaign']} is running as version {done['version'][:12]}", as_json=as_json)
+
+
+@app.command()
+def pause(name: Name, as_json: Json = False) -> None:
+    """Begin nothing more until it is resumed."""
+    context = Context.load()
+    done = context.act("pause", name=name, actor=context.actor)
+    _said(context, done, f"{name} is paused; what waits keeps waiting until its deadline", as_json=as_json)
+
+
+@app.command()
+def resume(name: Name, as_json: Json = False) -> None:
+    """Go on where it was paused; nobody gets anything twice."""
+    context = Context.load()
+    _said(context, context.act("resume", name=name, actor=context.actor), f"{name} is running", as_json=as_json)
+
+
+@app.command()
+def stop(
+    name: Annotated[str, typer.Argument(metavar="[CAMPAIGN]", help="The campaign's name.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every campaign.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End a campaign, or all: what has not left never will."""
+    if bool(name) == everything:
+        raise InputError("name one campaign, or say --all", hint="orchestrator stop lunch-winback")
+    context = Context.load()
+    if everything:
+        done = context.act("stop_all", actor=context.actor)
+        _said(context, done, f"stopped: {', '.join(done['stopped']) or 'nothing was running'}", as_json=as_json)
+    else:
+        done = context.act("stop", name=name, actor=context.actor)
+        _said(context, done, f"{name} is stopped", as_json=as_json)
+
+
+def _said(context: Context, done: dict[str, object], words: str, *, as_json: bool) -> None:
+    context.print_json(done) if as_json else context.console.print(words)
+
+
+@accounts.command("list")
+def list_accounts(as_json: Json = False) -> None:
+    """Configured accounts, and which of them are stopped."""
+    context = Context.load()
+    with context.reader() as store, store.read() as connection:
+        stopped = stopped_accounts(connection)
+    rows = [
+        {"account": name, "channel": a.channel, "provider": a.provider, "rate": a.rate, "stopped": stopped.get(name)}
+        for name, a in context.settings.accounts.items()
+    ]
+    if as_json:
+        context.print_json(rows)
+        return
+    table = Table("account", "channel", "provider", "messages/s", "state")
+    for row in rows:
+        state = f"[red]stopped: {row['stopped']}[/]" if row["stopped"] else "[green]in use[/]"
+        table.add_row(str(row["account"]), str(row["channel"]), str(row["provider"]), f"{row['rate']:g}", state)
+    context.console.print(table)
+
+
+@accounts.command("resume")
+def resume_account(name: Annotated[str, typer.Argument(metavar="ACCOUNT")], as_json: Json = False) -> None:
+    """Use an account again that a provider's answer had stopped (after you mended its credentials)."""
+    context = Context.load()
+    done = context.act("resume_account", name=name, actor=context.actor)
+    words = f"{name} is in use again" if done["was_stopped"] else f"{name} was not stopped"
+    _said(context, done, words, as_json=as_json)
+
+
+@unknown.command("list")
+def list_unknown(as_json: Json = False) -> None:
+    """Messages that may or may not have been accepted."""
+    context = Context.load()
+    with context.reader() as store, store.read() as connection:
+        found = unknown_messages(connection)
+    if as_json:
+        context.print_json([asdict(item) for item in found])
+        return
+    table = Table("message", "campaign", "user", "account", "sent", "why", title=f"{len(found)} in doubt")
+    for item in found:
+        sent = item.sent_at.strftime("%Y-%m-%d %H:%M:%SZ")
+        table.add_row(str(item.message_id), item.campaign, item.user, item.account, sent, item.reason or "")
+    context.console.print(table)
+
+
+@unknown.command("reconcile")
+def reconcile_unknown(as_json: Json = False) -> None:
+    """Ask the providers what became of them; nothing is sent again."""
+    context = Context.load()
+    done = context.act("reconcile", actor=context.actor)
+    words = "{accepted} had been accepted, {never_arrived} never arrived, {still_unknown} are still in doubt"
+    _said(context, done, words.format(**done), as_json=as_json)

@@ -1,0 +1,105 @@
+"""``orchestrator preview``: the words of a campaign as a person would get them, through the renderer that sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.panel import Panel
+
+from orchestrator.audience.facts import facts_of
+from orchestrator.audience.people import user_ids
+from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.version import Bundle
+from orchestrator.channel.base import Payload, SmsPayload
+from orchestrator.cli.context import Context
+from orchestrator.content.push import payload_bytes
+from orchestrator.content.sms import count
+from orchestrator.content.templates import TemplateSet
+from orchestrator.dispatch.compose import facts_for
+from orchestrator.errors import NotFoundError, RenderError, SkipMessage
+
+app = typer.Typer()
+
+SOMEBODY: dict[str, Any] = {"id": "preview", "name": "Ada", "country": "DE", "orders": 7, "favourite": "ramen"}
+"""Who a preview is for when no user is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One message as it would read; ``problem`` instead when it would not be sent."""
+
+    arm: str
+    step: int
+    channel: str
+    locale: str
+    payload: Payload | None
+    size: str
+    problem: str = ""
+
+
+@app.command()
+def preview(
+    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.")],
+    user: Annotated[str, typer.Option(help="A user's own id; default: an invented Ada.")] = "",
+    locale: Annotated[str, typer.Option(help="en, zh, …; default: the user's own, or all titles' locales.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Show every arm and step as a person would get it."""
+    context = Context.load()
+    bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
+    facts = _facts(context, user) if user else SOMEBODY
+    own = [str(facts["locale"])] if facts.get("locale") else list(bundle.campaign.title)
+    found = list(_previews(bundle, facts, [locale] if locale else own))
+    if as_json:
+        context.print_json([asdict(item) for item in found])
+        return
+    for item in found:
+        context.console.print(_panel(item))
+
+
+def _facts(context: Context, user: str) -> dict[str, Any]:
+    with context.reader() as store, store.read() as connection:
+        known = user_ids(connection, [user])
+        if user not in known:
+            raise NotFoundError(f"no user {user!r}", hint="import users first, or leave --user out")
+        return facts_of(connection, [known[user]])[known[user]]
+
+
+def _previews(bundle: Bundle, facts: dict[str, Any], locales: list[str]) -> Iterator[Preview]:
+    compiled = TemplateSet(bundle.templates)
+    for arm in bundle.campaign.arms:
+        for step in bundle.campaign.steps:
+            for locale in locales:
+                template = bundle.campaign.template_of(arm, step)
+                user = {**facts, "locale": locale}
+                payload, problem = None, ""
+                try:
+                    payload = compiled.render(template, step.channel, locale, facts_for(bundle, user, locale))
+                except SkipMessage as skip:
+                    problem = f"not sent: {skip.message}"
+                except RenderError as error:
+                    problem = str(error)
+                yield Preview(arm.name, step.index, step.channel, locale, payload, _size(payload), problem)
+
+
+def _size(payload: Payload | None) -> str:
+    if payload is None:
+        return ""
+    if isinstance(payload, SmsPayload):
+        counted = count(payload.body)
+        return f"{counted.parts} part{'s' if counted.parts != 1 else ''}, {counted.units} units of {counted.encoding}"
+    return f"{payload_bytes(payload)} of 4096 bytes"
+
+
+def _panel(item: Preview) -> Panel:
+    from rich.text import Text
+
+    head = f"arm {item.arm} · step {item.step} · {item.channel} · {item.locale}"
+    if item.payload is None:
+        return Panel(Text(item.problem, style="red"), title=head, title_align="left", width=72)
+    title = "" if isinstance(item.payload, SmsPayload) else item.payload.title
+    body = Text(f"{title}\n" if title else "", style="bold").append(item.payload.body, style="not bold")
+    return Panel(body, title=head, subtitle=item.size, title_align="left", subtitle_align="right", width=72)

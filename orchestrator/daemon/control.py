@@ -1,0 +1,112 @@
+"""The local socket: how the command line acts through the process that owns the SQLite file.
+
+One request a connection, JSON lines both ways: ``{"verb", "args"}``; then any number of ``{"progress": n}``; then
+``{"result"}`` or ``{"error", "message", "hint"}``. The socket belongs to the user who runs the daemon, to nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from orchestrator import errors
+from orchestrator.daemon.verbs import VERBS, Desk
+from orchestrator.errors import ConfigError, InputError, OrchestratorError, Problem
+
+LONGEST_PATH = 100  # a Unix socket's path is at most 108 bytes on Linux
+LONGEST_LINE = 1 << 20
+
+
+def socket_path(database: Path) -> Path:
+    """Where the daemon of this SQLite file listens."""
+    beside = database.with_name(database.name + ".sock")
+    if len(str(beside)) <= LONGEST_PATH:
+        return beside
+    name = hashlib.sha256(str(database).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"orchestrator-{name}.sock"
+
+
+async def serve(desk: Desk, path: Path) -> asyncio.Server:
+    """Listen. Verbs run on one thread, one after the other."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="control")
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await _answer(desk, thread, reader, writer)
+        writer.close()
+
+    path.unlink(missing_ok=True)  # noqa: ASYNC240  # once, at start
+    server = await asyncio.start_unix_server(handle, path, limit=LONGEST_LINE)
+    path.chmod(0o600)  # noqa: ASYNC240
+    return server
+
+
+async def _answer(
+    desk: Desk, thread: ThreadPoolExecutor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def progress(count: int) -> None:
+        loop.call_soon_threadsafe(writer.write, orjson.dumps({"progress": count}) + b"\n")
+
+    request = orjson.loads(await reader.readline())
+    verb = VERBS.get(request["verb"])
+    try:
+        if verb is None:
+            raise InputError(f"the running daemon does not know {request['verb']!r}", hint="is it an older release?")
+        there = replace(desk, progress=progress)
+        result = await loop.run_in_executor(thread, lambda: verb(there, **request["args"]))
+        answer: dict[str, Any] = {"result": result}
+    except OrchestratorError as error:
+        problems = [asdict(problem) for problem in error.problems] if isinstance(error, ConfigError) else []
+        answer = {"error": type(error).__name__, "message": error.message, "hint": error.hint, "problems": problems}
+    writer.write(orjson.dumps(answer) + b"\n")
+    await writer.drain()
+
+
+def ask(path: Path, verb: str, args: dict[str, Any], progress: Callable[[int], None]) -> dict[str, Any] | None:
+    """Let the daemon do it; None when there is no daemon.
+
+    Raises:
+        OrchestratorError: what the daemon raised.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        try:
+            line.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        line.sendall(orjson.dumps({"verb": verb, "args": args}) + b"\n")
+        for answer in _lines(line):
+            if "progress" in answer:
+                progress(answer["progress"])
+            elif "error" in answer:
+                raise _error(answer)
+            else:
+                result: dict[str, Any] = answer["result"]
+                return result
+    raise OrchestratorError("the daemon went away before it answered", hint="look at its log, then try again")
+
+
+def _lines(line: socket.socket) -> Iterator[dict[str, Any]]:
+    with line.makefile("rb") as stream:
+        for text in stream:
+            yield orjson.loads(text)
+
+
+def _error(answer: dict[str, Any]) -> OrchestratorError:
+    """The daemon's error, as its own class again."""
+    kind = getattr(errors, answer["error"], OrchestratorError)
+    if kind is ConfigError:
+        return ConfigError([Problem(**problem) for problem in answer["problems"]])
+    raised: OrchestratorError = kind(answer["message"], hint=answer["hint"])
+    return raised

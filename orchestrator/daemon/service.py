@@ -1,0 +1,182 @@
+"""The daemon: dispatcher, API, ticks and the local socket in one process and one event loop, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import uvicorn
+import uvloop
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from typing_extensions import override
+
+from orchestrator.daemon.control import serve, socket_path
+from orchestrator.daemon.ticks import Ticks
+from orchestrator.daemon.verbs import Desk
+from orchestrator.daemon.wiring import Parts, build, public_url
+from orchestrator.dispatch.sweep import recover_dead
+from orchestrator.dispatch.worker import Worker
+from orchestrator.errors import LeaseLostError
+from orchestrator.settings import Settings
+from orchestrator.store import Store, upgrade
+from orchestrator.web.app import create_app
+
+log = logging.getLogger(__name__)
+
+TICK = timedelta(seconds=20)
+"""How often the periodic work runs, in business time."""
+TICK_AT_LEAST, TICK_AT_MOST = timedelta(milliseconds=250), timedelta(seconds=20)
+RESTART_SECONDS = 1.0
+SHUTDOWN_SECONDS = 30
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: the daemon has one."""
+
+    @contextmanager
+    @override
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A whole deployment in one process. ``ready`` is called with the API's port when everything is up."""
+
+    settings: Settings
+    ready: Callable[[int], None] = lambda _port: None
+    store: Store = field(init=False)
+    parts: Parts = field(init=False)
+    worker: Worker | None = field(default=None, init=False)
+    ticked: datetime | None = field(default=None, init=False)
+    _stopping: asyncio.Event = field(init=False)
+    _threads: ThreadPoolExecutor = field(init=False)
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            StoreLockedError: another process writes this SQLite file.
+            ConfigError: the settings are wrong.
+        """
+        self.parts = build(self.settings)
+        self.store = Store(self.settings.database)
+        try:
+            upgrade(self.store)
+            recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
+            uvloop.run(self._serve())
+        finally:
+            self.store.close()
+
+    def stop(self) -> None:
+        """Begin to end; safe in a signal handler of the loop."""
+        self._stopping.set()
+        if self.worker is not None:
+            self.worker.stop()
+
+    async def _serve(self) -> None:
+        self._stopping = asyncio.Event()
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="ticks")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        server, serving = await self._start_api()
+        control = await self._start_control()
+        scheduler = self._start_ticks()
+        log.info("ready", extra={"port": _port(server)})
+        self.ready(_port(server))
+        try:
+            await self._work()
+        finally:
+            scheduler.shutdown(wait=False)
+            if control is not None:
+                control.close()
+            server.should_exit = True
+            await serving
+            self._threads.shutdown(wait=True, cancel_futures=True)
+            for channel in self.parts.channels.values():
+                await channel.close()
+            log.info("stopped")
+
+    async def _work(self) -> None:
+        """Incarnation after incarnation: a worker that lost its lease, or broke, is followed by a new one."""
+        while not self._stopping.is_set():
+            self.worker = Worker(
+                self.store, self.parts.clock, self.parts.quiet, self.parts.accounts, self.settings.lease
+            )
+            self.worker.start()
+            try:
+                await self.worker.run()
+            except LeaseLostError:
+                log.warning("lease_lost", extra={"worker": self.worker.id})
+            except Exception:
+                log.exception("worker_failed", extra={"worker": self.worker.id})
+                await asyncio.sleep(RESTART_SECONDS)
+
+    async def _start_api(self) -> tuple[uvicorn.Server, asyncio.Task[None]]:
+        app = create_app(
+            self.store,
+            self.parts.clock,
+            api_keys=[key.get_secret_value() for key in self.settings.api_keys],
+            public_url=public_url(self.settings),
+            callbacks=self.parts.callbacks(),
+            account_channels={name: (c.channel, c.provider) for name, c in self.parts.channels.items()},
+            health=self.health,
+        )
+        config = uvicorn.Config(
+            app,
+            host=self.settings.host,
+            port=self.settings.port,
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve())
+        while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        if serving.done():
+            serving.result()
+        return server, serving
+
+    async def _start_control(self) -> asyncio.Server | None:
+        if self.store.path is None:
+            return None
+        desk = Desk(self.store, self.parts.clock, self.settings)
+        return await serve(desk, socket_path(self.store.path))
+
+    def _start_ticks(self) -> AsyncIOScheduler:
+        scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        ticks = Ticks(self.store, self.parts)
+        every = min(max(self.parts.clock.machine_span(TICK), TICK_AT_LEAST), TICK_AT_MOST).total_seconds()
+        for work in (ticks.runs, ticks.sweeper, ticks.attribution):
+            scheduler.add_job(self._tick, "interval", (work,), seconds=every, next_run_time=self.parts.clock.machine())
+        scheduler.start()
+        return scheduler
+
+    async def _tick(self, work: Callable[[], None]) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except Exception:
+            log.exception("tick_failed", extra={"work": work.__name__})
+        self.ticked = self.parts.clock.machine()
+
+    def health(self) -> dict[str, object]:
+        """Whether the parts are alive: for ``/healthz``, quick, from memory."""
+        machine = self.parts.clock.machine()
+        fresh = self.ticked is not None and machine - self.ticked < 3 * TICK_AT_MOST
+        lease_ok = self.worker is not None and self.worker.alive()
+        return {"ok": fresh and lease_ok, "ticking": fresh, "worker": lease_ok, "business_time": self.parts.clock.now()}
+
+
+def _port(server: uvicorn.Server) -> int:
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port

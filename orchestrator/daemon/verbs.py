@@ -1,0 +1,128 @@
+"""What operators may do to a running deployment.
+
+The command line calls these through the daemon, or by itself when there is none: the same functions either way.
+Arguments and results are plain JSON values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from orchestrator.audience.importing import import_file
+from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.reading import read_document
+from orchestrator.campaign.version import save_version
+from orchestrator.clock import Clock
+from orchestrator.daemon.wiring import open_channels, planner_of
+from orchestrator.dispatch.doubt import reconcile
+from orchestrator.errors import ConfigError, NotFoundError, did_you_mean
+from orchestrator.ledger import runs, stops
+from orchestrator.ledger.states import CampaignState
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.store.tables import campaign
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where an operator's action is carried out."""
+
+    store: Store
+    clock: Clock
+    settings: Settings
+    progress: Progress = lambda _: None
+
+
+def launch(desk: Desk, name: str, actor: str) -> dict[str, Any]:
+    """Check a campaign's files and store them as an immutable version; the next run uses it."""
+    bundle = load_bundle(name, desk.settings.campaigns, desk.settings.templates)
+    planner = planner_of(desk.settings, desk.clock)
+    accounts = [planner.account_of(step.channel, step.account) for step in bundle.campaign.steps]
+    with desk.store.write() as connection:
+        now = desk.clock.now()
+        digest = save_version(connection, bundle, now)
+        runs.launch(connection, bundle.campaign.name, digest, now, actor)
+    return {"campaign": bundle.campaign.name, "version": digest, "accounts": accounts}
+
+
+def _set(desk: Desk, name: str, state: CampaignState, actor: str) -> dict[str, Any]:
+    with desk.store.write() as connection:
+        runs.set_campaign_state(connection, name, state, desk.clock.now(), actor)
+    return {"campaign": name, "state": state}
+
+
+def pause(desk: Desk, name: str, actor: str) -> dict[str, Any]:
+    """Nothing of the campaign is begun any more; what waits keeps waiting until its deadline."""
+    return _set(desk, name, CampaignState.PAUSED, actor)
+
+
+def resume(desk: Desk, name: str, actor: str) -> dict[str, Any]:
+    """Go on where it was; nobody gets anything twice."""
+    return _set(desk, name, CampaignState.RUNNING, actor)
+
+
+def stop_campaign(desk: Desk, name: str, actor: str) -> dict[str, Any]:
+    """End a campaign: what has not left never will."""
+    return _set(desk, name, CampaignState.STOPPED, actor)
+
+
+def stop_all(desk: Desk, actor: str) -> dict[str, Any]:
+    """End every campaign."""
+    with desk.store.write() as connection:
+        live = select(campaign.c.name).where(campaign.c.state != CampaignState.STOPPED).order_by(campaign.c.name)
+        names = connection.execute(live).scalars().all()
+        for name in names:
+            runs.set_campaign_state(connection, name, CampaignState.STOPPED, desk.clock.now(), actor)
+    return {"stopped": list(names)}
+
+
+def resume_account(desk: Desk, name: str, actor: str) -> dict[str, Any]:
+    """Use an account again that a provider's answer had stopped."""
+    with desk.store.write() as connection:
+        ended = stops.resume_account(connection, name, desk.clock.now(), actor)
+    if not ended and name not in desk.settings.accounts:
+        raise NotFoundError(f"no account {name!r}", hint=did_you_mean(name, desk.settings.accounts))
+    return {"account": name, "was_stopped": ended}
+
+
+def import_rows(desk: Desk, kind: str, path: str, mapping: str) -> dict[str, Any]:
+    """Take in a file of users, events, addresses, consents or suppressions; again changes nothing."""
+    document = read_document(Path(mapping))
+    if document.problems:
+        raise ConfigError(document.problems)
+    return import_file(desk.store, kind, Path(path), document, desk.clock, progress=desk.progress).as_dict()
+
+
+def reconcile_unknown(desk: Desk, actor: str) -> dict[str, Any]:
+    """Ask providers what became of messages whose answer was lost."""
+
+    async def ask() -> dict[str, Any]:
+        channels = open_channels(desk.settings)
+        try:
+            return asdict(await reconcile(desk.store, desk.clock, channels, actor))
+        finally:
+            for channel in channels.values():
+                await channel.close()
+
+    return asyncio.run(ask())
+
+
+VERBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "launch": launch,
+    "pause": pause,
+    "resume": resume,
+    "stop": stop_campaign,
+    "stop_all": stop_all,
+    "resume_account": resume_account,
+    "import": import_rows,
+    "reconcile": reconcile_unknown,
+}
+"""Every verb, by the name it has on the wire."""

@@ -1,0 +1,111 @@
+"""Messages that may or may not have been accepted: listed, and reconciled by asking the provider. Never resent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from orchestrator.campaign.version import read_bundle
+from orchestrator.channel.base import Channel, Inquiry, Outcome, OutcomeClass
+from orchestrator.clock import Clock, from_micros
+from orchestrator.dispatch.compose import Composed, compose
+from orchestrator.ledger.claim import Claimed, Lane
+from orchestrator.ledger.ids import LaneId, MessageId
+from orchestrator.ledger.resolve import resolve_unknown
+from orchestrator.ledger.states import State
+from orchestrator.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A message in state ``unknown``."""
+
+    message_id: int
+    campaign: str
+    run_id: int
+    user: str
+    channel: str
+    account: str
+    sent_at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of the unknown messages."""
+
+    accepted: int = 0
+    never_arrived: int = 0
+    still_unknown: int = 0
+
+
+_UNKNOWN = text("""
+    SELECT message.id, run.campaign, message.run_id, users.external_id, lane.channel, lane.account, message.sent_at,
+           message.reason, message.user_id, message.step, message.address_id, message.arm, message.held_out,
+           message.due_at, message.deadline, message.attempts, message.lane_id, lane.rate, lane.priority, run.version
+    FROM message JOIN run ON run.id = message.run_id JOIN lane ON lane.id = message.lane_id
+    JOIN users ON users.id = message.user_id
+    WHERE message.state = 'unknown' ORDER BY message.id""")
+
+
+def unknown_messages(connection: Connection) -> list[Doubtful]:
+    """Every message whose fate is not known."""
+    rows = connection.execute(_UNKNOWN)
+    return [
+        Doubtful(r.id, r.campaign, r.run_id, r.external_id, r.channel, r.account, from_micros(r.sent_at), r.reason)
+        for r in rows
+    ]
+
+
+async def reconcile(store: Store, clock: Clock, channels: Mapping[str, Channel], actor: str) -> Reconciled:
+    """Ask each message's provider, and write what it knows. What it does not know stays unknown."""
+    with store.read() as connection:
+        rows = connection.execute(_UNKNOWN).all()
+    counts = {State.ACCEPTED: 0, State.FAILED: 0, State.UNKNOWN: 0}
+    for row in rows:
+        channel = channels.get(row.account)
+        inquiry = None if channel is None else _inquiry(store, clock, row, channel)
+        outcome = None if channel is None or inquiry is None else await channel.reconcile(inquiry)
+        state = _state(outcome)
+        counts[state] += 1
+        if state is not State.UNKNOWN and outcome is not None:
+            with store.write() as connection:
+                resolve_unknown(connection, row.id, state, outcome.provider_id, clock.now(), actor)
+    return Reconciled(counts[State.ACCEPTED], counts[State.FAILED], counts[State.UNKNOWN])
+
+
+def _state(outcome: Outcome | None) -> State:
+    if outcome is None:
+        return State.UNKNOWN
+    if outcome.kind is OutcomeClass.ACCEPTED:
+        return State.ACCEPTED
+    return State.FAILED if outcome.kind is OutcomeClass.DROP_MESSAGE else State.UNKNOWN
+
+
+def _inquiry(store: Store, clock: Clock, row: object, channel: Channel) -> Inquiry | None:
+    """What to ask: the message composed again from its version; None when it cannot be any more."""
+    made = _compose_again(store, row, channel)
+    if made is None:
+        return None
+    sent: int = row.sent_at  # type: ignore[attr-defined]
+    return Inquiry(str(made.message.id), made.address, made.payload, clock.machine_at(from_micros(sent)))
+
+
+def _compose_again(store: Store, row: object, channel: Channel) -> Composed | None:
+    value = row._mapping  # type: ignore[attr-defined]  # noqa: SLF001  # SQLAlchemy's documented way to a row's dict
+    lane = Lane(
+        *(LaneId(value["lane_id"]), value["run_id"], value["step"], value["channel"], value["account"]),
+        *(value["rate"], value["priority"], value["campaign"], value["version"]),
+    )
+    message = Claimed(
+        *(MessageId(value["id"]), value["run_id"], value["user_id"], value["step"], value["address_id"]),
+        *(value["arm"], bool(value["held_out"]), from_micros(value["due_at"]), from_micros(value["deadline"])),
+        value["attempts"],
+    )
+    with store.read() as connection:
+        read_bundle(connection, lane.version)
+        ready, _ = compose(connection, lane, [message], channel)
+    return ready[0] if ready else None

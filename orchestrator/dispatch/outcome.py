@@ -1,0 +1,107 @@
+"""What an answer does to its message: the table of what is next, and nothing else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from orchestrator.channel.base import Ambiguity, Outcome, OutcomeClass, Scope
+from orchestrator.clock import Clock
+from orchestrator.ledger.claim import Claimed
+from orchestrator.ledger.settle import Settlement
+from orchestrator.ledger.states import State
+
+MAX_ATTEMPTS = 5
+BACKOFF = timedelta(seconds=1)
+BACKOFF_CAP = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One finished attempt: the message, what was answered, when it was begun and ended (business time)."""
+
+    message: Claimed
+    account: str
+    outcome: Outcome
+    started_at: datetime
+    ended_at: datetime
+
+    @property
+    def n(self) -> int:
+        """Which attempt of the message this was, from 1."""
+        return self.message.attempts + 1
+
+
+def backoff(n: int, least: timedelta | None, chance: random.Random) -> timedelta:
+    """Full jitter before attempt ``n + 1``: anywhere up to 1 s, 2 s, 4 s … 1 h, never under ``least``."""
+    most: timedelta = min(BACKOFF * 2 ** min(n - 1, 12), BACKOFF_CAP)
+    floor = least or timedelta(0)
+    return floor + most * chance.random()
+
+
+def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
+    """What is to be written for an answer. Consequences for addresses and accounts are not its business."""
+    outcome = answer.outcome
+    base = Settlement(
+        id=answer.message.id,
+        n=answer.n,
+        account=answer.account,
+        started_at=answer.started_at,
+        ended_at=answer.ended_at,
+        outcome=outcome.kind,
+        state=State.FAILED,
+        reason=outcome.code or str(outcome.kind),
+        code=outcome.code,
+        provider_id=outcome.provider_id,
+        detail=outcome.detail,
+    )
+    match outcome.kind:
+        case OutcomeClass.ACCEPTED:
+            return replace(base, state=State.ACCEPTED, reason=None)
+        case OutcomeClass.DROP_ADDRESS | OutcomeClass.SUPPRESS | OutcomeClass.DROP_MESSAGE:
+            return base
+        case OutcomeClass.STOP_CHANNEL:
+            return _stopped(base, answer)
+        case OutcomeClass.RETRY_AFTER:
+            return _again(base, answer, clock.business_span(outcome.retry_after or timedelta(seconds=60)))
+        case OutcomeClass.RETRY:
+            return _retry(base, answer, ambiguity, clock, chance)
+        case OutcomeClass.AMBIGUOUS:
+            return _ambiguous(base, answer, ambiguity, clock, chance)
+        case _:
+            assert_never(outcome.kind)
+
+
+def _stopped(base: Settlement, answer: Answer) -> Settlement:
+    """It waits for an operator; unless only this kind of target is concerned (FCM's APNs key): then it has failed."""
+    if answer.outcome.scope is Scope.ADDRESS:
+        return base
+    return replace(base, state=State.PLANNED, due_at=answer.ended_at)
+
+
+def _again(base: Settlement, answer: Answer, wait: timedelta) -> Settlement:
+    """Back to the queue, or expired when the deadline comes first."""
+    due = answer.ended_at + wait
+    if due >= answer.message.deadline:
+        return replace(base, state=State.EXPIRED, reason="retry_too_late")
+    return replace(base, state=State.PLANNED, due_at=due)
+
+
+def _retry(base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
+    outcome = answer.outcome
+    most = MAX_ATTEMPTS if outcome.at_most is None else min(MAX_ATTEMPTS, outcome.at_most + 1)
+    if answer.n < most:
+        return _again(base, answer, clock.business_span(backoff(answer.n, outcome.retry_after, chance)))
+    doubtful = outcome.at_most is not None and outcome.leftover and ambiguity is Ambiguity.HOLD
+    return replace(base, state=State.UNKNOWN if doubtful else State.FAILED)
+
+
+def _ambiguous(
+    base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random
+) -> Settlement:
+    if ambiguity is Ambiguity.HOLD or answer.n >= MAX_ATTEMPTS:
+        return replace(base, state=State.UNKNOWN)
+    again = _again(base, answer, clock.business_span(backoff(answer.n, answer.outcome.retry_after, chance)))
+    return replace(again, state=State.UNKNOWN, reason=base.reason) if again.state is State.EXPIRED else again

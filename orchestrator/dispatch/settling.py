@@ -1,0 +1,115 @@
+"""Settling a batch of answers: states and attempts, and what they mean for addresses, people and accounts."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from orchestrator import metrics
+from orchestrator.audience import people
+from orchestrator.channel.base import OutcomeClass, Scope
+from orchestrator.clock import Clock, to_micros
+from orchestrator.dispatch.account import Account
+from orchestrator.dispatch.outcome import Answer, settlement
+from orchestrator.ledger.lease import Holder
+from orchestrator.ledger.settle import Settlement, settle
+from orchestrator.ledger.states import State
+from orchestrator.ledger.stops import stop_account
+from orchestrator.plan.rules import seen_since
+from orchestrator.policy import predicates
+
+log = logging.getLogger(__name__)
+
+QUARANTINE = timedelta(hours=24)
+
+
+@dataclass(slots=True)
+class Settler:
+    """Writes answers. Called from the worker's database thread alone."""
+
+    clock: Clock
+    accounts: Mapping[str, Account]
+    chance: random.Random = field(default_factory=random.Random)
+
+    def settle(self, connection: Connection, holder: Holder, answers: Sequence[Answer]) -> None:
+        """Settle a batch in the caller's transaction.
+
+        Raises:
+            LeaseLostError: recovery has these messages; nothing is written.
+        """
+        now = self.clock.now()
+        settled = [self._settlement(connection, answer, now) for answer in answers]
+        settle(connection, holder, now, settled)
+        _count(self.accounts, settled)
+
+    def _settlement(self, connection: Connection, answer: Answer, now: datetime) -> Settlement:
+        account = self.accounts[answer.account]
+        base = settlement(answer, account.channel.ambiguity, self.clock, self.chance)
+        kind = answer.outcome.kind
+        account.storm.record(
+            answer.message.address_id,
+            dead=kind is OutcomeClass.DROP_ADDRESS,
+            accepted=kind is OutcomeClass.ACCEPTED,
+        )
+        match kind:
+            case OutcomeClass.DROP_ADDRESS:
+                return self._dead(connection, answer, account, base, now)
+            case OutcomeClass.SUPPRESS:
+                _suppress(connection, answer, account, now)
+            case OutcomeClass.STOP_CHANNEL if answer.outcome.scope is not Scope.ADDRESS:
+                stop_account(connection, answer.account, answer.outcome.code or "stopped", self.clock.machine())
+                log.error("account_stopped", extra={"account": answer.account, "code": answer.outcome.code})
+            case _:
+                pass
+        return base
+
+    def _dead(
+        self, connection: Connection, answer: Answer, account: Account, base: Settlement, now: datetime
+    ) -> Settlement:
+        """End the address (or, in a storm, put it aside), and move on to the user's next one."""
+        if account.storm.storming():
+            for suspect in account.storm.suspects():
+                people.revive_address(connection, suspect)
+                held = people.quarantine_address(connection, suspect, now + QUARANTINE)
+                metrics.storm_holds.labels(account.name).inc(held)
+            log.warning("storm", extra={"account": account.name, "reason": answer.outcome.code})
+        else:
+            people.end_address(connection, answer.message.address_id, "dead", now)
+        message, channel = answer.message, account.channel.channel
+        fresh = to_micros(seen_since(channel, now))
+        wanted = {"user": message.user_id, "channel": channel, "now": to_micros(now), "seen_since": fresh}
+        following = connection.execute(_NEXT, {**wanted, "used": message.address_id}).scalar()
+        if following is None:
+            return replace(base, reason="address_dead")
+        return replace(base, state=State.PLANNED, reason="next_address", due_at=now, address_id=following)
+
+
+def _count(accounts: Mapping[str, Account], settled: Sequence[Settlement]) -> None:
+    if settled:
+        metrics.settle_size.observe(len(settled))
+    for item in settled:
+        if item.state is not State.PLANNED:
+            metrics.messages.labels(accounts[item.account].channel.channel, item.state).inc()
+
+
+_NEXT = text(f"SELECT {predicates.best_address(':user', 'AND choice.id <> :used')}")
+
+_ADDRESS = text("SELECT value FROM address WHERE id = :id")
+
+
+def _suppress(connection: Connection, answer: Answer, account: Account, now: datetime) -> None:
+    value = connection.execute(_ADDRESS, {"id": answer.message.address_id}).scalar()
+    channel, source = account.channel.channel, account.channel.provider
+    user = answer.message.user_id
+    people.suppress_all(
+        connection,
+        [
+            people.Suppressed(channel, "provider", source, now, user_id=user),
+            *([people.Suppressed(channel, "provider", source, now, address=value)] if value else []),
+        ],
+    )

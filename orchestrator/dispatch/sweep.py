@@ -1,0 +1,83 @@
+"""Housekeeping of the ledger: dead workers, passed deadlines, runs that are over. Short transactions, any process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, text
+
+from orchestrator.clock import Clock
+from orchestrator.ledger import lease
+from orchestrator.ledger.ids import WorkerId
+from orchestrator.ledger.recover import Recovered, expire, recover
+from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped
+from orchestrator.ledger.states import RunState
+from orchestrator.store import Store
+from orchestrator.store.tables import lane, run
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep put right."""
+
+    recovered: Recovered
+    expired: int
+    finished: int
+
+
+def recover_dead(store: Store, clock: Clock, resend: Mapping[str, bool], *, others: bool = False) -> Recovered:
+    """Take back what dead workers held; ``others``: every worker there was is dead (SQLite, at start)."""
+    with store.write() as connection:
+        machine = clock.machine()
+        dead = lease.end_others(connection, machine) if others else lease.end_silent(connection, machine)
+        dead += _unrecovered(connection, dead)
+        return recover(connection, dead, clock.now(), resend=resend)
+
+
+_HOLDING = text("""
+    SELECT DISTINCT worker.id FROM message JOIN worker ON worker.id = message.worker_id
+    WHERE message.worker_id IS NOT NULL AND worker.ended_at IS NOT NULL""")
+
+
+def _unrecovered(connection: Connection, known: Sequence[WorkerId]) -> list[WorkerId]:
+    """Ended workers that still hold something: they were ended in a transaction of their own (a clean stop)."""
+    return [WorkerId(row.id) for row in connection.execute(_HOLDING) if row.id not in known]
+
+
+def sweep(store: Store, clock: Clock, resend: Mapping[str, bool]) -> Swept:
+    """One round of housekeeping."""
+    recovered = recover_dead(store, clock, resend)
+    return Swept(recovered, _expire_all(store, clock), _finish_runs(store, clock))
+
+
+def _expire_all(store: Store, clock: Clock) -> int:
+    with store.read() as connection:
+        live = select(lane.c.id).join(run, run.c.id == lane.c.run_id).where(run.c.state == RunState.ACTIVE)
+        lanes = connection.execute(live).scalars().all()
+    total = 0
+    for number in lanes:
+        while True:
+            with store.write() as connection:
+                done = expire(connection, number, clock.now(), BATCH)
+            total += done
+            if done < BATCH:
+                break
+    return total
+
+
+def _finish_runs(store: Store, clock: Clock) -> int:
+    """Active runs with nothing left to do are done; what a stopped run still has waiting is skipped."""
+    with store.read() as connection:
+        active = runs_in(connection, RunState.ACTIVE)
+        over = [item for item in active if not pending(connection, item.id)]
+        stopped = [item for item in runs_in(connection, RunState.STOPPED) if pending(connection, item.id)]
+    for item in stopped:
+        with store.write() as connection:
+            skip_stopped(connection, item.id, clock.now(), BATCH)
+    for item in over:
+        with store.write() as connection:
+            set_run_state(connection, item.id, RunState.DONE, clock.now())
+    return len(over)

@@ -1,0 +1,242 @@
+"""The dispatcher: one worker's loop over lanes.
+
+One round asks every due lane in turn for no more than what can leave at once (connections, rates), so a slow account
+never stands before another. Database work runs on one thread; only sending is concurrent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
+from orchestrator.clock import Clock
+from orchestrator.dispatch.account import Account
+from orchestrator.dispatch.door import Door, Probe, Ready
+from orchestrator.dispatch.outcome import Answer
+from orchestrator.dispatch.settling import Settler
+from orchestrator.ledger import lease
+from orchestrator.ledger.claim import Lane, due_lanes, next_due
+from orchestrator.ledger.ids import WorkerId, parts
+from orchestrator.store import Store
+from orchestrator.timing.quiet import QuietHours
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BATCH = 200
+SETTLE_BATCH = 500
+IDLE_AT_LEAST, IDLE_AT_MOST = 0.01, 0.5
+"""Seconds between looks at the queue. Polling is the way to correctness; nothing else wakes a worker."""
+DRAIN_SECONDS = 25.0
+STALE_SECONDS = 5.0
+"""A marked message that has not begun to leave by then does not leave under this mark: the worker was frozen."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One incarnation: ``start()``, then ``run()`` until ``stop()``."""
+
+    store: Store
+    clock: Clock
+    quiet: QuietHours
+    accounts: Mapping[str, Account]
+    lease: timedelta = timedelta(seconds=60)
+    probe: Probe = lambda _step: None
+    id: WorkerId = field(init=False)
+    _door: Door = field(init=False)
+    _settler: Settler = field(init=False)
+    _thread: ThreadPoolExecutor = field(init=False)
+    _answers: asyncio.Queue[Answer] = field(init=False)
+    _sending: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _stopping: asyncio.Event = field(init=False)
+    _last_beat: float = field(default=0.0, init=False)
+
+    def start(self) -> None:
+        """Register this incarnation and get ready; call inside the event loop."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatch-db")
+        self._answers, self._stopping = asyncio.Queue(), asyncio.Event()
+        with self.store.write() as connection:
+            host, pid, machine = socket.gethostname(), os.getpid(), self.clock.machine()
+            self.id = lease.register(connection, host=host, pid=pid, machine=machine, lease=self.lease)
+        self._last_beat = self.clock.monotonic()
+        self._door = Door(self.store, self.clock, self.quiet, self.id, self.probe)
+        self._settler = Settler(self.clock, self.accounts)
+
+    def stop(self) -> None:
+        """Claim nothing more, finish what is on its way, and return from ``run()``."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Send what is due until stopped.
+
+        Raises:
+            LeaseLostError: this worker was frozen for longer than its lease.
+        """
+        tasks = [asyncio.create_task(work()) for work in (self._claim_loop, self._settle_loop, self._beat_loop)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await self._drain()
+        finally:
+            for task in [*tasks, *self._sending]:
+                task.cancel()
+            await asyncio.gather(*tasks, *self._sending, return_exceptions=True)
+            self._thread.shutdown(wait=True)
+
+    async def _drain(self) -> None:
+        """Wait for requests on their way and write what came of them; then give up the lease."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=DRAIN_SECONDS)
+        await self._settle_now()
+        await self._db(self._end)
+
+    def _end(self) -> None:
+        with self.store.write() as connection:
+            lease.end(connection, self.id, self.clock.machine())
+
+    async def _claim_loop(self) -> None:
+        while not self._stopping.is_set():
+            if not await self._round():
+                await self._idle()
+
+    async def _round(self) -> bool:
+        """One turn over the lanes with something due; whether anything was claimed."""
+        lanes = await self._db(self._due_lanes)
+        busy = False
+        for lane in lanes:
+            account = self.accounts.get(lane.account)
+            if account is None or self._stopping.is_set():
+                continue
+            room = account.room(lane, BATCH)
+            if room > 0:
+                busy |= await self._through_the_door(lane, account, room)
+        return busy
+
+    def _due_lanes(self) -> list[Lane]:
+        with self.store.read() as connection:
+            return due_lanes(connection, self.clock.now(), self.clock.machine())
+
+    async def _through_the_door(self, lane: Lane, account: Account, room: int) -> bool:
+        """Claim, compose, admit, mark, send: one batch of one lane."""
+        ready, out = await self._db(self._door.claim_and_compose, lane, room, account.channel)
+        if not ready and not out:
+            return False
+        taken_at = self.clock.monotonic()
+        granted = account.limiter.take(account.buckets(lane), len(ready)) if ready else 0
+        self.probe("admitted")
+        admitted, rest = ready[:granted], ready[granted:]
+        leaving = await self._db(self._door.mark, lane, admitted, out)
+        if rest:
+            await self._db(self._door.release, [item.message.id for item in rest])
+        if unused := granted - len(leaving):
+            account.limiter.give_back(account.buckets(lane), unused, self.clock.monotonic() - taken_at)
+        account.in_flight += len(leaving)
+        began = self.clock.monotonic()
+        for item in leaving:
+            task = asyncio.create_task(self._send(account, item, began))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        return True
+
+    async def _send(self, account: Account, item: Ready, marked: float) -> None:
+        try:
+            outcome = await self._request(account, item, marked)
+        finally:
+            account.in_flight -= 1
+        self.probe("sent")
+        account.heard(outcome)
+        message = item.composed.message
+        await self._answers.put(Answer(message, account.name, outcome, item.marked_at, self.clock.now()))
+
+    async def _request(self, account: Account, item: Ready, marked: float) -> Outcome:
+        """The one request of this attempt; none at all when the window closed, or the worker froze, since the mark."""
+        now = self.clock.now()
+        if now >= item.until or self.clock.monotonic() - marked > STALE_SECONDS:
+            return Outcome(OutcomeClass.RETRY, "not_begun", leftover=False)
+        envelope = envelope_of(item, self.clock.machine_span(item.until - now))
+        limit = account.channel.timeout.total_seconds() + 1
+        try:
+            return await asyncio.wait_for(account.channel.send(envelope), limit)
+        except TimeoutError:
+            return Outcome(OutcomeClass.AMBIGUOUS, "timeout")
+        except Exception as error:  # noqa: BLE001  # a plugin's bug is one message's doubt, not the worker's end
+            log.error("channel_raised", extra={"account": account.name, "error": type(error).__name__})  # noqa: TRY400
+            return Outcome(OutcomeClass.AMBIGUOUS, type(error).__name__)
+
+    async def _settle_loop(self) -> None:
+        while True:
+            first = await self._answers.get()
+            await self._settle([first])
+
+    async def _settle_now(self) -> None:
+        while not self._answers.empty():
+            await self._settle([])
+
+    async def _settle(self, batch: list[Answer]) -> None:
+        while not self._answers.empty() and len(batch) < SETTLE_BATCH:
+            batch.append(self._answers.get_nowait())
+        await self._db(self._write_answers, batch)
+
+    def _write_answers(self, batch: list[Answer]) -> None:
+        self.probe("settling")
+        with self.store.write() as connection:
+            self._settler.settle(connection, self._door.holder(), batch)
+        self.probe("settled")
+
+    async def _beat_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self.lease.total_seconds() / 3)
+            await self._db(self._beat)
+
+    def _beat(self) -> None:
+        with self.store.write() as connection:
+            lease.renew(connection, self._door.holder(), self.lease)
+        self._last_beat = self.clock.monotonic()
+
+    def alive(self) -> bool:
+        """Whether its lease was renewed in time."""
+        return self.clock.monotonic() - self._last_beat < self.lease.total_seconds()
+
+    async def _idle(self) -> None:
+        due = await self._db(self._next_due)
+        wait = IDLE_AT_MOST if due is None else self.clock.machine_span(due - self.clock.now()).total_seconds()
+        seconds = min(max(wait, IDLE_AT_LEAST), IDLE_AT_MOST)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _next_due(self) -> datetime | None:
+        with self.store.read() as connection:
+            return next_due(connection)
+
+    async def _db(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run database work on this worker's one thread."""
+        assert not kwargs
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+
+def envelope_of(item: Ready, ttl: timedelta) -> Envelope:
+    """What goes to the channel. The collapse key names the member's run, so a resend replaces what it repeats."""
+    message = item.composed.message
+    run, user, step = parts(message.id)
+    return Envelope(
+        message_id=str(message.id),
+        attempt=message.attempts + 1,
+        address=item.composed.address,
+        address_kind=item.composed.address_kind,
+        payload=item.composed.payload,
+        ttl=ttl,
+        collapse_key=f"r{run}-{user}-{step}",
+    )
