@@ -5,15 +5,26 @@ The database decides whether a run exists; asking twice, or from two machines, m
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection, select
 
+from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.ledger.runs import Run, create_run, read_run
 from orchestrator.ledger.states import CampaignState
+from orchestrator.plan.rules import rule_for
 from orchestrator.store.tables import campaign
-from orchestrator.timing.schedule import due_dates, ends_at
+from orchestrator.timing.schedule import due_dates
+
+LAST_ZONE = "Etc/GMT+12"
+"""Where every date ends last (the sign is POSIX's: twelve hours behind UTC)."""
+
+
+def closes_at(campaign: Campaign, day: date) -> datetime:
+    """When the run of a date is over for everybody: the last closing of any arm's or step's window, anywhere."""
+    rules = [rule_for(campaign, arm, step, day) for arm in campaign.arms for step in campaign.steps]
+    return max(rule.window.on(rule.days[-1], LAST_ZONE).intervals[-1][1] for rule in rules)
 
 
 def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:
@@ -26,7 +37,10 @@ def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:
     for name, version in connection.execute(running.order_by(campaign.c.name)).all():
         bundle = read_bundle(connection, version)
         for day in due_dates(bundle.campaign.schedule.fires_on, None, now):
-            run_id = create_run(connection, name, version, day, now=now, closes_at=ends_at(day))
+            over = closes_at(bundle.campaign, day)
+            if over <= now:
+                continue
+            run_id = create_run(connection, name, version, day, now=now, closes_at=over)
             if run_id is not None:
                 created.append((read_run(connection, run_id), bundle))
     return created

@@ -56,7 +56,8 @@ def members_statement(bundle: Bundle, dialect: str) -> Insert:
 def member_rows(connection: Connection, statement: Insert, item: Run, span: Range) -> int:
     """A row for every user of the chunk whom the segment selects; how many."""
     values = {"campaign": item.campaign, "as_of": item.as_of, "run": item.id, "low": span[0], "high": span[1]}
-    return connection.execute(statement, values).rowcount
+    done = connection.execute(statement, values, execution_options={"preserve_rowcount": True})  # psycopg: -1 else
+    return done.rowcount
 
 
 def _spread(alias: str) -> str:

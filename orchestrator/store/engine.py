@@ -41,7 +41,9 @@ class Store:
         self._lock: IO[str] | None = None
         self._turn = _Turn()
         if self.path is None:
-            self._reader = self._writer = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+            self._reader = self._writer = create_engine(
+                url.replace("postgresql://", "postgresql+psycopg://", 1), hide_parameters=True
+            )
             return
         if writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +148,7 @@ def _sqlite(path: Path, *, read_only: bool) -> Engine:
         poolclass=QueuePool,
         pool_size=8 if read_only else 1,
         max_overflow=24 if read_only else 0,
+        hide_parameters=True,  # an error's text goes to the log: no addresses in it
     )
 
     def prepare(connection: Any, _record: Any) -> None:

@@ -196,3 +196,11 @@ def test_a_message_id_is_its_run_user_and_step() -> None:
     made = message_id(8_000_000, (1 << 36) - 1, 15)
     assert made < 1 << 63
     assert parts(made) == (8_000_000, (1 << 36) - 1, 15)
+
+
+def test_a_launch_makes_no_run_for_a_date_that_is_over_everywhere(store: Store, clock: ManualClock) -> None:
+    daily = {"days": "every", "from": "2026-12-01", "until": "2026-12-31"}
+    clock.advance(datetime(2026, 12, 8, 0, 0, tzinfo=UTC) - clock.now())  # 7 December: 12:00 has passed at UTC-12
+    world.launch(store, world.bundle(schedule=daily), clock.now())
+    with store.write() as connection:
+        assert [item.local_date.isoformat() for item, _ in due_runs(connection, clock.now())] == ["2026-12-08"]

@@ -1,0 +1,271 @@
+"""What each kind of file becomes: a row is read into a value first, values are written by the thousand later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, get_args
+
+from sqlalchemy import Connection
+
+from orchestrator.audience.cells import CellError, instant_reader, needed, reader, readers, truth
+from orchestrator.audience.condition import ChannelName
+from orchestrator.audience.events import IncomingEvent, record_events
+from orchestrator.audience.mapping import (
+    AddressColumns,
+    Columns,
+    ConsentColumns,
+    EventColumns,
+    SuppressionColumns,
+    UserColumns,
+)
+from orchestrator.audience.numbering import Numbering, fingerprint
+from orchestrator.audience.people import (
+    REASONS,
+    AddressRow,
+    ConsentChange,
+    Suppressed,
+    UserRow,
+    ensure_users,
+    set_consents,
+    suppress_all,
+    upsert_addresses,
+    upsert_users,
+)
+from orchestrator.audience.whereabouts import Phone, phone
+from orchestrator.errors import InputError, did_you_mean
+
+MAX_VALUE = 4096
+"""Characters of an address or of a name the app calls somebody by, at most."""
+CHANNELS = get_args(ChannelName)
+KINDS = ("token", "fid", "phone", "mailbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """What a batch came to: rows that brought something new, and counts of what was not understood in them."""
+
+    written: int
+    zones_unknown: int = 0
+    countries_unknown: int = 0
+
+
+class Taker(Protocol):
+    """Takes in one kind of file."""
+
+    def read(self, cells: Sequence[str]) -> Any:
+        """A row's value. Touches no database.
+
+        Raises:
+            CellError: why the row cannot be taken in.
+        """
+        ...
+
+    def write(self, connection: Connection, values: Sequence[Any], now: datetime) -> Wrote:
+        """Take in the values of up to a thousand rows."""
+        ...
+
+
+def _word(value: str, known: Sequence[str], what: str) -> str:
+    if value not in known:
+        raise CellError(f"unknown {what} {value[:40]!r} ({did_you_mean(value[:64], known)})")
+    return value
+
+
+def _name(cell: Any, header: Sequence[str], what: str) -> Callable[[Sequence[str]], str]:
+    read = needed(cell, header, what)
+
+    def found(cells: Sequence[str]) -> str:
+        value: str = read(cells)
+        if len(value) > MAX_VALUE:
+            raise CellError(f"{what}: is longer than {MAX_VALUE:,} characters")
+        return value
+
+    return found
+
+
+def _contact(channel: str, value: str, region: str | None) -> Phone:
+    """An address as it is kept; what is wrong with it is said without repeating it."""
+    if channel == "sms":
+        try:
+            return phone(value, region.upper() if region else None)
+        except InputError as error:
+            raise CellError(f"the address {error.message}") from None
+    if channel == "email":
+        if "@" not in value.strip("@") or any(character.isspace() for character in value):
+            raise CellError("the address is not a mailbox")
+        return Phone(value.lower(), None)
+    return Phone(value, None)
+
+
+class Users:
+    """Rows about users."""
+
+    def __init__(self, columns: UserColumns, header: Sequence[str]) -> None:
+        self.external_id = _name(columns.external_id, header, "external_id")
+        self.own = {name: reader(getattr(columns, name), header) for name in ("name", "locale", "zone", "country")}
+        self.attributes = readers(columns.attributes, header)
+
+    def read(self, cells: Sequence[str]) -> UserRow:
+        """A user."""
+        own = {name: None if (value := read(cells)) is None else str(value) for name, read in self.own.items()}
+        return UserRow(self.external_id(cells), **own, attributes=self.attributes(cells))
+
+    def write(self, connection: Connection, values: Sequence[UserRow], now: datetime) -> Wrote:
+        """Add and change users."""
+        done = upsert_users(connection, values, now)
+        return Wrote(done.written, done.zones_unknown, done.countries_unknown)
+
+
+class Events:
+    """Rows about what users did."""
+
+    def __init__(self, columns: EventColumns, header: Sequence[str]) -> None:
+        self.user = _name(columns.user, header, "user")
+        self.name = _name(columns.name, header, "name")
+        self.at = instant_reader(columns.at, header)
+        self.source_id = reader(columns.source_id, header)
+        self.properties = readers(columns.properties, header)
+
+    def read(self, cells: Sequence[str]) -> IncomingEvent:
+        """An event; without a source id its own number among equals has still to come."""
+        at = self.at(cells)
+        if at is None:
+            raise CellError("at: is blank")
+        user, name, source_id = self.user(cells), self.name(cells), self.source_id(cells)
+        return IncomingEvent(user, name, at, str(source_id or ""), self.properties(cells))
+
+    def write(self, connection: Connection, values: Sequence[IncomingEvent], now: datetime) -> Wrote:
+        """Keep what is new."""
+        return Wrote(len(record_events(connection, values, now).new))
+
+    def number(self, values: Sequence[IncomingEvent], numbering: Numbering) -> list[IncomingEvent]:
+        """Events that have no source id get one that the same row gets each time the file is read."""
+        nameless = [(place, fingerprint(one)) for place, one in enumerate(values) if not one.source_id]
+        named = list(values)
+        for (place, _), source_id in zip(nameless, numbering.number([print_ for _, print_ in nameless]), strict=True):
+            one = values[place]
+            named[place] = IncomingEvent(one.external_user_id, one.name, one.at, source_id, one.properties)
+        return named
+
+
+class Addresses:
+    """Rows about how users are reached."""
+
+    def __init__(self, columns: AddressColumns, header: Sequence[str]) -> None:
+        self.user = _name(columns.user, header, "user")
+        self.channel = needed(columns.channel, header, "channel")
+        self.value = _name(columns.value, header, "value")
+        self.kind = reader(columns.kind, header)
+        self.at = instant_reader(columns.at, header)
+        self.region = reader(columns.region, header)
+
+    def read(self, cells: Sequence[str]) -> AddressRow:
+        """An address."""
+        channel = _word(self.channel(cells), CHANNELS, "channel")
+        kind = self.kind(cells)
+        found = _contact(channel, self.value(cells), self.region(cells))
+        kind = None if kind is None else _word(str(kind), KINDS, "kind of address")
+        return AddressRow(self.user(cells), channel, found.value, self.at(cells), kind, found.country)
+
+    def write(self, connection: Connection, values: Sequence[AddressRow], now: datetime) -> Wrote:
+        """Add, confirm and move addresses."""
+        return Wrote(upsert_addresses(connection, values, now))
+
+
+@dataclass(frozen=True, slots=True)
+class _Agreement:
+    user: str
+    channel: str
+    topic: str
+    granted: bool
+    source: str
+    at: datetime | None
+
+
+class Consents:
+    """Rows about what users agreed to."""
+
+    def __init__(self, columns: ConsentColumns, header: Sequence[str]) -> None:
+        self.user = _name(columns.user, header, "user")
+        self.channel = needed(columns.channel, header, "channel")
+        self.topic = _name(columns.topic, header, "topic")
+        self.granted = needed(columns.granted, header, "granted")
+        self.source = needed(columns.source, header, "source")
+        self.at = instant_reader(columns.at, header)
+
+    def read(self, cells: Sequence[str]) -> _Agreement:
+        """A statement."""
+        channel, granted = _word(self.channel(cells), CHANNELS, "channel"), truth(self.granted(cells))
+        return _Agreement(self.user(cells), channel, self.topic(cells), granted, self.source(cells), self.at(cells))
+
+    def write(self, connection: Connection, values: Sequence[_Agreement], now: datetime) -> Wrote:
+        """Add the versions that are new."""
+        ids = ensure_users(connection, (one.user for one in values), now)
+        changes = [
+            ConsentChange(
+                ids[one.user], one.channel, one.topic, one.granted, one.source, one.at or now, one.at is not None
+            )
+            for one in values
+        ]
+        return Wrote(set_consents(connection, changes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ban:
+    channel: str
+    address: str | None
+    user: str | None
+    reason: str
+    source: str
+    at: datetime | None
+
+
+class Suppressions:
+    """Rows about who must not be sent to."""
+
+    def __init__(self, columns: SuppressionColumns, header: Sequence[str]) -> None:
+        self.channel = needed(columns.channel, header, "channel")
+        self.address = reader(columns.address, header)
+        self.user = reader(columns.user, header)
+        self.region = reader(columns.region, header)
+        self.reason = needed(columns.reason, header, "reason")
+        self.source = needed(columns.source, header, "source")
+        self.at = instant_reader(columns.at, header)
+
+    def read(self, cells: Sequence[str]) -> _Ban:
+        """A suppression, of the address where there is one, else of the user."""
+        channel = _word(self.channel(cells), CHANNELS, "channel")
+        reason = _word(self.reason(cells), REASONS, "reason")
+        address, user = self.address(cells), self.user(cells)
+        if address is None and user is None:
+            raise CellError("neither address nor user is given")
+        value = None if address is None else _contact(channel, str(address), self.region(cells)).value
+        return _Ban(
+            channel, value, None if address or user is None else str(user), reason, self.source(cells), self.at(cells)
+        )
+
+    def write(self, connection: Connection, values: Sequence[_Ban], now: datetime) -> Wrote:
+        """Add those that are new."""
+        ids = ensure_users(connection, (one.user for one in values if one.user), now)
+        wanted = [
+            Suppressed(one.channel, one.reason, one.source, one.at or now, one.address, ids.get(one.user or ""))
+            for one in values
+        ]
+        return Wrote(suppress_all(connection, wanted))
+
+
+def taker(columns: Columns, header: Sequence[str]) -> Taker:
+    """What takes in the rows that these columns describe."""
+    made: Taker = _TAKERS[type(columns)](columns, header)
+    return made
+
+
+_TAKERS: Mapping[type[Any], Callable[[Any, Sequence[str]], Any]] = {
+    UserColumns: Users,
+    EventColumns: Events,
+    AddressColumns: Addresses,
+    ConsentColumns: Consents,
+    SuppressionColumns: Suppressions,
+}

@@ -1,0 +1,127 @@
+"""Users: taken in by the app's own id, never lost, never emptied by a blank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from orchestrator.audience.rows import change, insert, slices
+from orchestrator.audience.whereabouts import known_country, known_zone, zone_key
+from orchestrator.clock import to_micros
+from orchestrator.store.tables import users
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """What is said of a user. None says nothing: what is known stays; attributes are merged into the known ones."""
+
+    external_id: str
+    name: str | None = None
+    locale: str | None = None
+    zone: str | None = None
+    country: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """``written`` rows brought something new; the other two count rows whose zone or country nobody knows."""
+
+    written: int
+    zones_unknown: int
+    countries_unknown: int
+
+
+_FIELDS = ("name", "locale", "zone", "country", "zone_key")
+_COLUMNS = ("external_id", *_FIELDS, "attributes", "created_at", "updated_at")
+
+
+def upsert_users(connection: Connection, rows: Sequence[UserRow], now: datetime) -> Upserted:
+    """Add or change users, at most a thousand or two at a time; an unknown zone or country is as good as none."""
+    known = _known(connection, [row.external_id for row in rows])
+    state: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        before = state.get(row.external_id) or known.get(row.external_id) or {"attributes": {}}
+        state[row.external_id] = _merged(before, row)
+    new = {key: values for key, values in state.items() if key not in known}
+    changed = {key: values for key, values in state.items() if key in known and values != known[key]}
+    at = to_micros(now)
+    insert(connection, users, _COLUMNS, [(key, *_values(values), at, at) for key, values in new.items()])
+    columns = (*_FIELDS, "attributes", "updated_at")
+    change(connection, users, columns, [(*_values(values), at, values["id"]) for values in changed.values()])
+    return Upserted(
+        written=sum(row.external_id in new or row.external_id in changed for row in rows),
+        zones_unknown=sum(row.zone is not None and known_zone(row.zone) is None for row in rows),
+        countries_unknown=sum(row.country is not None and known_country(row.country) is None for row in rows),
+    )
+
+
+def _known(connection: Connection, external_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    columns = [users.c.id, users.c.external_id, users.c.attributes, *(users.c[name] for name in _FIELDS)]
+    found: dict[str, dict[str, Any]] = {}
+    for some in slices(external_ids):
+        for row in connection.execute(select(*columns).where(users.c.external_id.in_(some))).mappings():
+            values = dict(row)
+            found[values.pop("external_id")] = values
+    return found
+
+
+def _merged(before: Mapping[str, Any], row: UserRow) -> dict[str, Any]:
+    zone = known_zone(row.zone) if row.zone else None
+    country = known_country(row.country) if row.country else None
+    after = {
+        **before,
+        "name": row.name or before.get("name"),
+        "locale": row.locale or before.get("locale"),
+        "zone": zone or before.get("zone"),
+        "country": country or before.get("country"),
+        "attributes": {**before["attributes"], **row.attributes},
+    }
+    return {**after, "zone_key": zone_key(after["zone"], after["country"])}
+
+
+def _values(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*(values[name] for name in _FIELDS), orjson.dumps(values["attributes"]).decode())
+
+
+def user_ids(connection: Connection, external_ids: Iterable[str]) -> dict[str, int]:
+    """The ids of those who are known."""
+    found: dict[str, int] = {}
+    for some in slices(list(dict.fromkeys(external_ids))):
+        rows = connection.execute(select(users.c.external_id, users.c.id).where(users.c.external_id.in_(some)))
+        found.update((row.external_id, row.id) for row in rows)
+    return found
+
+
+def ensure_users(connection: Connection, external_ids: Iterable[str], now: datetime) -> dict[str, int]:
+    """The ids of all of them: who is not known yet is added, with nothing but the name the app calls them by."""
+    wanted = list(dict.fromkeys(external_ids))
+    known = user_ids(connection, wanted)
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        at = to_micros(now)
+        insert(
+            connection,
+            users,
+            ("external_id", "attributes", "created_at", "updated_at"),
+            [(n, "{}", at, at) for n in missing],
+        )
+        known |= user_ids(connection, missing)
+    return known
+
+
+def locate(connection: Connection, countries: Mapping[int, str], now: datetime) -> None:
+    """Give users without a country the one of their phone number; their zone key follows."""
+    at = to_micros(now)
+    for some in slices(list(countries)):
+        statement = select(users.c.id, users.c.zone).where(users.c.id.in_(some), users.c.country.is_(None))
+        rows = [
+            (countries[row.id], zone_key(row.zone, countries[row.id]), at, row.id)
+            for row in connection.execute(statement)
+        ]
+        change(connection, users, ("country", "zone_key", "updated_at"), rows)
