@@ -28,7 +28,7 @@ class AccountSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channel: Literal["push", "sms"]
+    channel: Literal["push", "sms", "email"]
     provider: str = Field(description="name of the provider's plugin: fcm, twilio, log, or one you installed")
     rate: Annotated[float, Field(gt=0)] = Field(default=100.0, description="messages per second, over all processes")
     burst: Annotated[int, Field(ge=1)] = Field(default=10, description="how many may leave at once")

@@ -12,7 +12,7 @@ from orchestrator.audience.events import IncomingEvent, record_events
 from orchestrator.campaign.document import Document
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.version import Bundle, save_version
-from orchestrator.clock import ManualClock
+from orchestrator.clock import Clock, ManualClock
 from orchestrator.ledger import runs
 from orchestrator.ledger.runs import Run
 from orchestrator.plan.due import due_runs
@@ -66,7 +66,7 @@ def fresh(path: object) -> Store:
     return store
 
 
-def person(  # noqa: PLR0917
+def person(
     store: Store,
     name: str,
     zone: str | None = "Europe/Berlin",
@@ -99,7 +99,7 @@ def did(store: Store, name: str, event: str, at: datetime) -> None:
         record_events(connection, [IncomingEvent(name, event, at, f"{name}-{event}-{at.isoformat()}")], at)
 
 
-def planner(clock: ManualClock) -> Planner:
+def planner(clock: Clock) -> Planner:
     """A planner with the built-in quiet hours."""
     return Planner(clock, QuietHours.load(None), ACCOUNTS)
 

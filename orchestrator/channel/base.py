@@ -89,7 +89,17 @@ class SmsPayload:
     body: str
 
 
-Payload = PushPayload | SmsPayload
+@dataclass(frozen=True, slots=True)
+class EmailPayload:
+    """A mail, always in both parts. ``unsubscribe``: its own one-click address (RFC 8058); empty in previews."""
+
+    subject: str
+    text: str
+    html: str
+    unsubscribe: str = ""
+
+
+Payload = PushPayload | SmsPayload | EmailPayload
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from orchestrator.audience.facts import facts_of
 from orchestrator.audience.people import user_ids
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.version import Bundle
-from orchestrator.channel.base import Payload, SmsPayload
+from orchestrator.channel.base import EmailPayload, Payload, SmsPayload
 from orchestrator.cli.context import Context
 from orchestrator.content.push import payload_bytes
 from orchestrator.content.sms import count
@@ -91,7 +91,20 @@ def _size(payload: Payload | None) -> str:
     if isinstance(payload, SmsPayload):
         counted = count(payload.body)
         return f"{counted.parts} part{'s' if counted.parts != 1 else ''}, {counted.units} units of {counted.encoding}"
+    if isinstance(payload, EmailPayload):
+        return f"{len(payload.html.encode()) / 1024:.0f} KB of HTML"
     return f"{payload_bytes(payload)} of 4096 bytes"
+
+
+def _words(payload: Payload) -> tuple[str, str]:
+    """The line that stands out, and the rest."""
+    match payload:
+        case SmsPayload():
+            return "", payload.body
+        case EmailPayload():
+            return payload.subject, payload.text
+        case _:
+            return payload.title, payload.body
 
 
 def _panel(item: Preview) -> Panel:
@@ -100,6 +113,6 @@ def _panel(item: Preview) -> Panel:
     head = f"arm {item.arm} · step {item.step} · {item.channel} · {item.locale}"
     if item.payload is None:
         return Panel(Text(item.problem, style="red"), title=head, title_align="left", width=72)
-    title = "" if isinstance(item.payload, SmsPayload) else item.payload.title
-    body = Text(f"{title}\n" if title else "", style="bold").append(item.payload.body, style="not bold")
+    title, words = _words(item.payload)
+    body = Text(f"{title}\n" if title else "", style="bold").append(words, style="not bold")
     return Panel(body, title=head, subtitle=item.size, title_align="left", subtitle_align="right", width=72)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.clock import SystemClock
@@ -28,6 +29,7 @@ class StoppedClock(SystemClock):
 
     instant: datetime = field(default=datetime(2026, 12, 7, 10, 0, tzinfo=UTC))
 
+    @override
     def now(self) -> datetime:
         return self.instant
 
@@ -62,7 +64,7 @@ class Rig:
         running = asyncio.create_task(worker.run())
         try:
             async with asyncio.timeout(seconds):
-                while not until() and not running.done():
+                while not until() and not running.done():  # noqa: ASYNC110  # a test's condition has no event
                     await asyncio.sleep(0.02)
         finally:
             worker.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
@@ -21,14 +22,14 @@ LUNCH = datetime(
 )  # 11:15 in Berlin: every first step is due, no second step before 11:20
 
 
-def planned(rig: Rig, **changes: object) -> Run:
+def planned(rig: Rig, **changes: Any) -> Run:
     what = world.bundle(**changes)
     world.launch(rig.store, what, rig.clock.now())
     from orchestrator.plan.due import due_runs
 
     with rig.store.write() as connection:
         [(item, found)] = due_runs(connection, rig.clock.now())
-    return world.planner(rig.clock).plan(rig.store, item, found)  # type: ignore[arg-type]
+    return world.planner(rig.clock).plan(rig.store, item, found)
 
 
 def states(rig: Rig, step: int = 1) -> Counter[str]:
@@ -45,7 +46,7 @@ def settled(rig: Rig, step: int = 1) -> bool:
     return not set(states(rig, step)) & {State.PLANNED, State.CLAIMED, State.SENDING}
 
 
-ONE_STEP = {"steps": world.DEFINITION["steps"][:1]}
+ONE_STEP: dict[str, Any] = {"steps": world.DEFINITION["steps"][:1]}
 
 
 def test_every_due_push_is_accepted_once(rig: Rig) -> None:

@@ -107,7 +107,8 @@ def test_holdouts_are_planned_like_the_treated(store: Store, clock: ManualClock)
         world.person(store, f"u{n}")
     world.plan(store, world.bundle(holdout="50%"), clock)
     with store.read() as connection:
-        held = dict(connection.execute(select(message.c.held_out, func.count()).group_by(message.c.held_out)).all())
+        rows = connection.execute(select(message.c.held_out, func.count()).group_by(message.c.held_out)).all()
+    held: dict[bool, int] = {row[0]: row[1] for row in rows}
     assert set(held) == {True, False}
     assert sum(held.values()) == 60
     assert all(decision == ("planned", None) for decision in decisions(store).values())
