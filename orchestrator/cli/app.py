@@ -6,6 +6,7 @@ import typer
 
 from orchestrator.cli import campaign, importing, operate, preview, report, segment, serve, sms, window
 from orchestrator.cli.demo.command import demo
+from orchestrator.cli.demo.up import up
 
 app = typer.Typer(
     help="Re-engagement push orchestrator: brings an app's quiet users back, and proves it.",
@@ -18,6 +19,7 @@ for commands in (serve.app, campaign.app, preview.app, operate.app, report.app):
     app.add_typer(commands)  # without a name: their commands stand at the top
 
 app.command("demo")(demo)
+app.command("up")(up)
 app.add_typer(segment.app, name="segment", help="Count and look at segments.")
 app.add_typer(importing.app, name="import", help="Take in users, events, addresses, consents and suppressions.")
 app.add_typer(operate.accounts, name="accounts", help="Accounts at providers.")
