@@ -1,0 +1,61 @@
+"""Claims: a suspect comes alone, in its turn, and no claim reads more of a backlog than it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text, update
+
+from orchestrator.clock import ManualClock
+from orchestrator.ledger import lease
+from orchestrator.ledger.claim import SUSPECT_AFTER, Claimed, _claim_sql, claim
+from orchestrator.ledger.lease import Holder
+from orchestrator.store import Store
+from orchestrator.store.tables import message
+from tests import world
+
+LATER = world.MONDAY + timedelta(hours=10, minutes=30)
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Iterator[Store]:
+    store = world.fresh(tmp_path / "t.db")
+    for n in range(6):
+        world.person(store, f"u{n}")
+    world.plan(store, world.bundle(steps=world.DEFINITION["steps"][:1]), ManualClock(world.OPENING))
+    yield store
+    store.close()
+
+
+def take(store: Store, n: int) -> list[Claimed]:
+    with store.write() as connection:
+        worker = lease.register(connection, host="h", pid=1, machine=LATER, lease=timedelta(seconds=60))
+        lane = connection.execute(select(message.c.lane_id).limit(1)).scalar_one()
+        return claim(connection, Holder(worker, LATER), lane, n, LATER)
+
+
+def test_a_suspect_is_claimed_alone_and_the_others_after_it(planned: Store) -> None:
+    with planned.write() as connection:
+        order = list(connection.execute(select(message.c.id).order_by(message.c.due_at)).scalars())
+        connection.execute(update(message).where(message.c.id == order[1]).values(crashes=SUSPECT_AFTER))
+    assert [one.id for one in take(planned, 4)] == [order[1]]
+    assert sorted(one.id for one in take(planned, 4)) == sorted([order[0], *order[2:5]])
+    assert [one.id for one in take(planned, 4)] == [order[5]]
+
+
+def test_two_suspects_come_one_after_the_other(planned: Store) -> None:
+    with planned.write() as connection:
+        connection.execute(update(message).values(crashes=SUSPECT_AFTER))
+    assert [len(take(planned, 4)) for _ in range(7)] == [1, 1, 1, 1, 1, 1, 0]
+
+
+def test_a_claim_goes_along_the_queue_and_sorts_nothing(planned: Store) -> None:
+    with planned.read() as connection:
+        values = {"lane": 1, "now": 0, "n": 10, "worker": 1}
+        plan = connection.execute(text(f"EXPLAIN QUERY PLAN {_claim_sql('sqlite').text}"), values).all()
+    steps = [row.detail for row in plan]
+    assert any("USING INDEX ix_message_due (lane_id=? AND due_at<?)" in step for step in steps)
+    assert not any("ORDER BY" in step for step in steps)

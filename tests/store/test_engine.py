@@ -1,0 +1,131 @@
+"""One writer a file, fair turns, readers that only read, and errors that say nothing about people."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from orchestrator.errors import NotFoundError, StoreLockedError
+from orchestrator.store import Store, lock_holder
+from tests.far_end import wait_for
+
+HOLD = """
+import sys
+from orchestrator.store import Store
+store = Store(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_and_told_who_writes(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(StoreLockedError, match=rf"t\.db is being written by process {other.pid}\n") as caught:
+            Store(str(path))
+        assert "let the running daemon do the work" in caught.value.hint
+        with Store(str(path), writer=False).read() as connection:  # who only reads is welcome
+            assert connection.execute(text("SELECT 1")).scalar() == 1
+        other.kill()
+    Store(str(path)).close()  # a killed writer leaves no lock behind
+
+
+def test_the_lock_names_its_holder_only_while_it_is_held(tmp_path: Path) -> None:
+    assert lock_holder(tmp_path / "t.db") == ""
+    store = Store(str(tmp_path / "t.db"))
+    assert int(lock_holder(tmp_path / "t.db")) > 0
+    with pytest.raises(StoreLockedError):
+        Store(str(tmp_path / "t.db"))
+    store.close()
+    Store(str(tmp_path / "t.db")).close()
+
+
+def test_a_reader_of_no_file_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"no database at gone\.db\n  launch a campaign or import users first"):
+        Store(str(tmp_path / "gone.db"), writer=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_writes_nothing(tmp_path: Path) -> None:
+    writer = Store(str(tmp_path / "t.db"))
+    with writer.write() as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+    reader = Store(str(tmp_path / "t.db"), writer=False)
+    with pytest.raises(StoreLockedError, match="opened the database read-only"), reader.write():
+        pass
+    for store in (reader, writer):
+        with store.read() as connection, pytest.raises(OperationalError, match="readonly"):
+            connection.execute(text("INSERT INTO t VALUES (1)"))
+    reader.close()
+    writer.close()
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "t.db"))
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+
+    def fail() -> None:
+        with store.write() as connection:
+            connection.execute(text("INSERT INTO t VALUES (1)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with store.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM t")).scalar() == 0
+    with store.write() as connection:  # and the turn was given back
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+    store.close()
+
+
+def test_whoever_asked_to_write_first_writes_first(tmp_path: Path) -> None:
+    """A planner that writes chunk after chunk must not starve the dispatcher."""
+    store = Store(str(tmp_path / "t.db"))
+    order: list[int] = []
+
+    def work(number: int) -> None:
+        with store.write():
+            order.append(number)
+
+    with store.write():
+        threads = []
+        for number in range(6):
+            threads.append(threading.Thread(target=work, args=(number,)))
+            threads[-1].start()
+            wanted = number + 2  # this one's ticket is drawn
+            wait_for(lambda wanted=wanted: store._turn._next_ticket == wanted, "the next in the queue")
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 1, 2, 3, 4, 5]
+    store.close()
+
+
+def test_errors_hide_what_was_written(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "t.db"))
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE t (value TEXT UNIQUE)"))
+    twice = text("INSERT INTO t VALUES (:value), (:value)")
+    for use in (store.write, store.read):
+        with use() as connection, pytest.raises((IntegrityError, OperationalError)) as caught:
+            connection.execute(twice, {"value": "+4915112345678"})
+        assert "+4915112345678" not in str(caught.value)
+        assert "hidden" in str(caught.value)
+    store.close()
+
+
+def test_errors_of_postgresql_are_to_hide_it_too() -> None:
+    store = Store("postgresql://nobody@localhost/none")
+    assert store.dialect == "postgresql"
+    assert store.writer_engine.hide_parameters
+    store.close()

@@ -1,0 +1,75 @@
+"""What migrations make is what the tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, inspect, select
+
+from orchestrator.store import Store, upgrade
+from orchestrator.store.tables import meta, metadata
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(str(tmp_path / "t.db"))
+    yield made
+    made.close()
+
+
+def schema(store: Store) -> list[tuple[str, str]]:
+    with store.read() as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version' ORDER BY name"
+        return [(row[0], " ".join(row[1].split())) for row in connection.exec_driver_sql(query)]
+
+
+def columns(store: Store, table: str) -> list[Any]:
+    """Name, type, whether NULL may stand there, default, and place in the primary key."""
+    with store.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")]
+
+
+def test_an_upgraded_empty_file_is_what_the_tables_say(store: Store) -> None:
+    upgrade(store)
+    with store.writer_engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+def test_columns_partial_indexes_and_rowids_are_the_same_too(store: Store, tmp_path: Path) -> None:
+    upgrade(store)
+    other = Store(str(tmp_path / "other.db"))
+    metadata.create_all(other.writer_engine)
+    made, wanted = dict(schema(store)), dict(schema(other))
+    assert set(made) == set(wanted)
+    indexes = {name for name in wanted if wanted[name].startswith(("CREATE INDEX", "CREATE UNIQUE"))}
+    assert {name: made[name] for name in indexes} == {name: wanted[name] for name in indexes}
+    for table in metadata.tables:
+        assert columns(store, table) == columns(other, table), table
+    assert [name for name in wanted if ("WITHOUT ROWID" in wanted[name]) != ("WITHOUT ROWID" in made[name])] == []
+    other.close()
+
+
+def test_upgrading_again_changes_nothing(store: Store) -> None:
+    upgrade(store)
+    before = schema(store)
+    with store.write() as connection:
+        connection.execute(insert(meta).values(key="k", value="v"))
+    upgrade(store)
+    assert schema(store) == before
+    with store.read() as connection:
+        assert connection.execute(select(meta.c.value)).scalar() == "v"
+
+
+def test_upgrading_does_not_silence_the_programs_log(store: Store) -> None:
+    import logging
+
+    log = logging.getLogger("orchestrator.store.test")
+    upgrade(store)
+    assert not log.disabled
