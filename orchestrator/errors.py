@@ -75,7 +75,6 @@ class LeaseLostError(OrchestratorError):
     """This worker's lease ran out: it must write nothing and start nothing more."""
 
 
-
 class RenderError(OrchestratorError):
     """One message cannot be composed from its template and facts."""
 
