@@ -13,6 +13,7 @@ REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_WAITS = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -33,14 +34,16 @@ def _histogram(name: str, says: str, *labels: str, buckets: tuple[float, ...] = 
 runs_planned = _counter("runs_planned", "Runs whose plan is complete.", "campaign")
 members = _counter("members", "Members decided for, by decision and reason.", "decision", "reason")
 plan_seconds = _histogram("plan_seconds", "Time to plan one chunk of a run's audience.")
-misfires = _counter("misfires", "Runs that were due while nobody was there to plan them.", "campaign")
 
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 queue_due = _gauge("queue_due", "Messages that are planned and due.", "channel", "account")
 oldest_due_seconds = _gauge("oldest_due_seconds", "Age of the oldest message that is due and not claimed.", "channel")
 queue_age_seconds = _histogram(
-    "queue_age_seconds", "From a message's due time to the start of its first request.", "channel"
+    "queue_age_seconds",
+    "Business time from when a message was due to the start of its first request.",
+    "channel",
+    buckets=_WAITS,
 )
 unknown_messages = _gauge(
     "unknown_messages", "Messages that may or may not have been accepted: reconcile them.", "channel"
@@ -52,10 +55,9 @@ workers = _gauge("workers", "Workers with a live lease.")
 claim_size = _histogram("claim_size", "Messages taken by one claim.", buckets=_BATCH)
 mark_size = _histogram("mark_size", "Messages marked in one transaction.", buckets=_BATCH)
 settle_size = _histogram("settle_size", "Messages settled in one transaction.", buckets=_BATCH)
-messages = _counter("messages", "Messages that reached a state.", "channel", "state")
-skips = _counter("skips", "Messages dropped at the door, by reason.", "channel", "reason")
+messages = _counter("messages", "Messages that reached a state, as this process wrote it.", "channel", "state")
+skips = _counter("skips", "Messages dropped at the door, by reason (a template's own: template).", "channel", "reason")
 window_holds = _counter("window_holds", "Messages put back at the door because their window was closed.", "channel")
-rate_waits = _counter("rate_waits", "Times a lane had work and no rate for it.", "account")
 attempts = _counter(
     "attempts", "Requests to providers, by the class of their outcome.", "channel", "account", "outcome"
 )
@@ -67,8 +69,8 @@ storm_holds = _counter("storm_holds", "Addresses set aside instead of ended, sin
 
 # --- leases ----------------------------------------------------------------------------------------------------------
 
-lease_steals = _counter("lease_steals", "Workers whose lease ran out and whose messages were taken back.")
-fence_rejects = _counter("fence_rejects", "Writes refused because the message had another owner by then.")
+lease_steals = _counter("lease_steals", "Times that messages of dead workers were taken back.")
+fence_rejects = _counter("fence_rejects", "Workers that found their lease gone and wrote nothing more.")
 poisoned = _counter("poisoned", "Messages quarantined after the worker died over them three times.", "channel")
 
 # --- what comes back -------------------------------------------------------------------------------------------------
@@ -83,6 +85,10 @@ foreign_message_ids = _counter(
 webhooks = _counter(
     "webhooks", "Provider callbacks, by verdict: taken, seen, ignored, forged, malformed, busy.", "account", "verdict"
 )
+hits = _counter(
+    "hits", "Opens and clicks through our links, by who it was: human, suspect, machine.", "deed", "confidence"
+)
+wishes = _counter("wishes", "What people asked on our pages: unsubscribe, preferences.", "asked")
 replies = _counter("replies", "Messages people wrote back, by what they asked: stop, start, other.", "account", "asked")
 attributed = _counter("attributed", "Members for whom a reopen or a conversion was found.", "what")
 attribution_seconds = _histogram("attribution_seconds", "How long one pass of attribution took.")

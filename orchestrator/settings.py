@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -30,11 +30,39 @@ class AccountSettings(BaseModel):
 
     channel: Literal["push", "sms", "email"]
     provider: str = Field(description="name of the provider's plugin: fcm, twilio, log, or one you installed")
-    rate: Annotated[float, Field(gt=0)] = Field(default=100.0, description="messages per second, over all processes")
+    rate: Annotated[float, Field(gt=0)] = Field(
+        default=100.0, description="messages per second, of this process for now"
+    )
     burst: Annotated[int, Field(ge=1)] = Field(default=10, description="how many may leave at once")
     ramp: timedelta = Field(default=timedelta(seconds=60), description="from a tenth of the rate to all of it")
     connections: Annotated[int, Field(ge=1, le=1000)] = Field(default=32, description="requests in flight")
     options: dict[str, Any] = Field(default_factory=dict, description="the provider's own settings")
+
+
+class AlertSettings(BaseModel):
+    """Where operators hear of what needs them, and from when on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook: SecretStr | None = Field(default=None, description="an https address that alerts are posted to")
+    webhook_file: Path | None = Field(default=None, description="a file with that address, where it is a secret")
+    secret_file: Path | None = Field(default=None, description="a file with the signing secret, whsec_…")
+    mailbox: str | None = Field(default=None, description="a mailbox that alerts are sent to")
+    account: str | None = Field(default=None, description="the email account they leave by")
+    unknown: Annotated[int, Field(ge=1)] = Field(default=100, description="messages in doubt, more than so many")
+    stuck_after: timedelta = Field(default=timedelta(minutes=15), description="due for so long and not claimed")
+    unsubscribes: Annotated[float, Field(gt=0, le=1)] = Field(default=0.005, description="share of a run's messages")
+    complaints: Annotated[float, Field(gt=0, le=1)] = Field(default=0.001, description="share of a run's messages")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.webhook is not None and self.webhook_file is not None:
+            raise ValueError("give webhook or webhook_file, not both")
+        if self.webhook is None and self.webhook_file is None and self.mailbox is None:
+            raise ValueError("needs a webhook, a webhook_file or a mailbox")
+        if (self.mailbox is None) != (self.account is None):
+            raise ValueError("mailbox and account (of channel email) go together")
+        return self
 
 
 class ClockSettings(BaseModel):
@@ -63,9 +91,17 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="", description="where providers and apps reach the API; signatures are checked on it"
     )
+    links_key_file: Path | None = Field(
+        default=None, description="what signs the links of messages; made beside the database if not set"
+    )
     api_keys: list[SecretStr] = Field(default_factory=list, description="keys that may send events")
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a silent worker keeps its messages")
     quiet_hours: Path | None = Field(default=None, description="your own quiet hours instead of the built-in file")
+    only_to: list[str] | None = Field(
+        default=None, description="staging: send to these users and addresses, and to nobody else"
+    )
+    seeds: list[str] = Field(default_factory=list, description="users who get a copy of every arm of every run")
+    alerts: AlertSettings | None = Field(default=None, description="where operators hear of what needs them")
     clock: ClockSettings | None = Field(default=None, description="an accelerated clock; sandbox only")
 
     @classmethod

@@ -57,10 +57,25 @@ class FarEnd:
         auth = {"account_sid": self.sid, "auth_token_file": str(self.state / "twilio-auth-token")}
         twilio = {**auth, "from": "+15005550006", "base_url": self.url}
         accounts = {
+            "mail": AccountSettings(channel="email", provider="smtp", options=self.mail_options(), **common),
             "fcm": AccountSettings(channel="push", provider="fcm", options=fcm, **common),
             "twilio": AccountSettings(channel="sms", provider="twilio", options=twilio, **common),
         }
         return Settings(database=str(database), accounts=accounts, **more)
+
+    def mail_options(self) -> dict[str, Any]:
+        """Options of an account at the sandbox's mail server."""
+        key = self.state / "verp.key"
+        key.write_text("a key for tests alone, of no use elsewhere")
+        return {
+            "host": "127.0.0.1",
+            "port": int((self.state / "smtp-port").read_text()),
+            "tls": "none",
+            "from": "Food <news@food.example>",
+            "bounce": "bounce@b.food.example",
+            "unsubscribe_mailto": "unsubscribe@b.food.example",
+            "verp_key_file": str(key),
+        }
 
     @property
     def sid(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from typing import Any
 import orjson
 
 from orchestrator import errors
-from orchestrator.daemon.verbs import VERBS, Desk
+from orchestrator.daemon.verbs import VERBS, Desk, Verb
 from orchestrator.errors import ConfigError, InputError, OrchestratorError, Problem
+
+log = logging.getLogger(__name__)
 
 LONGEST_PATH = 100  # a Unix socket's path is at most 108 bytes on Linux
 LONGEST_LINE = 1 << 20
@@ -41,9 +44,11 @@ async def serve(desk: Desk, path: Path) -> asyncio.Server:
     thread = ThreadPoolExecutor(1, thread_name_prefix="control")
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            await _answer(desk, thread, reader, writer)
-        writer.close()
+        try:
+            with suppress(ConnectionError):
+                await _answer(desk, thread, reader, writer)
+        finally:
+            writer.close()
 
     path.unlink(missing_ok=True)  # noqa: ASYNC240  # once, at start
     server = await asyncio.start_unix_server(handle, path, limit=LONGEST_LINE)
@@ -60,18 +65,26 @@ async def _answer(
         loop.call_soon_threadsafe(writer.write, orjson.dumps({"progress": count}) + b"\n")
 
     request = orjson.loads(await reader.readline())
-    verb = VERBS.get(request["verb"])
     try:
-        if verb is None:
-            raise InputError(f"the running daemon does not know {request['verb']!r}", hint="is it an older release?")
+        verb = _verb(request["verb"])
         there = replace(desk, progress=progress)
         result = await loop.run_in_executor(thread, lambda: verb(there, **request["args"]))
         answer: dict[str, Any] = {"result": result}
     except OrchestratorError as error:
         problems = [asdict(problem) for problem in error.problems] if isinstance(error, ConfigError) else []
         answer = {"error": type(error).__name__, "message": error.message, "hint": error.hint, "problems": problems}
+    except Exception:
+        log.exception("verb_failed", extra={"verb": request["verb"]})
+        said = f"the daemon could not {request['verb']}: something is broken in it"
+        answer = {"error": "OrchestratorError", "message": said, "hint": "its log says what, at verb_failed"}
     writer.write(orjson.dumps(answer) + b"\n")
     await writer.drain()
+
+
+def _verb(name: str) -> Verb:
+    if name not in VERBS:
+        raise InputError(f"the running daemon does not know {name!r}", hint="is it an older release?")
+    return VERBS[name]
 
 
 def ask(path: Path, verb: str, args: dict[str, Any], progress: Callable[[int], None]) -> dict[str, Any] | None:
@@ -85,15 +98,16 @@ def ask(path: Path, verb: str, args: dict[str, Any], progress: Callable[[int], N
             line.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        line.sendall(orjson.dumps({"verb": verb, "args": args}) + b"\n")
-        for answer in _lines(line):
-            if "progress" in answer:
-                progress(answer["progress"])
-            elif "error" in answer:
-                raise _error(answer)
-            else:
-                result: dict[str, Any] = answer["result"]
-                return result
+        with suppress(ConnectionError):
+            line.sendall(orjson.dumps({"verb": verb, "args": args}) + b"\n")
+            for answer in _lines(line):
+                if "progress" in answer:
+                    progress(answer["progress"])
+                elif "error" in answer:
+                    raise _error(answer)
+                else:
+                    result: dict[str, Any] = answer["result"]
+                    return result
     raise OrchestratorError("the daemon went away before it answered", hint="look at its log, then try again")
 
 

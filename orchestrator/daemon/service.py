@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,15 +18,23 @@ import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from typing_extensions import override
 
+from orchestrator.campaign.attributes import declared_in
+from orchestrator.campaign.topics import topics_in
+from orchestrator.content.links import Links
+from orchestrator.daemon.alerting import Places, places_of
 from orchestrator.daemon.control import serve, socket_path
+from orchestrator.daemon.errands import Errands
+from orchestrator.daemon.restoring import check_restored, open_guard
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.verbs import Desk
-from orchestrator.daemon.wiring import Parts, build, public_url
+from orchestrator.daemon.wiring import Parts, build, links_of, public_url
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
-from orchestrator.errors import LeaseLostError
+from orchestrator.errors import LeaseLostError, OrchestratorError
+from orchestrator.policy.allowed import only_to
 from orchestrator.settings import Settings
 from orchestrator.store import Store, upgrade
+from orchestrator.store.guard import Guard
 from orchestrator.web.app import create_app
 
 log = logging.getLogger(__name__)
@@ -53,10 +63,14 @@ class Daemon:
     ready: Callable[[int], None] = lambda _port: None
     store: Store = field(init=False)
     parts: Parts = field(init=False)
+    links: Links = field(init=False)
     worker: Worker | None = field(default=None, init=False)
     ticked: datetime | None = field(default=None, init=False)
     _stopping: asyncio.Event = field(init=False)
+    _ending: threading.Event = field(default_factory=threading.Event, init=False)
     _threads: ThreadPoolExecutor = field(init=False)
+    _places: Places | None = field(default=None, init=False)
+    _guard: Guard | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -65,18 +79,26 @@ class Daemon:
             StoreLockedError: another process writes this SQLite file.
             ConfigError: the settings are wrong.
         """
-        self.parts = build(self.settings)
+        self._places = places_of(self.settings)
+        self.parts, self.links = build(self.settings), links_of(self.settings)
         self.store = Store(self.settings.database)
         try:
             upgrade(self.store)
             recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
+            check_restored(self.store, self.parts.clock, self.settings)
+            self._guard = open_guard(self.settings, self.parts.clock)
+            if self.settings.only_to is not None:
+                log.warning("only_to", extra={"entries": len(self.settings.only_to)})
             uvloop.run(self._serve())
         finally:
+            if self._guard is not None:
+                self._guard.close()
             self.store.close()
 
     def stop(self) -> None:
         """Begin to end; safe in a signal handler of the loop."""
         self._stopping.set()
+        self._ending.set()
         if self.worker is not None:
             self.worker.stop()
 
@@ -106,17 +128,24 @@ class Daemon:
     async def _work(self) -> None:
         """Incarnation after incarnation: a worker that lost its lease, or broke, is followed by a new one."""
         while not self._stopping.is_set():
-            self.worker = Worker(
-                self.store, self.parts.clock, self.parts.quiet, self.parts.accounts, self.settings.lease
-            )
+            self.worker = self._new_worker()
             self.worker.start()
             try:
                 await self.worker.run()
             except LeaseLostError:
                 log.warning("lease_lost", extra={"worker": self.worker.id})
+                recover_dead(self.store, self.parts.clock, self.parts.resend)  # not a whole tick later
             except Exception:
                 log.exception("worker_failed", extra={"worker": self.worker.id})
                 await asyncio.sleep(RESTART_SECONDS)
+
+    def _new_worker(self) -> Worker:
+        parts, listed = self.parts, only_to(self.settings.only_to)
+        worker = Worker(self.store, parts.clock, parts.quiet, parts.accounts, self.settings.lease, only_to=listed)
+        worker.links = self.links
+        if self._guard is not None:
+            worker.marked = self._guard.marked
+        return worker
 
     async def _start_api(self) -> tuple[uvicorn.Server, asyncio.Task[None]]:
         app = create_app(
@@ -125,20 +154,23 @@ class Daemon:
             api_keys=[key.get_secret_value() for key in self.settings.api_keys],
             public_url=public_url(self.settings),
             callbacks=self.parts.callbacks(),
+            postboxes=self.parts.postboxes(),
             account_channels={name: (c.channel, c.provider) for name, c in self.parts.channels.items()},
             health=self.health,
+            links=self.links,
+            topics=lambda: topics_in(self.settings.campaigns),
+            declared=lambda: declared_in(self.settings.campaigns),
         )
         config = uvicorn.Config(
             app,
-            host=self.settings.host,
-            port=self.settings.port,
             http="httptools",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=5,
+            lifespan="on",
         )
         server = _Server(config)
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([_listen(self.settings.host, self.settings.port)]))
         while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.01)
         if serving.done():
@@ -155,9 +187,10 @@ class Daemon:
         scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        ticks = Ticks(self.store, self.parts)
+        ticks = Ticks(self.store, self.parts, self._ending)
         every = min(max(self.parts.clock.machine_span(TICK), TICK_AT_LEAST), TICK_AT_MOST).total_seconds()
-        for work in (ticks.runs, ticks.sweeper, ticks.attribution):
+        errands = Errands(self.store, self.parts.clock, self.settings, self._places, self._guard)
+        for work in (ticks.runs, ticks.sweeper, ticks.attribution, *errands.works()):
             scheduler.add_job(self._tick, "interval", (work,), seconds=every, next_run_time=self.parts.clock.machine())
         scheduler.start()
         return scheduler
@@ -175,6 +208,20 @@ class Daemon:
         fresh = self.ticked is not None and machine - self.ticked < 3 * TICK_AT_MOST
         lease_ok = self.worker is not None and self.worker.alive()
         return {"ok": fresh and lease_ok, "ticking": fresh, "worker": lease_ok, "business_time": self.parts.clock.now()}
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The API's socket: uvicorn would end the process with a line of its own.
+
+    Raises:
+        OrchestratorError: somebody else listens there, or there is no such address.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        problem = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise OrchestratorError(problem, hint="stop what listens there, or set another `port` or `host`") from None
 
 
 def _port(server: uvicorn.Server) -> int:

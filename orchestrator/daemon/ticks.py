@@ -7,18 +7,23 @@ nothing and a tick missed is made up by the next.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Event
 
 from sqlalchemy import text
 
 from orchestrator import metrics
 from orchestrator.campaign.version import read_bundle
-from orchestrator.clock import Clock, from_micros, to_micros
+from orchestrator.clock import Clock, to_micros
 from orchestrator.daemon.wiring import Parts
 from orchestrator.dispatch.sweep import sweep
 from orchestrator.errors import OrchestratorError
+from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.runs import Run, runs_in
 from orchestrator.ledger.states import RunState
+from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.limits.breaker import BreakerState
 from orchestrator.plan.due import due_runs
 from orchestrator.store import Store
 from orchestrator.tracking.attribution import attribute
@@ -32,6 +37,8 @@ class Ticks:
 
     store: Store
     parts: Parts
+    stopping: Event = field(default_factory=Event)
+    """Set when the process is to end: a plan stops at its next chunk."""
 
     @property
     def clock(self) -> Clock:
@@ -45,18 +52,26 @@ class Ticks:
                 log.info("run_due", extra={"campaign": item.campaign, "run": item.id, "date": str(item.local_date)})
         with self.store.read() as connection:
             waiting = runs_in(connection, RunState.PLANNING)
-        for item in waiting:
-            self._plan(item)
+        with suppress(_StoppingError):
+            for item in waiting:
+                self._plan(item)
+
+    def _go_on(self, _count: int) -> None:
+        if self.stopping.is_set():
+            raise _StoppingError
 
     def _plan(self, item: Run) -> None:
-        with self.store.read() as connection:
-            bundle = read_bundle(connection, item.version)
         try:
-            planned = self.parts.planner.plan(self.store, item, bundle)
+            with self.store.read() as connection:
+                bundle = read_bundle(connection, item.version)
+            planned = self.parts.planner.plan(self.store, item, bundle, self._go_on)
         except OrchestratorError as error:  # one campaign's fault is not the others'; the next tick tries again
             log.error("plan_failed", extra={"campaign": item.campaign, "run": item.id, "error": error.message})  # noqa: TRY400
+            facts = {"campaign": item.campaign, "date": str(item.local_date)}
+            with self.store.write() as connection:
+                raise_alert(connection, str(item.id), "plan_failed", self.clock.now(), facts)
             return
-        metrics.runs_planned.labels(item.campaign).inc()
+        metrics.runs_planned.labels(item.campaign).inc(planned.state is RunState.ACTIVE)
         what = {"campaign": item.campaign, "run": item.id, "audience": planned.audience, "state": planned.state}
         log.info("run_planned", extra=what)
 
@@ -73,20 +88,37 @@ class Ticks:
         with self.store.read() as connection:
             queue = connection.execute(_QUEUE, {"now": now}).all()
             unknown = connection.execute(_UNKNOWN).all()
-        metrics.queue_due.clear()
-        metrics.unknown_messages.clear()
+            live = connection.execute(_WORKERS, {"machine": to_micros(self.clock.machine())}).scalar_one()
+            stopped = stopped_accounts(connection)
+        for gauge in (metrics.queue_due, metrics.unknown_messages, metrics.oldest_due_seconds):
+            gauge.clear()
         for row in queue:
             metrics.queue_due.labels(row.channel, row.account).set(row.n)
-            age = (self.clock.now() - from_micros(row.oldest)).total_seconds() if row.oldest else 0.0
-            metrics.oldest_due_seconds.labels(row.channel).set(age)
+        for channel in {row.channel for row in queue}:
+            oldest = min((row.oldest for row in queue if row.channel == channel and row.oldest), default=now)
+            metrics.oldest_due_seconds.labels(channel).set((now - oldest) / 1e6)
         for row in unknown:
             metrics.unknown_messages.labels(row.channel).set(row.n)
+        metrics.workers.set(live)
+        for name, account in self.parts.accounts.items():
+            level = STOPPED if name in stopped else LEVELS[account.breaker.state(name)]
+            metrics.breaker_open.labels(name).set(level)
 
     def attribution(self) -> None:
         """Find who came back."""
-        attribute(self.store, self.clock.now())
+        with metrics.attribution_seconds.time():
+            attribute(self.store, self.clock.now())
 
 
+class _StoppingError(Exception):
+    """The process ends: leave the rest of the plan to the next one."""
+
+
+LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+STOPPED = 3
+"""What the metric ``breaker_open`` shows."""
+
+_WORKERS = text("SELECT count(*) FROM worker WHERE ended_at IS NULL AND lease_until > :machine")
 _QUEUE = text("""
     SELECT lane.channel, lane.account, count(message.id) AS n, min(message.due_at) AS oldest
     FROM lane JOIN run ON run.id = lane.run_id AND run.state = 'active'

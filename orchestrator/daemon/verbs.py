@@ -14,21 +14,28 @@ from typing import Any
 
 from sqlalchemy import select
 
+from orchestrator.audience.attribute_indexes import sync_indexes
 from orchestrator.audience.importing import import_file
+from orchestrator.audience.merging import merge_users
+from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.reading import read_document
 from orchestrator.campaign.version import save_version
 from orchestrator.clock import Clock
-from orchestrator.daemon.wiring import open_channels, planner_of
+from orchestrator.daemon.restoring import accept_restored
+from orchestrator.daemon.trial import Wanted, try_campaign
+from orchestrator.daemon.wiring import links_of, open_channels, planner_of
 from orchestrator.dispatch.doubt import reconcile
-from orchestrator.errors import ConfigError, NotFoundError, did_you_mean
-from orchestrator.ledger import runs, stops
+from orchestrator.errors import ConfigError, InputError, NotFoundError, did_you_mean
+from orchestrator.ledger import restored, runs, stops
 from orchestrator.ledger.states import CampaignState
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import campaign
+from orchestrator.tracking.hits import reclassify
 
 Progress = Callable[[int], None]
+Verb = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ def stop_all(desk: Desk, actor: str) -> dict[str, Any]:
 def resume_account(desk: Desk, name: str, actor: str) -> dict[str, Any]:
     """Use an account again that a provider's answer had stopped."""
     with desk.store.write() as connection:
+        if stops.stopped_accounts(connection).get(name) == restored.REASON:
+            raise InputError("an older database was restored: no account is used", hint="orchestrator restore accept")
         ended = stops.resume_account(connection, name, desk.clock.now(), actor)
     if not ended and name not in desk.settings.accounts:
         raise NotFoundError(f"no account {name!r}", hint=did_you_mean(name, desk.settings.accounts))
@@ -98,7 +107,25 @@ def import_rows(desk: Desk, kind: str, path: str, mapping: str) -> dict[str, Any
     document = read_document(Path(mapping))
     if document.problems:
         raise ConfigError(document.problems)
-    return import_file(desk.store, kind, Path(path), document, desk.clock, progress=desk.progress).as_dict()
+    declared = declared_in(desk.settings.campaigns)
+    done = import_file(desk.store, kind, Path(path), document, desk.clock, progress=desk.progress, declared=declared)
+    return done.as_dict()
+
+
+def merge_two(desk: Desk, keep: str, other: str, actor: str) -> dict[str, Any]:
+    """Make two users one: nothing is lost, and the other's name means who stays from then on."""
+    return asdict(merge_users(desk.store, keep, other, desk.clock, actor))
+
+
+def sync_attributes(desk: Desk, campaigns: str) -> dict[str, Any]:
+    """Make the database's attribute indexes those that the file beside the campaigns declares."""
+    return asdict(sync_indexes(desk.store, declared_in(Path(campaigns))))
+
+
+def reclassify_hits(desk: Desk, actor: str) -> dict[str, Any]:
+    """Judge every kept open and click again, by the rules as they are now."""
+    del actor
+    return asdict(reclassify(desk.store))
 
 
 def reconcile_unknown(desk: Desk, actor: str) -> dict[str, Any]:
@@ -107,7 +134,7 @@ def reconcile_unknown(desk: Desk, actor: str) -> dict[str, Any]:
     async def ask() -> dict[str, Any]:
         channels = open_channels(desk.settings)
         try:
-            return asdict(await reconcile(desk.store, desk.clock, channels, actor))
+            return asdict(await reconcile(desk.store, desk.clock, channels, actor, links_of(desk.settings)))
         finally:
             for channel in channels.values():
                 await channel.close()
@@ -115,7 +142,18 @@ def reconcile_unknown(desk: Desk, actor: str) -> dict[str, Any]:
     return asyncio.run(ask())
 
 
-VERBS: dict[str, Callable[..., dict[str, Any]]] = {
+def send_test(desk: Desk, name: str, actor: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Send what a campaign's files say, as they are now, to one address."""
+    bundle = load_bundle(name, desk.settings.campaigns, desk.settings.templates)
+    return try_campaign(desk.store, desk.clock, desk.settings, bundle, Wanted(**wanted), actor)
+
+
+def restore_accept(desk: Desk, actor: str) -> dict[str, Any]:
+    """Go on with a restored database: what may have been sent after the backup is skipped, then accounts are used."""
+    return accept_restored(desk.store, desk.clock, desk.settings, actor)
+
+
+VERBS: dict[str, Verb] = {
     "launch": launch,
     "pause": pause,
     "resume": resume,
@@ -124,5 +162,10 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "resume_account": resume_account,
     "import": import_rows,
     "reconcile": reconcile_unknown,
+    "reclassify": reclassify_hits,
+    "send_test": send_test,
+    "restore_accept": restore_accept,
+    "merge_users": merge_two,
+    "sync_attributes": sync_attributes,
 }
 """Every verb, by the name it has on the wire."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.channel.base import Ambiguity, Callbacks, Channel
+from orchestrator.channel.base import Ambiguity, Callbacks, Channel, Postbox
 from orchestrator.channel.plugins import open_channel
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
+from orchestrator.content.links import Links
+from orchestrator.daemon.key import read_key
 from orchestrator.dispatch.account import Account, open_account
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.limits.rate import MemoryLimiter
@@ -36,8 +39,8 @@ def clock_of(settings: Settings) -> Clock:
 
 
 def _local(account: AccountSettings) -> bool:
-    url = str(account.options.get("base_url", ""))
-    return account.provider == "log" or urlsplit(url).hostname in LOOPBACK
+    host = account.options.get("host") or urlsplit(str(account.options.get("base_url", ""))).hostname
+    return account.provider == "log" or host in LOOPBACK
 
 
 def public_url(settings: Settings) -> str:
@@ -51,11 +54,53 @@ def open_channels(settings: Settings) -> dict[str, Channel]:
     Raises:
         ConfigError: wrong options; nothing is sent anywhere to find out.
     """
-    base = public_url(settings)
-    return {
-        name: open_channel(name, account.provider, account.options, callback_url=f"{base}/callbacks/{name}")
-        for name, account in settings.accounts.items()
-    }
+    return {name: open_account_channel(settings, name) for name in settings.accounts}
+
+
+def open_account_channel(settings: Settings, name: str) -> Channel:
+    """One account's channel, opened.
+
+    Raises:
+        ConfigError: wrong options, or a provider of another channel than the account says.
+    """
+    account = settings.accounts[name]
+    options = dict(account.options)
+    if account.provider == "log":  # it can stand for any channel: the account's, unless told otherwise
+        _same_channel(name, account, str(options.setdefault("channel", account.channel)))
+    made = open_channel(name, account.provider, options, callback_url=f"{public_url(settings)}/callbacks/{name}")
+    _same_channel(name, account, made.channel)
+    return made
+
+
+def _same_channel(name: str, account: AccountSettings, sends: str) -> None:
+    """Messages of one channel through a provider of another would all be refused, or worse, taken."""
+    if sends != account.channel:
+        problem = f"is {account.channel}, and provider {account.provider} sends {sends}"
+        hint = f"write channel: {sends}, or choose another provider"
+        raise ConfigError([Problem("orchestrator.yaml", 0, f"accounts.{name}.channel", problem, hint)])
+
+
+def links_of(settings: Settings) -> Links:
+    """What makes and reads the links of messages; its key is made the first time.
+
+    Raises:
+        ConfigError: the key cannot be read.
+    """
+    return Links(public_url(settings), read_key(key_file(settings)))
+
+
+def preview_links(settings: Settings) -> Links:
+    """The same for looking alone: makes no file; without a key its links lead nowhere."""
+    path = key_file(settings)
+    return links_of(settings) if path.is_file() else Links(public_url(settings), bytes(32))
+
+
+def key_file(settings: Settings) -> Path:
+    """Where the key of links is: as configured, else beside the database."""
+    if settings.links_key_file is not None:
+        return settings.links_key_file
+    remote = "://" in settings.database
+    return Path("links.key") if remote else Path(f"{settings.database}.links.key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +118,10 @@ class Parts:
     def callbacks(self) -> dict[str, Callbacks]:
         """The accounts whose provider calls back."""
         return {name: channel for name, channel in self.channels.items() if _calls_back(channel)}  # type: ignore[misc]
+
+    def postboxes(self) -> dict[str, Postbox]:
+        """The accounts whose mail comes back."""
+        return {name: each for name, each in self.channels.items() if hasattr(each, "postmarks")}  # type: ignore[misc]
 
 
 def _calls_back(channel: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from orchestrator import metrics
 from orchestrator.channel.base import Channel, Outcome, OutcomeClass
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.ledger.claim import Lane
@@ -49,8 +50,16 @@ class Account:
             return 0
         return 1 if probing else free
 
-    def heard(self, outcome: Outcome) -> None:
+    def count_in_flight(self, change: int) -> None:
+        """One request more, or one less."""
+        self.in_flight += change
+        metrics.in_flight.labels(self.name).set(self.in_flight)
+
+    def heard(self, outcome: Outcome, seconds: float) -> None:
         """Learn from an answer: the breaker counts it, a wait for the whole account slows it."""
+        metrics.attempts.labels(self.channel.channel, self.name, outcome.kind).inc()
+        metrics.attempt_seconds.labels(self.channel.channel, self.name).observe(seconds)
+        metrics.unknown_codes.labels(self.channel.provider).inc(outcome.uncharted)
         self.breaker.record(self.name, failed=outcome.kind in FAILING)
         if outcome.kind is OutcomeClass.RETRY_AFTER and outcome.retry_after is not None and outcome.scope == "account":
             self.limiter.pause(f"account:{self.name}", outcome.retry_after.total_seconds())

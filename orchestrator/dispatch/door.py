@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cache
 from typing import assert_never
 
 from sqlalchemy import Connection
@@ -13,7 +14,10 @@ from orchestrator import metrics
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Channel
 from orchestrator.clock import Clock
+from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
+from orchestrator.dispatch.spending import OVER, over_budget
+from orchestrator.dispatch.targets import Targets
 from orchestrator.ledger import claim as queue
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import WorkerId
@@ -23,13 +27,19 @@ from orchestrator.ledger.mark import Hold as HoldMessage
 from orchestrator.ledger.runs import Run, read_run
 from orchestrator.ledger.states import State
 from orchestrator.plan.rules import rule_for, terms_of
-from orchestrator.policy.gate import Facts, Leave, Readdress, judge, read_facts
+from orchestrator.policy.allowed import OnlyTo
+from orchestrator.policy.gate import Leave, Readdress, judge, read_facts
 from orchestrator.policy.resolver import Hold, Opening, Send, opening
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 
 Probe = Callable[[str], None]
 """Told the name of each step as it is reached; tests die there."""
+
+Verdicts = list[tuple[Composed, Send | Hold | Readdress | Leave]]
+
+Marked = Callable[[str, date, datetime], None]
+"""Told of each committed mark that lets something leave: campaign, the run's date, the instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,11 @@ class Door:
     quiet: QuietHours
     worker: WorkerId
     probe: Probe
+    only_to: OnlyTo = None
+    """Send to these users and addresses alone; None: to everybody."""
+    marked: Marked = lambda _campaign, _day, _at: None
+    links: Links | None = None
+    targets: Targets = field(default_factory=Targets)
 
     def holder(self) -> Holder:
         """Who is writing, as of now."""
@@ -59,12 +74,13 @@ class Door:
         """Take up to ``n`` due messages of a lane and find their words."""
         with self.store.write() as connection:
             batch = queue.claim(connection, self.holder(), lane.id, n, self.clock.now())
+            self.probe("claiming")
         self.probe("claimed")
         if not batch:
             return [], []
         metrics.claim_size.observe(len(batch))
         with self.store.read() as connection:
-            made = compose(connection, lane, batch, channel)
+            made = compose(connection, lane, batch, channel, self.links)
         self.probe("composed")
         return made
 
@@ -76,38 +92,45 @@ class Door:
     def mark(self, lane: Lane, admitted: Sequence[Composed], out: Iterable[Exit]) -> list[Ready]:
         """Ask the gate and commit its verdicts; returns what must now be sent."""
         with self.store.write() as connection:
-            now = self.clock.now()
-            verdicts = self._judge(connection, lane, admitted, now)
+            now, run = self.clock.now(), read_run(connection, lane.run_id)
+            verdicts = self._judge(connection, lane, run, admitted, now)
             send = [item.message.id for item, verdict in verdicts if isinstance(verdict, Send)]
             exits = [*out, *(Exit(i.message.id, v.state, v.reason) for i, v in verdicts if isinstance(v, Leave))]
             holds = [_hold(i, v, now) for i, v in verdicts if isinstance(v, Hold | Readdress)]
             self.probe("marking")
             mark(connection, self.holder(), now, send=send, out=exits, hold=holds)
+            sending = (item.targets for item, verdict in verdicts if isinstance(verdict, Send))
+            written = self.targets.write(connection, sending)
+        if send:
+            self.marked(lane.campaign, run.local_date, now)
+        self.targets.remember(written)
         self.probe("marked")
         _count(lane.channel, len(send), exits, holds)
         return [Ready(item, verdict.until, now) for item, verdict in verdicts if isinstance(verdict, Send)]
 
     def _judge(
-        self, connection: Connection, lane: Lane, admitted: Sequence[Composed], now: datetime
-    ) -> list[tuple[Composed, Send | Hold | Readdress | Leave]]:
+        self, connection: Connection, lane: Lane, run: Run, admitted: Sequence[Composed], now: datetime
+    ) -> Verdicts:
         if not admitted:
             return []
         campaign = read_bundle(connection, lane.version).campaign
-        run, step = read_run(connection, lane.run_id), campaign.steps[lane.step - 1]
-        terms = terms_of(campaign, step, run.as_of, now)
+        step = campaign.steps[lane.step - 1]
+        terms = terms_of(campaign, step, run.as_of, now, self.only_to)
         facts = read_facts(connection, [item.message.id for item in admitted], terms, now)
-        return [
-            (item, judge(facts[item.message.id], terms, self._opening(lane, connection, run, item, facts), now))
-            for item in admitted
-        ]
+        rules = {arm.name: rule_for(campaign, arm, step, run.local_date) for arm in campaign.arms}
 
-    def _opening(
-        self, lane: Lane, connection: Connection, run: Run, item: Composed, facts: dict[int, Facts]
-    ) -> Opening:
-        campaign = read_bundle(connection, lane.version).campaign
-        known = facts[item.message.id]
-        rule = rule_for(campaign, campaign.arm(item.message.arm), campaign.steps[lane.step - 1], run.local_date)
-        return opening(rule, known.zone_key, known.country, self.quiet)
+        @cache
+        def door(arm: str, zone_key: str, country: str) -> Opening:  # once per class of a batch
+            return opening(rules[arm], zone_key, country, self.quiet)
+
+        def verdict(item: Composed) -> Send | Hold | Readdress | Leave:
+            known = facts[item.message.id]
+            return judge(known, terms, door(item.message.arm, known.zone_key, known.country), now)
+
+        verdicts: Verdicts = [(item, verdict(item)) for item in admitted]
+        leaving = [item for item, said in verdicts if isinstance(said, Send)]
+        unpaid = over_budget(connection, campaign, lane, leaving, now)
+        return [(i, Leave(State.SKIPPED, OVER) if i.message.id in unpaid else said) for i, said in verdicts]
 
 
 def _count(channel: str, sending: int, exits: Sequence[Exit], holds: Sequence[HoldMessage]) -> None:

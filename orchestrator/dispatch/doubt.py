@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Channel, Inquiry, Outcome, OutcomeClass
 from orchestrator.clock import Clock, from_micros
+from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.ids import LaneId, MessageId
@@ -60,14 +61,16 @@ def unknown_messages(connection: Connection) -> list[Doubtful]:
     ]
 
 
-async def reconcile(store: Store, clock: Clock, channels: Mapping[str, Channel], actor: str) -> Reconciled:
+async def reconcile(
+    store: Store, clock: Clock, channels: Mapping[str, Channel], actor: str, links: Links | None = None
+) -> Reconciled:
     """Ask each message's provider, and write what it knows. What it does not know stays unknown."""
     with store.read() as connection:
         rows = connection.execute(_UNKNOWN).all()
     counts = {State.ACCEPTED: 0, State.FAILED: 0, State.UNKNOWN: 0}
     for row in rows:
         channel = channels.get(row.account)
-        inquiry = None if channel is None else _inquiry(store, clock, row, channel)
+        inquiry = None if channel is None else _inquiry(store, clock, row, channel, links)
         outcome = None if channel is None or inquiry is None else await channel.reconcile(inquiry)
         state = _state(outcome)
         counts[state] += 1
@@ -85,16 +88,16 @@ def _state(outcome: Outcome | None) -> State:
     return State.FAILED if outcome.kind is OutcomeClass.DROP_MESSAGE else State.UNKNOWN
 
 
-def _inquiry(store: Store, clock: Clock, row: object, channel: Channel) -> Inquiry | None:
+def _inquiry(store: Store, clock: Clock, row: object, channel: Channel, links: Links | None) -> Inquiry | None:
     """What to ask: the message composed again from its version; None when it cannot be any more."""
-    made = _compose_again(store, row, channel)
+    made = _compose_again(store, row, channel, links)
     if made is None:
         return None
     sent: int = row.sent_at  # type: ignore[attr-defined]
     return Inquiry(str(made.message.id), made.address, made.payload, clock.machine_at(from_micros(sent)))
 
 
-def _compose_again(store: Store, row: object, channel: Channel) -> Composed | None:
+def _compose_again(store: Store, row: object, channel: Channel, links: Links | None) -> Composed | None:
     value = row._mapping  # type: ignore[attr-defined]  # noqa: SLF001  # SQLAlchemy's documented way to a row's dict
     lane = Lane(
         *(LaneId(value["lane_id"]), value["run_id"], value["step"], value["channel"], value["account"]),
@@ -107,5 +110,5 @@ def _compose_again(store: Store, row: object, channel: Channel) -> Composed | No
     )
     with store.read() as connection:
         read_bundle(connection, lane.version)
-        ready, _ = compose(connection, lane, [message], channel)
+        ready, _ = compose(connection, lane, [message], channel, links)
     return ready[0] if ready else None

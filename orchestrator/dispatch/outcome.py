@@ -10,10 +10,10 @@ from typing import assert_never
 from orchestrator.channel.base import Ambiguity, Outcome, OutcomeClass, Scope
 from orchestrator.clock import Clock
 from orchestrator.ledger.claim import Claimed
+from orchestrator.ledger.recover import MAX_ATTEMPTS
 from orchestrator.ledger.settle import Settlement
 from orchestrator.ledger.states import State
 
-MAX_ATTEMPTS = 5
 BACKOFF = timedelta(seconds=1)
 BACKOFF_CAP = timedelta(hours=1)
 
@@ -43,7 +43,7 @@ def backoff(n: int, least: timedelta | None, chance: random.Random) -> timedelta
 
 def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
     """What is to be written for an answer. Consequences for addresses and accounts are not its business."""
-    outcome = answer.outcome
+    outcome, accepted = answer.outcome, answer.outcome.kind is OutcomeClass.ACCEPTED
     base = Settlement(
         id=answer.message.id,
         n=answer.n,
@@ -51,16 +51,14 @@ def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: rando
         started_at=answer.started_at,
         ended_at=answer.ended_at,
         outcome=outcome.kind,
-        state=State.FAILED,
-        reason=outcome.code or str(outcome.kind),
+        state=State.ACCEPTED if accepted else State.FAILED,
+        reason=None if accepted else outcome.code or str(outcome.kind),
         code=outcome.code,
         provider_id=outcome.provider_id,
         detail=outcome.detail,
     )
     match outcome.kind:
-        case OutcomeClass.ACCEPTED:
-            return replace(base, state=State.ACCEPTED, reason=None)
-        case OutcomeClass.DROP_ADDRESS | OutcomeClass.SUPPRESS | OutcomeClass.DROP_MESSAGE:
+        case OutcomeClass.ACCEPTED | OutcomeClass.DROP_ADDRESS | OutcomeClass.SUPPRESS | OutcomeClass.DROP_MESSAGE:
             return base
         case OutcomeClass.STOP_CHANNEL:
             return _stopped(base, answer)
@@ -92,10 +90,13 @@ def _again(base: Settlement, answer: Answer, wait: timedelta) -> Settlement:
 def _retry(base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
     outcome = answer.outcome
     most = MAX_ATTEMPTS if outcome.at_most is None else min(MAX_ATTEMPTS, outcome.at_most + 1)
-    if answer.n < most:
-        return _again(base, answer, clock.business_span(backoff(answer.n, outcome.retry_after, chance)))
-    doubtful = outcome.at_most is not None and outcome.leftover and ambiguity is Ambiguity.HOLD
-    return replace(base, state=State.UNKNOWN if doubtful else State.FAILED)
+    doubtful = outcome.at_most is not None and outcome.may_have_left and ambiguity is Ambiguity.HOLD
+    if answer.n >= most:
+        return replace(base, state=State.UNKNOWN if doubtful else State.FAILED)
+    again = _again(base, answer, clock.business_span(backoff(answer.n, outcome.retry_after, chance)))
+    if doubtful and again.state is State.EXPIRED:  # expired would say that it certainly did not leave
+        return replace(again, state=State.UNKNOWN, reason=base.reason)
+    return again
 
 
 def _ambiguous(

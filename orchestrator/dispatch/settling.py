@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,6 +17,8 @@ from orchestrator.channel.base import OutcomeClass, Scope
 from orchestrator.clock import Clock, to_micros
 from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.outcome import Answer, settlement
+from orchestrator.dispatch.wear import worn_out
+from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.settle import Settlement, settle
 from orchestrator.ledger.states import State
@@ -59,6 +62,8 @@ class Settler:
         match kind:
             case OutcomeClass.DROP_ADDRESS:
                 return self._dead(connection, answer, account, base, now)
+            case OutcomeClass.DROP_MESSAGE if self._worn(connection, answer, now):
+                return self._dead(connection, answer, account, base, now)
             case OutcomeClass.SUPPRESS:
                 _suppress(connection, answer, account, now)
             case OutcomeClass.STOP_CHANNEL if answer.outcome.scope is not Scope.ADDRESS:
@@ -67,6 +72,12 @@ class Settler:
             case _:
                 pass
         return base
+
+    def _worn(self, connection: Connection, answer: Answer, now: datetime) -> bool:
+        """Whether a failure counted against the address was one too many."""
+        message = answer.message
+        counted = answer.outcome.scope is Scope.ADDRESS
+        return counted and worn_out(connection, message.address_id, answer.outcome.code, now, message.id)
 
     def _dead(
         self, connection: Connection, answer: Answer, account: Account, base: Settlement, now: datetime
@@ -78,6 +89,7 @@ class Settler:
                 held = people.quarantine_address(connection, suspect, now + QUARANTINE)
                 metrics.storm_holds.labels(account.name).inc(held)
             log.warning("storm", extra={"account": account.name, "reason": answer.outcome.code})
+            raise_alert(connection, f"{account.name}:{now:%Y-%m-%dT%H}", "storm", now, {"account": account.name})
         else:
             people.end_address(connection, answer.message.address_id, "dead", now)
         message, channel = answer.message, account.channel.channel
@@ -92,9 +104,9 @@ class Settler:
 def _count(accounts: Mapping[str, Account], settled: Sequence[Settlement]) -> None:
     if settled:
         metrics.settle_size.observe(len(settled))
-    for item in settled:
-        if item.state is not State.PLANNED:
-            metrics.messages.labels(accounts[item.account].channel.channel, item.state).inc()
+    ends = Counter((item.account, item.state) for item in settled if item.state is not State.PLANNED)
+    for (account, state), count in ends.items():
+        metrics.messages.labels(accounts[account].channel.channel, state).inc(count)
 
 
 _NEXT = text(f"SELECT {predicates.best_address(':user', 'AND choice.id <> :used')}")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
 from orchestrator.clock import Clock
 from orchestrator.ledger import lease
 from orchestrator.ledger.ids import WorkerId
-from orchestrator.ledger.recover import Recovered, expire, recover
+from orchestrator.ledger.recover import Recovered, expire, overdue_lanes, recover
 from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped
 from orchestrator.ledger.states import RunState
 from orchestrator.store import Store
-from orchestrator.store.tables import lane, run
 
 BATCH = 1000
 
@@ -55,8 +54,7 @@ def sweep(store: Store, clock: Clock, resend: Mapping[str, bool]) -> Swept:
 
 def _expire_all(store: Store, clock: Clock) -> int:
     with store.read() as connection:
-        live = select(lane.c.id).join(run, run.c.id == lane.c.run_id).where(run.c.state == RunState.ACTIVE)
-        lanes = connection.execute(live).scalars().all()
+        lanes = overdue_lanes(connection, clock.now())
     total = 0
     for number in lanes:
         while True:
@@ -75,8 +73,10 @@ def _finish_runs(store: Store, clock: Clock) -> int:
         over = [item for item in active if not pending(connection, item.id)]
         stopped = [item for item in runs_in(connection, RunState.STOPPED) if pending(connection, item.id)]
     for item in stopped:
-        with store.write() as connection:
-            skip_stopped(connection, item.id, clock.now(), BATCH)
+        done = BATCH
+        while done == BATCH:
+            with store.write() as connection:
+                done = skip_stopped(connection, item.id, clock.now(), BATCH)
     for item in over:
         with store.write() as connection:
             set_run_state(connection, item.id, RunState.DONE, clock.now())

@@ -16,15 +16,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
+from orchestrator import metrics
 from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
+from orchestrator.content.links import Links
 from orchestrator.dispatch.account import Account
-from orchestrator.dispatch.door import Door, Probe, Ready
+from orchestrator.dispatch.door import Door, Marked, Probe, Ready
 from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.settling import Settler
+from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.ids import WorkerId, parts
+from orchestrator.policy.allowed import OnlyTo
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 
@@ -52,6 +56,9 @@ class Worker:
     accounts: Mapping[str, Account]
     lease: timedelta = timedelta(seconds=60)
     probe: Probe = lambda _step: None
+    only_to: OnlyTo = None
+    marked: Marked = lambda _campaign, _day, _at: None
+    links: Links | None = None
     id: WorkerId = field(init=False)
     _door: Door = field(init=False)
     _settler: Settler = field(init=False)
@@ -59,7 +66,7 @@ class Worker:
     _answers: asyncio.Queue[Answer] = field(init=False)
     _sending: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _stopping: asyncio.Event = field(init=False)
-    _last_beat: float = field(default=0.0, init=False)
+    _held_until: datetime = field(init=False)
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
@@ -68,8 +75,10 @@ class Worker:
         with self.store.write() as connection:
             host, pid, machine = socket.gethostname(), os.getpid(), self.clock.machine()
             self.id = lease.register(connection, host=host, pid=pid, machine=machine, lease=self.lease)
-        self._last_beat = self.clock.monotonic()
-        self._door = Door(self.store, self.clock, self.quiet, self.id, self.probe)
+        self._held_until = machine + self.lease
+        self._door = Door(
+            self.store, self.clock, self.quiet, self.id, self.probe, self.only_to, self.marked, self.links
+        )
         self._settler = Settler(self.clock, self.accounts)
 
     def stop(self) -> None:
@@ -88,6 +97,9 @@ class Worker:
             for task in done:
                 task.result()
             await self._drain()
+        except LeaseLostError:
+            metrics.fence_rejects.inc()
+            raise
         finally:
             for task in [*tasks, *self._sending]:
                 task.cancel()
@@ -104,6 +116,7 @@ class Worker:
     def _end(self) -> None:
         with self.store.write() as connection:
             lease.end(connection, self.id, self.clock.machine())
+            self.probe("ending")
 
     async def _claim_loop(self) -> None:
         while not self._stopping.is_set():
@@ -141,33 +154,48 @@ class Worker:
             await self._db(self._door.release, [item.message.id for item in rest])
         if unused := granted - len(leaving):
             account.limiter.give_back(account.buckets(lane), unused, self.clock.monotonic() - taken_at)
-        account.in_flight += len(leaving)
-        began = self.clock.monotonic()
         for item in leaving:
-            task = asyncio.create_task(self._send(account, item, began))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._begin(account, item, taken_at)  # from before the mark: it may freeze right after its commit
         return True
 
+    def _begin(self, account: Account, item: Ready, marked: float) -> None:
+        """Start one request; the connection is free again when its task is over, even if that never got to run."""
+
+        def over(done: asyncio.Task[None]) -> None:
+            self._sending.discard(done)
+            account.count_in_flight(-1)
+
+        account.count_in_flight(1)
+        task = asyncio.create_task(self._send(account, item, marked))
+        self._sending.add(task)
+        task.add_done_callback(over)
+
     async def _send(self, account: Account, item: Ready, marked: float) -> None:
-        try:
-            outcome = await self._request(account, item, marked)
-        finally:
-            account.in_flight -= 1
+        outcome = await self._request(account, item, marked)
         self.probe("sent")
-        account.heard(outcome)
         message = item.composed.message
         await self._answers.put(Answer(message, account.name, outcome, item.marked_at, self.clock.now()))
 
     async def _request(self, account: Account, item: Ready, marked: float) -> Outcome:
         """The one request of this attempt; none at all when the window closed, or the worker froze, since the mark."""
+        self.probe("leaving")
         now = self.clock.now()
-        if now >= item.until or self.clock.monotonic() - marked > STALE_SECONDS:
-            return Outcome(OutcomeClass.RETRY, "not_begun", leftover=False)
+        if now >= item.until or self.clock.monotonic() - marked > STALE_SECONDS or not self.alive():
+            return Outcome(OutcomeClass.RETRY, "not_begun", may_have_left=False)
+        if not item.composed.message.attempts:
+            age = (now - item.composed.message.due_at).total_seconds()
+            metrics.queue_age_seconds.labels(account.channel.channel).observe(age)
+        began = self.clock.monotonic()
         envelope = envelope_of(item, self.clock.machine_span(item.until - now))
+        outcome = await self._exchange(account, envelope)
+        account.heard(outcome, self.clock.monotonic() - began)
+        return outcome
+
+    async def _exchange(self, account: Account, envelope: Envelope) -> Outcome:
         limit = account.channel.timeout.total_seconds() + 1
         try:
-            return await asyncio.wait_for(account.channel.send(envelope), limit)
+            async with asyncio.timeout(limit):  # wait_for would make a task of every request
+                return await account.channel.send(envelope)
         except TimeoutError:
             return Outcome(OutcomeClass.AMBIGUOUS, "timeout")
         except Exception as error:  # noqa: BLE001  # a plugin's bug is one message's doubt, not the worker's end
@@ -192,6 +220,7 @@ class Worker:
         self.probe("settling")
         with self.store.write() as connection:
             self._settler.settle(connection, self._door.holder(), batch)
+            self.probe("written")
         self.probe("settled")
 
     async def _beat_loop(self) -> None:
@@ -201,12 +230,14 @@ class Worker:
 
     def _beat(self) -> None:
         with self.store.write() as connection:
-            lease.renew(connection, self._door.holder(), self.lease)
-        self._last_beat = self.clock.monotonic()
+            holder = self._door.holder()
+            lease.renew(connection, holder, self.lease)
+            self.probe("beating")
+        self._held_until = holder.machine + self.lease
 
     def alive(self) -> bool:
-        """Whether its lease was renewed in time."""
-        return self.clock.monotonic() - self._last_beat < self.lease.total_seconds()
+        """Whether its lease, as it stands in the database, is not over."""
+        return self.clock.machine() < self._held_until
 
     async def _idle(self) -> None:
         due = await self._db(self._next_due)
@@ -219,7 +250,7 @@ class Worker:
 
     def _next_due(self) -> datetime | None:
         with self.store.read() as connection:
-            return next_due(connection)
+            return next_due(connection, self.clock.machine())
 
     async def _db(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run database work on this worker's one thread."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
@@ -66,7 +67,10 @@ _DUE_LANES = text("""
 
 _NEXT_DUE = text("""
     SELECT min((SELECT min(message.due_at) FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'))
-    FROM lane JOIN run ON run.id = lane.run_id WHERE run.state = 'active'""")
+    FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
+    WHERE run.state = 'active' AND campaign.state = 'running'
+      AND NOT EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
+                      AND (stop.until IS NULL OR stop.until > :machine))""")
 
 
 def due_lanes(connection: Connection, now: datetime, machine: datetime) -> list[Lane]:
@@ -75,19 +79,22 @@ def due_lanes(connection: Connection, now: datetime, machine: datetime) -> list[
     return [Lane(LaneId(row.id), *row[1:]) for row in rows]
 
 
-def next_due(connection: Connection) -> datetime | None:
-    """When the next message of any active run falls due."""
-    micros = connection.execute(_NEXT_DUE).scalar()
+def next_due(connection: Connection, machine: datetime) -> datetime | None:
+    """When the next message that may be claimed falls due: of lanes that are neither paused nor stopped."""
+    micros = connection.execute(_NEXT_DUE, {"machine": to_micros(machine)}).scalar()
     return None if micros is None else from_micros(micros)
 
 
-def _claim_sql(dialect: str, condition: str) -> TextClause:
+@cache
+def _claim_sql(dialect: str) -> TextClause:
+    # Asking for suspects apart would read the whole backlog for each batch: no index knows them.
     return text(f"""
         WITH due AS MATERIALIZED (
-            SELECT id FROM message WHERE lane_id = :lane AND state = 'planned' AND due_at <= :now AND {condition}
-            ORDER BY due_at LIMIT :n {skip_locked_sql(dialect)})
+            SELECT id, crashes FROM message WHERE lane_id = :lane AND state = 'planned' AND due_at <= :now
+            ORDER BY due_at LIMIT :n {skip_locked_sql(dialect)}),
+        suspect AS (SELECT min(id) AS id FROM due WHERE crashes >= {SUSPECT_AFTER})
         UPDATE message SET state = 'claimed', worker_id = :worker, state_at = :now
-        WHERE id IN (SELECT id FROM due)
+        WHERE id IN (SELECT due.id FROM due, suspect WHERE suspect.id IS NULL OR due.id = suspect.id)
         RETURNING id, run_id, user_id, step, address_id, arm, held_out, due_at, deadline, attempts""")
 
 
@@ -99,9 +106,7 @@ def claim(connection: Connection, holder: Holder, lane: LaneId, n: int, now: dat
     """
     lease.check(connection, holder)
     values = {"lane": lane, "now": to_micros(now), "n": n, "worker": holder.worker}
-    dialect = connection.dialect.name
-    suspects = connection.execute(_claim_sql(dialect, f"crashes >= {SUSPECT_AFTER}"), {**values, "n": 1})
-    rows = suspects.all() or connection.execute(_claim_sql(dialect, f"crashes < {SUSPECT_AFTER}"), values).all()
+    rows = connection.execute(_claim_sql(connection.dialect.name), values).all()
     return [
         Claimed(
             *(

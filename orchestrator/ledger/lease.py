@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, text, update
 
+from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.store.tables import worker
@@ -41,14 +42,16 @@ def renew(connection: Connection, holder: Holder, lease: timedelta) -> None:
     connection.execute(update(worker).where(worker.c.id == holder.worker).values(lease_until=later))
 
 
+_ALIVE = text("SELECT 1 FROM worker WHERE id = :worker AND ended_at IS NULL AND lease_until > :machine")
+
+
 def check(connection: Connection, holder: Holder) -> None:
     """Refuse to go on without a live lease; call it in the transaction that writes.
 
     Raises:
         LeaseLostError: the lease ran out, or the worker was ended.
     """
-    alive = worker.c.ended_at.is_(None) & (worker.c.lease_until > holder.machine)
-    if connection.execute(select(worker.c.id).where(worker.c.id == holder.worker, alive)).first() is None:
+    if connection.execute(_ALIVE, {"worker": holder.worker, "machine": to_micros(holder.machine)}).first() is None:
         raise LeaseLostError(f"worker {holder.worker} lost its lease", hint="it was frozen for longer than the lease")
 
 

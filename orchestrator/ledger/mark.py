@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, CursorResult, TextClause, text
 
 from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
@@ -19,6 +21,7 @@ from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.dialect import among, among_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,13 @@ class Hold:
     address_id: int | None = None
 
 
-_SEND = text("""
-    UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
-    WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
+@cache
+def _send_sql(dialect: str) -> TextClause:
+    return text(f"""
+        UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
+        WHERE id IN {among_sql(dialect, "ids")} AND worker_id = :worker AND state = 'claimed'""")
+
+
 _EXIT = text("""
     UPDATE message SET state = :state, reason = :reason, worker_id = NULL, crashes = 0, state_at = :now
     WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
@@ -68,7 +75,9 @@ def mark(
     """
     lease.check(connection, holder)
     at = {"now": to_micros(now), "worker": holder.worker}
-    _all(connection, _SEND, [{"id": message, **at} for message in send])
+    if send:
+        sent = connection.execute(_send_sql(connection.dialect.name), {"ids": among(send), **at})
+        _expect(sent, len(send))
     _all(connection, _EXIT, [{"id": item.id, "state": item.state, "reason": item.reason, **at} for item in out])
     _all(
         connection,
@@ -93,5 +102,10 @@ def mark(
 
 def _all(connection: Connection, statement: TextClause, rows: list[dict[str, object]]) -> None:
     """Update one row per parameter set, or be a zombie."""
-    if rows and connection.execute(statement, rows).rowcount != len(rows):
+    if rows:
+        _expect(connection.execute(statement, rows), len(rows))
+
+
+def _expect(changed: CursorResult[Any], rows: int) -> None:
+    if changed.rowcount != rows:
         raise LeaseLostError("a claimed message is no longer this worker's", hint="its lease ran out meanwhile")

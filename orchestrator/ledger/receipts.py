@@ -57,13 +57,18 @@ def record_receipt(
 
 
 _RECEIPTS = text("""
-    UPDATE message SET state = (SELECT min(receipt.state) FROM receipt WHERE receipt.message_id = message.id
-                                AND receipt.state IN ('delivered', 'undelivered'))
-    WHERE id IN :ids AND state = 'accepted' AND EXISTS (
-        SELECT 1 FROM receipt WHERE receipt.message_id = message.id AND receipt.state IN ('delivered', 'undelivered'))
+    UPDATE message SET (state, reason, provider_id, state_at) = (
+        SELECT receipt.state, nullif(receipt.code, ''), coalesce(message.provider_id, receipt.provider_id),
+               receipt.received_at
+        FROM receipt WHERE receipt.message_id = message.id AND receipt.state IS NOT NULL
+        ORDER BY CASE receipt.state WHEN 'delivered' THEN 0 WHEN 'undelivered' THEN 1 ELSE 2 END, receipt.id LIMIT 1)
+    WHERE id IN :ids AND (state = 'unknown' OR state = 'accepted') AND EXISTS (
+        SELECT 1 FROM receipt WHERE receipt.message_id = message.id AND (receipt.state IN ('delivered', 'undelivered')
+        OR (receipt.state IS NOT NULL AND message.state = 'unknown')))
     """).bindparams(bindparam("ids", expanding=True))
 
 
 def apply_kept(connection: Connection, ids: Sequence[int]) -> None:
-    """Apply the receipts of messages that have just become ``accepted``."""
-    connection.execute(_RECEIPTS, {"ids": list(ids)})
+    """Apply the receipts that had overtaken the end of their attempt: of messages just ``accepted`` or ``unknown``."""
+    if ids:
+        connection.execute(_RECEIPTS, {"ids": list(ids)})

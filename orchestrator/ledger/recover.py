@@ -9,12 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, text
 
+from orchestrator import metrics
 from orchestrator.clock import to_micros
-from orchestrator.ledger.ids import WorkerId
+from orchestrator.ledger.ids import LaneId, WorkerId
+from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
 
 POISON_AFTER = 3
+MAX_ATTEMPTS = 5
+"""Requests for one message, whatever became of the workers that made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Recovered:
 
 _HELD = text("""
     SELECT message.id, message.state, message.crashes, message.attempts, message.sent_at, message.worker_id,
-           lane.channel, lane.account
+           message.deadline, lane.channel, lane.account
     FROM message JOIN lane ON lane.id = message.lane_id WHERE message.worker_id IN :workers""").bindparams(
     bindparam("workers", expanding=True)
 )
@@ -48,7 +52,7 @@ def recover(
     """Take back what ended workers held.
 
     ``claimed`` returns to the queue (the third time as poison). ``sending`` is ambiguous: channels with ``resend`` true
-    go out again under the same collapse key, the others become ``unknown``.
+    go out again under the same collapse key, as long as there are attempts and time left; all else becomes ``unknown``.
     """
     if not dead:
         return Recovered()
@@ -72,6 +76,9 @@ def recover(
         connection.execute(_ATTEMPT, ambiguous)
     lines = [Transition(now, m["state"], "sweeper", m["old"], m["reason"], message_id=m["id"]) for m in moves]
     record(connection, lines)
+    apply_kept(connection, [move["id"] for move in moves if move["state"] is State.UNKNOWN])
+    for row, move in zip(held, moves, strict=True):
+        metrics.poisoned.labels(row.channel).inc(move["reason"] == "poison")
     reasons = [move["reason"] for move in moves]
     return Recovered(*(reasons.count(why) for why in ("worker_died", "poison", "resend", "ambiguous")))
 
@@ -86,7 +93,8 @@ def _move(row: Row[Any], now: datetime, resend: Mapping[str, bool]) -> dict[str,
         "crash": 0,
     }
     if message["state"] == State.SENDING:
-        again = resend.get(message["channel"], False)
+        left = message["attempts"] < MAX_ATTEMPTS and to_micros(now) < message["deadline"]
+        again = left and resend.get(message["channel"], False)
         return {
             **move,
             "state": State.PLANNED if again else State.UNKNOWN,
@@ -100,8 +108,20 @@ def _move(row: Row[Any], now: datetime, resend: Mapping[str, bool]) -> dict[str,
 _EXPIRE = text("""
     UPDATE message SET state = 'expired', reason = coalesce(reason, 'late'), state_at = :now
     WHERE id IN (SELECT message.id FROM message JOIN run ON run.id = message.run_id
-                 WHERE message.lane_id = :lane AND message.state = 'planned' AND message.deadline <= :now LIMIT :n)
+                 WHERE message.lane_id = :lane AND message.state = 'planned' AND message.due_at <= :now
+                   AND message.deadline <= :now LIMIT :n)
     AND state = 'planned' RETURNING id, reason""")
+
+
+_OVERDUE = text("""
+    SELECT lane.id FROM lane JOIN run ON run.id = lane.run_id WHERE run.state = 'active' AND EXISTS (
+        SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'
+        AND message.due_at <= :now AND message.deadline <= :now)""")
+
+
+def overdue_lanes(connection: Connection, now: datetime) -> list[LaneId]:
+    """Lanes with something to expire: looked up by a reader, so that nobody waits for the search."""
+    return [LaneId(row.id) for row in connection.execute(_OVERDUE, {"now": to_micros(now)})]
 
 
 def expire(connection: Connection, lane: int, now: datetime, limit: int = 1000) -> int:
@@ -109,4 +129,10 @@ def expire(connection: Connection, lane: int, now: datetime, limit: int = 1000) 
     rows = connection.execute(_EXPIRE, {"lane": lane, "now": to_micros(now), "n": limit}).all()
     lines = [Transition(now, State.EXPIRED, "sweeper", State.PLANNED, row.reason, message_id=row.id) for row in rows]
     record(connection, lines)
+    if rows:
+        channel = connection.execute(_CHANNEL, {"lane": lane}).scalar_one()
+        metrics.messages.labels(channel, State.EXPIRED).inc(len(rows))
     return len(rows)
+
+
+_CHANNEL = text("SELECT channel FROM lane WHERE id = :lane")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from orchestrator.clock import to_micros
 from orchestrator.errors import InputError, NotFoundError, did_you_mean
@@ -60,7 +60,7 @@ def set_campaign_state(connection: Connection, name: str, new: CampaignState, no
     if old is new:
         return
     if old not in _ALLOWED[new]:
-        hint = "launch it again" if old is CampaignState.STOPPED else "pause or stop it first"
+        hint = "launch it again"  # a stopped one alone gets here: running and paused lead to each other and to stopped
         raise InputError(f"campaign {name} is {old}, it cannot become {new}", hint=hint)
     connection.execute(update(campaign).where(campaign.c.name == name).values(state=new, updated_at=now))
     if new is CampaignState.STOPPED:
@@ -113,9 +113,12 @@ def runs_in(connection: Connection, *states: RunState) -> list[Run]:
     return [_run(row) for row in rows]
 
 
+_READ = select(run).where(run.c.id == bindparam("run"))  # asked for every batch at the door
+
+
 def read_run(connection: Connection, run_id: int) -> Run:
     """One run."""
-    return _run(connection.execute(select(run).where(run.c.id == run_id)).one())
+    return _run(connection.execute(_READ, {"run": run_id}).one())
 
 
 def _run(row: Row[Any]) -> Run:
@@ -125,17 +128,29 @@ def _run(row: Row[Any]) -> Run:
     return Run(RunId(value["id"]), value["campaign"], value["version"], day, state, *(value[name] for name in names))
 
 
-def set_run_state(connection: Connection, run_id: int, new: RunState, now: datetime, reason: str | None = None) -> None:
-    """Move a run on."""
+_RUN_FROM = {
+    RunState.PLANNING: (),
+    RunState.ACTIVE: (RunState.PLANNING,),
+    RunState.DONE: (RunState.ACTIVE,),
+    RunState.STOPPED: (RunState.PLANNING, RunState.ACTIVE),
+}
+
+
+def set_run_state(connection: Connection, run_id: int, new: RunState, now: datetime, reason: str | None = None) -> bool:
+    """Move a run on; False when it has been stopped meanwhile (or is over): a stopped run never lives again."""
     finished = now if new in {RunState.DONE, RunState.STOPPED} else None
-    connection.execute(update(run).where(run.c.id == run_id).values(state=new, reason=reason, finished_at=finished))
+    where = (run.c.id == run_id, run.c.state.in_(_RUN_FROM[new]))
+    moved = update(run).where(*where).values(state=new, reason=reason, finished_at=finished)
+    if not connection.execute(moved).rowcount:
+        return False
     record(connection, [Transition(now, new, "scheduler", None, reason, run_id=run_id)])
+    return True
 
 
 _SKIP_STOPPED = text("""
     UPDATE message SET state = 'skipped', reason = 'stopped', state_at = :now WHERE id IN (
-        SELECT message.id FROM message JOIN run ON run.id = message.run_id
-        WHERE run.id = :run AND message.state = 'planned' LIMIT :n) RETURNING id""")
+        SELECT message.id FROM lane JOIN message ON message.lane_id = lane.id
+        WHERE lane.run_id = :run AND message.state = 'planned' LIMIT :n) AND state = 'planned' RETURNING id""")
 
 
 def skip_stopped(connection: Connection, run_id: int, now: datetime, limit: int = 1000) -> int:
@@ -154,5 +169,6 @@ def pending(connection: Connection, run_id: int) -> bool:
 
 
 _PENDING = text("""
-    SELECT 1 FROM message JOIN lane ON lane.id = message.lane_id WHERE lane.run_id = :run
-    AND message.run_id = :run AND message.state IN ('planned', 'claimed', 'sending') LIMIT 1""")
+    SELECT 1 FROM lane WHERE lane.run_id = :run AND EXISTS (
+        SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned')
+    UNION ALL SELECT 1 FROM message WHERE message.worker_id IS NOT NULL AND message.run_id = :run LIMIT 1""")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection
 
 from orchestrator.clock import to_micros
 from orchestrator.ledger import lease
@@ -15,7 +16,7 @@ from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.tables import attempt
+from orchestrator.store.dialect import driver_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,14 @@ class Settlement:
     address_id: int | None = None
 
 
-_SETTLE = text("""
+_SETTLE = """
     UPDATE message SET state = :state, reason = :reason, worker_id = NULL, state_at = :now,
                        due_at = coalesce(:due_at, due_at), address_id = coalesce(:address_id, address_id),
                        provider_id = coalesce(:provider_id, provider_id)
-    WHERE id = :id AND worker_id = :worker AND state = 'sending'""")
+    WHERE id = :id AND worker_id = :worker AND state = 'sending'"""
+_ATTEMPT = """
+    INSERT INTO attempt (message_id, n, worker_id, account, started_at, ended_at, outcome, code, provider_id, detail)
+    VALUES (:id, :n, :worker, :account, :started_at, :ended_at, :outcome, :code, :provider_id, :detail)"""
 
 
 def settle(connection: Connection, holder: Holder, now: datetime, settlements: Sequence[Settlement]) -> None:
@@ -53,11 +57,9 @@ def settle(connection: Connection, holder: Holder, now: datetime, settlements: S
     lease.check(connection, holder)
     if not settlements:
         return
-    connection.execute(_SETTLE, [_row(item, holder, now) for item in settlements])
-    connection.execute(insert(attempt), [_attempt(item, holder) for item in settlements])
-    accepted = [item.id for item in settlements if item.state is State.ACCEPTED]
-    if accepted:
-        apply_kept(connection, accepted)
+    rows, dialect = [_row(item, holder, to_micros(now)) for item in settlements], connection.dialect.name
+    connection.exec_driver_sql(driver_sql(dialect, _SETTLE), rows)
+    connection.exec_driver_sql(driver_sql(dialect, _ATTEMPT), rows)
     actor = f"worker {holder.worker}"
     record(
         connection,
@@ -67,27 +69,25 @@ def settle(connection: Connection, holder: Holder, now: datetime, settlements: S
             if item.state is not State.ACCEPTED
         ],
     )
+    apply_kept(connection, [item.id for item in settlements if item.state in {State.ACCEPTED, State.UNKNOWN}])
 
 
-def _row(item: Settlement, holder: Holder, now: datetime) -> dict[str, object]:
-    due = None if item.due_at is None else to_micros(item.due_at)
-    row = {"id": item.id, "state": item.state, "reason": item.reason, "provider_id": item.provider_id}
+def _row(item: Settlement, holder: Holder, now: int) -> dict[str, Any]:
+    """What both statements bind: once a message, so written out."""
     return {
-        **row,
-        "address_id": item.address_id,
-        "due_at": due,
+        "id": item.id,
+        "n": item.n,
         "worker": holder.worker,
-        "now": to_micros(now),
-    }
-
-
-def _attempt(item: Settlement, holder: Holder) -> dict[str, object]:
-    row = {"message_id": item.id, "n": item.n, "worker_id": holder.worker, "account": item.account}
-    times = {"started_at": item.started_at, "ended_at": item.ended_at}
-    answer = {
+        "account": item.account,
+        "state": item.state,
+        "reason": item.reason,
         "outcome": item.outcome,
         "code": item.code,
         "provider_id": item.provider_id,
         "detail": item.detail,
+        "address_id": item.address_id,
+        "due_at": None if item.due_at is None else to_micros(item.due_at),
+        "started_at": to_micros(item.started_at),
+        "ended_at": to_micros(item.ended_at),
+        "now": now,
     }
-    return {**row, **times, **answer}

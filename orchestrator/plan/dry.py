@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, MetaData, text
 
+from orchestrator.campaign.spec import Arm, Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.ids import RunId
 from orchestrator.ledger.runs import Run
+from orchestrator.ledger.spend import Spent, spent
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.members import members_statement
 from orchestrator.plan.planner import MAX_CHUNK, Planner, chunk_end
@@ -21,6 +24,31 @@ from orchestrator.timing.schedule import ends_at
 from orchestrator.timing.zones import candidates
 
 SHADOWED = (tables.run, tables.slot, tables.member, tables.lane, tables.message, tables.transition)
+
+
+PartsOf = Callable[[Connection, Bundle, Arm, Step, Sequence[int]], list[int]]
+"""Renders some users' SMS and says how many parts each has; rendering is not this room's business."""
+
+SAMPLE = 200
+"""Users of an arm whose SMS are rendered to know what one comes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmsCost:
+    """What the SMS of a run come to at the most: a later step goes only to who has not come back.
+
+    ``left``: what the budget still has, as (messages, parts); None where there is no such limit.
+    """
+
+    messages: int
+    parts: int
+    left: tuple[int | None, int | None]
+
+    @property
+    def enough(self) -> bool:
+        """Whether the budget pays for all of it."""
+        wanted = (self.messages, self.parts)
+        return all(room is None or need <= room for need, room in zip(wanted, self.left, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +63,17 @@ class DryRun:
     arms: dict[str, dict[str, int]]
     channels: dict[str, int]
     hours: dict[int, int]
+    sms: SmsCost | None = None
 
 
-def dry_run(connection: Connection, planner: Planner, bundle: Bundle, day: date, now: datetime) -> DryRun:
+def dry_run(
+    connection: Connection,
+    planner: Planner,
+    bundle: Bundle,
+    day: date,
+    now: datetime,
+    parts_of: PartsOf | None = None,
+) -> DryRun:
     """Plan ``day`` as if launched now, and count. ``connection`` may be read-only; nothing of it stays."""
     shadow = MetaData()
     for table in SHADOWED:
@@ -50,7 +86,8 @@ def dry_run(connection: Connection, planner: Planner, bundle: Bundle, day: date,
         statement = members_statement(bundle, connection.dialect.name)
         while begun and (high := chunk_end(connection, item.planned_through, MAX_CHUNK)) is not None:
             item = planner.chunk(connection, statement, item, bundle, high)
-        return _count(connection, bundle.campaign.name, item, begun=begun)
+        counted = _count(connection, bundle.campaign.name, item, begun=begun)
+        return replace(counted, sms=_sms_cost(connection, bundle, parts_of)) if parts_of and begun else counted
     finally:
         shadow.drop_all(connection, checkfirst=False)
 
@@ -93,3 +130,36 @@ def _count(connection: Connection, name: str, item: Run, *, begun: bool) -> DryR
     return DryRun(
         name, item.local_date, item.audience, stopped, dict(decisions), arms, channels, dict(sorted(hours.items()))
     )
+
+
+_OWED = text("SELECT count(*) FROM message WHERE step = :step AND arm = :arm AND NOT held_out")
+_SOME = text("""
+    SELECT user_id FROM message WHERE step = :step AND arm = :arm AND NOT held_out
+    ORDER BY user_id * 40503 % 65536, user_id LIMIT :n""")
+
+
+def _sms_cost(connection: Connection, bundle: Bundle, parts_of: PartsOf) -> SmsCost | None:
+    """What the planned SMS come to; None when the campaign has none."""
+    steps = [step for step in bundle.campaign.steps if step.channel == "sms"]
+    if not steps:
+        return None
+    messages = parts = 0
+    for step in steps:
+        for arm in bundle.campaign.arms:
+            asked = {"step": step.index, "arm": arm.name}
+            owed = connection.execute(_OWED, asked).scalar_one()
+            some = list(connection.execute(_SOME, {**asked, "n": SAMPLE}).scalars())
+            found = parts_of(connection, bundle, arm, step, some)
+            messages += round(owed * sum(1 for each in found if each) / len(found)) if found else 0
+            parts += round(owed * sum(found) / len(found)) if found else 0
+    return SmsCost(messages, parts, _left(connection, bundle))
+
+
+def _left(connection: Connection, bundle: Bundle) -> tuple[int | None, int | None]:
+    budget = bundle.campaign.budget
+    if budget is None:
+        return None, None
+    gone = Spent() if budget.each_run else spent(connection, bundle.campaign.name)
+    pairs = ((budget.sms, gone.sms), (budget.sms_parts, gone.sms_parts))
+    sms, sms_parts = (None if most is None else max(most - used, 0) for most, used in pairs)
+    return sms, sms_parts

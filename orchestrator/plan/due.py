@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import Bundle, read_bundle
+from orchestrator.ledger.restored import stop_if_restored
 from orchestrator.ledger.runs import Run, create_run, read_run
 from orchestrator.ledger.states import CampaignState
 from orchestrator.plan.rules import rule_for
@@ -41,6 +42,6 @@ def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:
             if over <= now:
                 continue
             run_id = create_run(connection, name, version, day, now=now, closes_at=over)
-            if run_id is not None:
-                created.append((read_run(connection, run_id), bundle))
+            if run_id is not None and not stop_if_restored(connection, made := read_run(connection, run_id), now):
+                created.append((made, bundle))
     return created

@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Insert, func, insert, select, text, update
 
+from orchestrator import metrics
 from orchestrator.audience.segment import clause
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import Clock
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 from orchestrator.ledger.ids import lane_id
-from orchestrator.ledger.runs import Run, set_run_state
+from orchestrator.ledger.runs import Run, read_run, set_run_state
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.members import member_rows, members_statement, skip_the_rest, step_messages
-from orchestrator.plan.slots import write_slots
+from orchestrator.plan.slots import write_new_slots, write_slots
 from orchestrator.store import Store
-from orchestrator.store.tables import lane, run, slot, users
+from orchestrator.store.tables import lane, run, users
 from orchestrator.timing.quiet import QuietHours
 
 FIRST_CHUNK = 500
@@ -42,7 +43,8 @@ class Planner:
     def plan(self, store: Store, item: Run, bundle: Bundle, progress: Callable[[int], None] = lambda _: None) -> Run:
         """Plan a run to its end, from wherever an earlier planner left it; returns it active (or stopped).
 
-        ``progress`` is told how many users have been looked at so far.
+        ``progress`` is told after every chunk how many users have been looked at; what it raises ends the planning,
+        to be taken up again from there.
         """
         with store.write() as connection:
             if not self.begin(connection, item, bundle):
@@ -51,19 +53,24 @@ class Planner:
         while True:
             began = time.perf_counter()
             with store.write() as connection:
+                state = read_run(connection, item.id).state
+                if state is not RunState.PLANNING:  # an operator has stopped it meanwhile
+                    return replace(item, state=state)
                 high = chunk_end(connection, item.planned_through, size)
                 if high is None:
+                    set_run_state(connection, item.id, RunState.ACTIVE, self.clock.now())
                     break
                 item = self.chunk(connection, statement, item, bundle, high)
+            seconds = time.perf_counter() - began
+            metrics.plan_seconds.observe(seconds)
             progress(size)
-            size = _next_size(size, time.perf_counter() - began)
-        with store.write() as connection:
-            set_run_state(connection, item.id, RunState.ACTIVE, self.clock.now())
+            size = _next_size(size, seconds)
+        _count_members(store, item.id)
         return replace(item, state=RunState.ACTIVE)
 
     def begin(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
         """Slots and lanes of a run, once; False when its audience is larger than the campaign allows."""
-        if connection.execute(select(slot.c.run_id).where(slot.c.run_id == item.id).limit(1)).first() is not None:
+        if connection.execute(select(lane.c.id).where(lane.c.run_id == item.id).limit(1)).first() is not None:
             return True
         if self._too_many(connection, item, bundle):
             set_run_state(connection, item.id, RunState.STOPPED, self.clock.now(), "max_audience")
@@ -79,6 +86,7 @@ class Planner:
         span, now = (item.planned_through, high), self.clock.now()
         added = member_rows(connection, statement, item, span)
         if added:
+            write_new_slots(connection, item.id, bundle.campaign, item.local_date, self.quiet, now, span)
             for step in bundle.campaign.steps:
                 step_messages(connection, item, bundle.campaign, step, span, now)
             skip_the_rest(connection, item, bundle.campaign, span, now)
@@ -112,6 +120,15 @@ class Planner:
         chosen = clause(bundle.campaign.segment, bundle.segments, connection.dialect.name)
         counted = select(func.count()).select_from(users).where(chosen)
         return bool(connection.execute(counted, {"as_of": item.as_of}).scalar_one() > most)
+
+
+_DECISIONS = text("SELECT decision, coalesce(reason, ''), count(*) FROM member WHERE run_id = :run GROUP BY 1, 2")
+
+
+def _count_members(store: Store, run_id: int) -> None:
+    with store.read() as connection:
+        for decision, reason, count in connection.execute(_DECISIONS, {"run": run_id}):
+            metrics.members.labels(decision, reason).inc(count)
 
 
 _HIGH = text("SELECT max(id) FROM (SELECT id FROM users WHERE id > :low ORDER BY id LIMIT :n) AS chunk")

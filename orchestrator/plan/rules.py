@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from orchestrator.campaign.spec import Arm, Campaign, Late, Schedule, Step, Timing
 from orchestrator.clock import EPOCH
+from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.gate import Terms
 from orchestrator.policy.resolver import Rule
 
@@ -39,7 +40,7 @@ def seen_since(channel: str, now: datetime) -> datetime:
     return EPOCH if stale is None else now - stale
 
 
-def terms_of(campaign: Campaign, step: Step, as_of: datetime, now: datetime) -> Terms:
+def terms_of(campaign: Campaign, step: Step, as_of: datetime, now: datetime, only_to: OnlyTo = None) -> Terms:
     """What the gate holds this step's messages against."""
     when = step.when
     return Terms(
@@ -50,4 +51,5 @@ def terms_of(campaign: Campaign, step: Step, as_of: datetime, now: datetime) -> 
         not_reopened=when is not None and when.not_reopened,
         after=when.after if when is not None else timedelta(0),
         seen_since=seen_since(step.channel, now),
+        only_to=only_to,
     )

@@ -6,11 +6,11 @@ the run opened for that class, which all arms and the holdout share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, Row, insert, text
 
 from orchestrator.campaign.spec import Campaign, Timing
 from orchestrator.clock import span_micros
@@ -59,11 +59,47 @@ def write_slots(
     connection: Connection, run_id: int, campaign: Campaign, day: date, quiet: QuietHours, now: datetime
 ) -> None:
     """Fill the slot table of a run for every class among the users."""
-    rows = [
-        row
-        for zone_key, country in connection.execute(_CLASSES).all()
-        for row in _rows(run_id, campaign, day, zone_key, country, quiet, now)
-    ]
+    _write(connection, connection.execute(_CLASSES).all(), run_id, campaign, day, quiet, now)
+
+
+def write_new_slots(
+    connection: Connection,
+    run_id: int,
+    campaign: Campaign,
+    day: date,
+    quiet: QuietHours,
+    now: datetime,
+    span: tuple[int, int],
+) -> None:
+    """Add the classes of members of a chunk that nobody belonged to when the run began, and their anchors."""
+    values = {"run": run_id, "low": span[0], "high": span[1]}
+    found = connection.execute(_NEW_CLASSES, values).all()
+    if found:
+        _write(connection, found, run_id, campaign, day, quiet, now)
+        connection.execute(_NEW_ANCHORS, values)
+
+
+_NEW_CLASSES = text("""
+    SELECT DISTINCT member.zone_key, member.country FROM member
+    WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.anchor IS NULL
+      AND NOT EXISTS (SELECT 1 FROM slot WHERE slot.run_id = member.run_id AND slot.step = 0 AND slot.arm = ''
+                      AND slot.zone_key = member.zone_key AND slot.country = member.country)""")
+_NEW_ANCHORS = text("""
+    UPDATE member SET anchor = (SELECT slot.due_at FROM slot WHERE slot.run_id = member.run_id AND slot.step = 0
+        AND slot.arm = '' AND slot.zone_key = member.zone_key AND slot.country = member.country)
+    WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.anchor IS NULL""")
+
+
+def _write(
+    connection: Connection,
+    classes: Iterable[Row[str, str]],
+    run_id: int,
+    campaign: Campaign,
+    day: date,
+    quiet: QuietHours,
+    now: datetime,
+) -> None:
+    rows = [row for key, country in classes for row in _rows(run_id, campaign, day, key, country, quiet, now)]
     if rows:
         connection.execute(insert(slot), rows)
 

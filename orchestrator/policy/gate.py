@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import Connection, TextClause, bindparam, text
+from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.policy import predicates
+from orchestrator.policy.allowed import OnlyTo, allowed
 from orchestrator.policy.decide import Standing, objection
 from orchestrator.policy.resolver import Drop, Hold, Opening, Send, resolve
+from orchestrator.store.dialect import among, among_sql
 
 RETRY_PREVIOUS = timedelta(minutes=1)
 """How long a later step waits for the one before it to be settled."""
@@ -36,6 +39,8 @@ class Terms:
     """How long after the step before."""
     seen_since: datetime
     """Addresses not seen since then are stale."""
+    only_to: OnlyTo = None
+    """Send to these users and addresses alone; None: to everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Facts:
     previous_sent_at: datetime | None
     held_out: bool
     deadline: datetime
+    listed: bool = True
+    """On the allow-list, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,12 @@ class Leave:
 Verdict = Send | Hold | Readdress | Leave
 
 
-def _sql(terms: Terms) -> TextClause:
-    back = predicates.did_since("m.user_id", ":since") if terms.came_back_since else "FALSE"
-    reopened = predicates.did_since("m.user_id", "member.anchor") if terms.not_reopened else "FALSE"
+@cache
+def _sql(dialect: str, *, came_back: bool, not_reopened: bool, named: bool) -> TextClause:
+    back = predicates.did_since("m.user_id", ":since") if came_back else "FALSE"
+    reopened = predicates.did_since("m.user_id", "member.anchor") if not_reopened else "FALSE"
+    names = ", users.external_id AS user_name, a.value AS address" if named else ""
+    people = "JOIN users ON users.id = m.user_id" if named else ""
     return text(f"""
         SELECT m.id, member.zone_key, member.country, campaign.state AS campaign_state, run.state AS run_state,
                {predicates.consented("m.user_id")} AS consented,
@@ -91,23 +101,25 @@ def _sql(terms: Terms) -> TextClause:
                     ELSE {predicates.best_address("m.user_id")} END AS best_address,
                {back} AS came_back, {reopened} AS reopened,
                EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL) AS receipt,
-               previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.deadline
+               previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.deadline{names}
         FROM message m JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
         JOIN run ON run.id = m.run_id JOIN campaign ON campaign.name = run.campaign
-        JOIN address a ON a.id = m.address_id
+        JOIN address a ON a.id = m.address_id {people}
         LEFT JOIN message previous ON previous.id = m.id - 1 AND m.step > 1
-        WHERE m.id IN :ids""").bindparams(bindparam("ids", expanding=True))
+        WHERE m.id IN {among_sql(dialect, "ids")}""")
 
 
 def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: datetime) -> dict[int, Facts]:
     """The facts of a batch of one lane's messages."""
-    since = terms.came_back_since
-    values = {"ids": list(ids), "channel": terms.channel, "topic": terms.topic, "goal": terms.goal}
+    since, listed = terms.came_back_since, terms.only_to
+    values = {"ids": among(ids), "channel": terms.channel, "topic": terms.topic, "goal": terms.goal}
     times = {"now": to_micros(now), "seen_since": to_micros(terms.seen_since)}
     if since is not None:
         times["since"] = to_micros(since)
     facts = {}
-    for row in connection.execute(_sql(terms), {**values, **times}):
+    asks = {"came_back": since is not None, "not_reopened": terms.not_reopened, "named": listed is not None}
+    sql = _sql(connection.dialect.name, **asks)
+    for row in connection.execute(sql, {**values, **times}).all():
         sent = row.previous_sent_at
         reachable = row.best_address is not None
         suppressed = bool(row.user_suppressed) or (bool(row.address_suppressed) and not reachable)
@@ -127,6 +139,7 @@ def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: da
             previous_sent_at=None if sent is None else from_micros(sent),
             held_out=bool(row.held_out),
             deadline=from_micros(row.deadline),
+            listed=listed is None or allowed(listed, row.user_name, row.address),
         )
     return facts
 
@@ -145,6 +158,8 @@ def judge(facts: Facts, terms: Terms, door: Opening, now: datetime) -> Verdict:
 def _stopped(facts: Facts, now: datetime) -> Verdict | None:
     if facts.receipt:
         return Leave(State.ACCEPTED, "receipt")
+    if not facts.listed:
+        return Leave(State.SKIPPED, "only_to")
     if facts.campaign_state is CampaignState.STOPPED or facts.run_state is RunState.STOPPED:
         return Leave(State.SKIPPED, "stopped")
     return Hold(now, "paused") if facts.campaign_state is CampaignState.PAUSED else None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Float, Text, literal
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Float, Text, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 BUCKETS = 1 << 32
+_NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
 
 def bucket(text: str) -> int:
@@ -37,9 +41,42 @@ def json_text_sql(dialect: str, column: str, key: str) -> str:
     return f"json_extract({column}, '$.\"' || :{key} || '\"')"
 
 
+@cache
+def driver_sql(dialect: str, sql: str) -> str:
+    """Our SQL with its ``:name`` parameters as the driver wants them: for ``exec_driver_sql`` with many rows of dicts.
+
+    What SQLAlchemy adds per row costs more than the row; values go through as the driver takes them.
+    """
+    return _NAMED.sub(r"%(\1)s", sql) if dialect == "postgresql" else sql
+
+
+def among_sql(dialect: str, name: str) -> str:
+    """``IN`` this: the ids in the JSON array bound to ``name``. One text however many they are: it stays prepared."""
+    if dialect == "postgresql":
+        return f"(SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:{name} AS json)))"
+    return f"(SELECT value FROM json_each(:{name}))"
+
+
+def among(ids: Iterable[int]) -> str:
+    """The value to bind for :func:`among_sql`."""
+    return f"[{','.join(map(str, ids))}]"
+
+
+def index_names_sql(dialect: str) -> str:
+    """SQL for the names of all indexes there are."""
+    if dialect == "postgresql":
+        return "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()"
+    return "SELECT name FROM sqlite_master WHERE type = 'index'"
+
+
 def skip_locked_sql(dialect: str) -> str:
     """How a queue's SELECT steps over rows that another worker is taking; SQLite has one writer and needs nothing."""
     return "FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
+
+
+def lock_rows_sql(dialect: str) -> str:
+    """How a SELECT keeps other writers from its rows until the transaction ends; SQLite has one writer."""
+    return "FOR UPDATE" if dialect == "postgresql" else ""
 
 
 class _JsonValue(FunctionElement[Any]):
@@ -48,7 +85,10 @@ class _JsonValue(FunctionElement[Any]):
     inherit_cache = True
 
     def __init__(self, column: ColumnElement[Any], key: str) -> None:
-        super().__init__(column, literal(f'$."{key}"', Text()), literal(key, Text()))
+        path, name = f'$."{key}"', key  # written out, not bound: an index over the expression has it written out too
+        super().__init__(
+            column, literal(path, Text(), literal_execute=True), literal(name, Text(), literal_execute=True)
+        )
 
 
 class json_number(_JsonValue):  # noqa: N801  # SQL functions are written small
@@ -79,6 +119,27 @@ class json_present(_JsonValue):  # noqa: N801
     inherit_cache = True
 
 
+class json_instant(_JsonValue):  # noqa: N801
+    """A JSON string that is a date or an instant of UTC, as ``2026-12-01T11:02:03``: texts in the order of time."""
+
+    type = Text()
+    inherit_cache = True
+
+
+class instant_text(FunctionElement[str]):  # noqa: N801
+    """Microseconds since 1970 as :class:`json_instant` writes them."""
+
+    type = Text()
+    inherit_cache = True
+
+
+class bucket_of(FunctionElement[int]):  # noqa: N801
+    """:func:`bucket` of a SQL expression that yields text."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
 class bytewise(FunctionElement[str]):  # noqa: N801
     """A text ordered by code points: PostgreSQL would use the database's language."""
 
@@ -86,6 +147,9 @@ class bytewise(FunctionElement[str]):  # noqa: N801
     inherit_cache = True
 
 
+_DIGIT = "[0-9]"
+_DATE_GLOB = f"{_DIGIT * 4}-{_DIGIT * 2}-{_DIGIT * 2}"
+_TIME_GLOB = f"{_DIGIT * 2}:{_DIGIT * 2}:{_DIGIT * 2}"
 _JSON_SQL: dict[tuple[str, type[FunctionElement[Any]]], str] = {
     ("sqlite", json_number): (
         "CASE WHEN json_type({column}, {path}) IN ('integer', 'real') THEN json_extract({column}, {path}) END"
@@ -93,6 +157,17 @@ _JSON_SQL: dict[tuple[str, type[FunctionElement[Any]]], str] = {
     ("sqlite", json_string): "CASE WHEN json_type({column}, {path}) = 'text' THEN json_extract({column}, {path}) END",
     ("sqlite", json_boolean): "CASE json_type({column}, {path}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
     ("sqlite", json_present): "coalesce(json_type({column}, {path}) <> 'null', 0)",
+    ("sqlite", json_instant): (
+        f"CASE WHEN json_extract({{column}}, {{path}}) GLOB '{_DATE_GLOB}' "
+        "THEN json_extract({column}, {path}) || 'T00:00:00' "
+        f"WHEN json_extract({{column}}, {{path}}) GLOB '{_DATE_GLOB}T{_TIME_GLOB}*Z' "
+        "THEN substr(json_extract({column}, {path}), 1, 19) END"
+    ),
+    ("postgresql", json_instant): (
+        "(CASE WHEN {column} ->> {key} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$' THEN ({column} ->> {key}) || 'T00:00:00' "
+        "WHEN {column} ->> {key} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}.*Z$' "
+        'THEN substr({column} ->> {key}, 1, 19) END COLLATE "C")'
+    ),
     ("postgresql", json_number): (
         "CASE WHEN jsonb_typeof({column} -> {key}) = 'number' THEN ({column} ->> {key})::double precision END"
     ),
@@ -110,6 +185,7 @@ _JSON_SQL: dict[tuple[str, type[FunctionElement[Any]]], str] = {
 @compiles(json_string)
 @compiles(json_boolean)
 @compiles(json_present)
+@compiles(json_instant)
 def _json_value(element: _JsonValue, compiler: SQLCompiler, **given: Any) -> str:
     column, path, key = element.clauses
     sql = _JSON_SQL[compiler.dialect.name, type(element)]
@@ -121,3 +197,17 @@ def _json_value(element: _JsonValue, compiler: SQLCompiler, **given: Any) -> str
 def _bytewise(element: bytewise, compiler: SQLCompiler, **given: Any) -> str:
     collation = '"C"' if compiler.dialect.name == "postgresql" else "BINARY"
     return f"({compiler.process(element.clauses, **given)} COLLATE {collation})"
+
+
+@compiles(bucket_of)
+def _bucket_of(element: bucket_of, compiler: SQLCompiler, **given: Any) -> str:
+    return bucket_sql(compiler.dialect.name, compiler.process(element.clauses, **given))
+
+
+@compiles(instant_text)
+def _instant_text(element: instant_text, compiler: SQLCompiler, **given: Any) -> str:
+    micros = compiler.process(element.clauses, **given)
+    if compiler.dialect.name == "postgresql":
+        seconds = f"to_timestamp(({micros}) / 1000000) AT TIME ZONE 'UTC'"
+        return f'(to_char({seconds}, \'YYYY-MM-DD"T"HH24:MI:SS\') COLLATE "C")'
+    return f"strftime('%Y-%m-%dT%H:%M:%S', ({micros}) / 1000000, 'unixepoch')"

@@ -23,6 +23,7 @@ from orchestrator.errors import NotFoundError, StoreLockedError
 from orchestrator.store.dialect import register_functions
 
 BUSY_SECONDS = 5.0
+USUAL_PAGES, BULK_PAGES = 1_000, 4_000
 
 
 class Store:
@@ -82,6 +83,20 @@ class Store:
         """One reading transaction: a consistent view."""
         with self._reader.connect() as connection:
             yield connection
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """While much is written: SQLite carries pages from its log into the file in larger lots."""
+        self._checkpoint_every(BULK_PAGES)
+        try:
+            yield
+        finally:
+            self._checkpoint_every(USUAL_PAGES)
+
+    def _checkpoint_every(self, pages: int) -> None:
+        if self.path is not None:
+            with self.write() as connection:  # there is one writing connection: it stays so
+                connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
 
     def close(self) -> None:
         """Give up connections and the lock."""

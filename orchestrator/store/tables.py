@@ -81,6 +81,16 @@ users = Table(  # plural alone among the tables: "user" is a reserved word of Po
     Index(None, "zone_key", "country"),
 )
 
+user_alias = Table(  # who was merged into whom: the old user keeps row, members and messages; all else has moved
+    "user_alias",
+    metadata,
+    Column("old_user_id", Id, primary_key=True, autoincrement=False),
+    Column("user_id", Id, nullable=False),  # never itself merged: a later merge moves it on
+    Column("merged_at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Index(None, "user_id"),
+)
+
 address = Table(
     "address",
     metadata,
@@ -326,6 +336,13 @@ receipt = Table(  # what a provider called back; the unique index is the replay 
     Index("ix_receipt_message", "message_id", **_partial("message_id IS NOT NULL")),
 )
 
+link = Table(  # where a tracked link leads; the id is a hash of the address (content.links)
+    "link",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("url", Text, nullable=False),
+)
+
 worker = Table(  # one row per incarnation of a worker: its lease
     "worker",
     metadata,
@@ -344,6 +361,31 @@ stop = Table(  # an account that must not be used
     Column("reason", Text, nullable=False),
     Column("since", Instant, nullable=False),
     Column("until", Instant),  # NULL: until an operator says so
+)
+
+spend = Table(  # what a run's marked SMS come to: kept in the mark's transaction, so that a budget is never overdrawn
+    "spend",
+    metadata,
+    Column("run_id", Id, primary_key=True, autoincrement=False),
+    Column("campaign", Text, nullable=False),
+    Column("sms", BigInteger, nullable=False),  # messages
+    Column("sms_parts", BigInteger, nullable=False),  # as they are billed
+    Index(None, "campaign"),
+)
+
+alert = Table(  # what an operator has to hear of: once per key, until it has been delivered
+    "alert",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("facts", Json, nullable=False),  # names and numbers, never a person's
+    Column("at", Instant, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_at", Instant, nullable=False),  # machine time: when to try (again)
+    Column("posted_at", Instant),  # to the webhook
+    Column("mailed_at", Instant),
+    Column("sent_at", Instant),  # to all there are
+    Index("ix_alert_waiting", "next_at", **_partial("sent_at IS NULL")),
 )
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))

@@ -83,7 +83,7 @@ def test_every_answer_moves_as_the_states_allow(kind: OutcomeClass, ambiguity: A
         (Outcome(OutcomeClass.RETRY_AFTER, retry_after=HOUR), SMS, State.EXPIRED),
         (Outcome(OutcomeClass.AMBIGUOUS), PUSH, State.UNKNOWN),  # expired would say that it never left
         (Outcome(OutcomeClass.RETRY, at_most=1), SMS, State.UNKNOWN),
-        (Outcome(OutcomeClass.RETRY, at_most=1, leftover=False), SMS, State.EXPIRED),
+        (Outcome(OutcomeClass.RETRY, at_most=1, may_have_left=False), SMS, State.EXPIRED),
         (Outcome(OutcomeClass.RETRY, at_most=1), PUSH, State.EXPIRED),
     ],
 )
@@ -92,11 +92,11 @@ def test_no_time_left_to_try_again(outcome: Outcome, ambiguity: Ambiguity, state
 
 
 @pytest.mark.parametrize(
-    ("ambiguity", "leftover", "last"),
+    ("ambiguity", "may_have_left", "last"),
     [(SMS, True, State.UNKNOWN), (SMS, False, State.FAILED), (PUSH, True, State.FAILED)],
 )
-def test_an_answer_may_allow_fewer_retries(ambiguity: Ambiguity, leftover: bool, last: State) -> None:
-    outcome = Outcome(OutcomeClass.RETRY, "20500", at_most=1, leftover=leftover)
+def test_an_answer_may_allow_fewer_retries(ambiguity: Ambiguity, may_have_left: bool, last: State) -> None:
+    outcome = Outcome(OutcomeClass.RETRY, "20500", at_most=1, may_have_left=may_have_left)
     assert [settled(outcome, ambiguity, n).state for n in (1, 2, 3)] == [State.PLANNED, last, last]
 
 

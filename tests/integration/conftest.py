@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.clock import SystemClock
-from orchestrator.daemon.wiring import Parts, build
+from orchestrator.content.links import Links
+from orchestrator.daemon.wiring import Parts, build, links_of
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
 from orchestrator.store import Store
@@ -45,10 +46,13 @@ class Rig:
     store: Store
     clock: StoppedClock
     parts: Parts = field(init=False)
+    links: Links = field(init=False)
 
     def connect(self) -> None:
         """Open (again) every part but the database."""
-        self.parts = build(self.far.settings(Path(self.store.url)), self.clock)
+        settings = self.far.settings(Path(self.store.url))
+        self.parts = build(settings, self.clock)
+        self.links = links_of(settings)
 
     def work(
         self, until: Callable[[], bool], *, seconds: float = 15, probe: Callable[[str], None] | None = None
@@ -59,7 +63,15 @@ class Rig:
         asyncio.run(self._work(until, seconds, probe or (lambda _step: None)))
 
     async def _work(self, until: Callable[[], bool], seconds: float, probe: Callable[[str], None]) -> None:
-        worker = Worker(self.store, self.clock, self.parts.quiet, self.parts.accounts, timedelta(seconds=60), probe)
+        worker = Worker(
+            self.store,
+            self.clock,
+            self.parts.quiet,
+            self.parts.accounts,
+            timedelta(seconds=60),
+            probe,
+            links=self.links,
+        )
         worker.start()
         running = asyncio.create_task(worker.run())
         try:

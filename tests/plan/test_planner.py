@@ -205,3 +205,19 @@ def test_a_launch_makes_no_run_for_a_date_that_is_over_everywhere(store: Store, 
     world.launch(store, world.bundle(schedule=daily), clock.now())
     with store.write() as connection:
         assert [item.local_date.isoformat() for item, _ in due_runs(connection, clock.now())] == ["2026-12-08"]
+
+
+def test_somebody_from_a_new_place_who_arrives_while_planning_is_planned_too(store: Store, clock: ManualClock) -> None:
+    world.person(store, "ada")
+    what = world.bundle()
+    world.launch(store, what, clock.now())
+    with store.write() as connection:
+        [(item, found)] = due_runs(connection, clock.now())
+    made = world.planner(clock)
+    with store.write() as connection:
+        made.begin(connection, item, found)
+    late = world.person(store, "bob", "America/Vancouver")
+    made.plan(store, item, found)
+    assert decisions(store)[late] == ("planned", None)
+    with store.read() as connection:
+        assert connection.execute(select(member.c.anchor).where(member.c.user_id == late)).scalar_one() is not None

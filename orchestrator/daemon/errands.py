@@ -1,0 +1,48 @@
+"""The daemon's smaller periodic work: seeds of new runs, what operators have to hear of, the guard's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestrator.clock import Clock
+from orchestrator.daemon.alerting import Herald, Places, limits_of
+from orchestrator.daemon.seeds import Sower
+from orchestrator.daemon.watch import SLOWLY, watch
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.store.guard import Guard
+
+
+@dataclass(slots=True)
+class Errands:
+    """Each is a plain function, called every tick on a thread."""
+
+    store: Store
+    clock: Clock
+    settings: Settings
+    places: Places | None
+    guard: Guard | None
+    _looks: int = field(default=0, init=False)
+
+    def works(self) -> tuple[Callable[[], None], ...]:
+        """What there is to do in this deployment."""
+        return (self.seeds, self.keep_guard) if self.places is None else (self.seeds, self.keep_guard, self.alerts)
+
+    def seeds(self) -> None:
+        """Send the seeds of new runs their copies."""
+        Sower(self.store, self.clock, self.settings).sow()
+
+    def keep_guard(self) -> None:
+        """Bring the guard's last lines to the disk."""
+        if self.guard is not None:
+            self.guard.sync()
+
+    def alerts(self) -> None:
+        """Look for trouble, and tell of it."""
+        assert self.places is not None
+        assert self.settings.alerts is not None
+        guardrails = self._looks % SLOWLY == 0
+        self._looks += 1
+        watch(self.store, self.clock, limits_of(self.settings.alerts), guardrails=guardrails)
+        Herald(self.store, self.clock, self.settings, self.places).deliver()

@@ -1,0 +1,51 @@
+"""The key that signs links: 32 random bytes as hex in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from orchestrator.errors import ConfigError, Problem
+
+LEAST = 16
+
+
+def read_key(path: Path) -> bytes:
+    """The key in a file, made now if there is no such file. Whoever comes first makes it; the others read theirs.
+
+    Raises:
+        ConfigError: it cannot be read or made, or is too short.
+    """
+    try:
+        if not path.is_file():
+            _make(path)
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise _wrong(path, f"cannot be used: {error.strerror}", "let the daemon's user read and write there") from None
+    except ValueError:
+        raise _wrong(path, "is no key", "it holds hexadecimal digits: `openssl rand -hex 32`") from None
+    if len(key) < LEAST:
+        raise _wrong(path, f"is shorter than {LEAST} bytes", "`openssl rand -hex 32` makes a good one")
+    return key
+
+
+def _make(path: Path) -> None:
+    """Whole or not at all: written aside, then given its name unless another process was faster."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _wrong(path: Path, message: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(str(path), 0, "links_key_file", message, hint)])

@@ -1,0 +1,34 @@
+"""What becomes of messages owed to a user who was merged into another: they leave, and the ledger says why.
+
+Only messages that wait are touched. One that a worker holds is stopped by the gate (the old user has neither address
+nor consent any more), and one that has left stays as it is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from orchestrator.ledger.ids import MAX_STEPS, message_id
+from orchestrator.ledger.states import RunState, State
+from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.tables import message, run
+
+REASON = "merged"
+
+
+def leave_merged(connection: Connection, user_id: int, now: datetime, actor: str) -> int:
+    """Skip what waits for a user in the runs that are not over; how many messages."""
+    live = select(run.c.id, run.c.campaign).where(run.c.state.in_([RunState.PLANNING, RunState.ACTIVE]))
+    left: list[Transition] = []
+    for run_id, campaign in connection.execute(live).all():
+        own = message.c.id.between(message_id(run_id, user_id, 1), message_id(run_id, user_id, MAX_STEPS))
+        waiting = update(message).where(own, message.c.state == State.PLANNED)
+        gone = waiting.values(state=State.SKIPPED, reason=REASON, state_at=now).returning(message.c.id)
+        left += [
+            Transition(now, State.SKIPPED, actor, State.PLANNED, REASON, campaign, run_id, found)
+            for found in connection.execute(gone).scalars()
+        ]
+    record(connection, left)
+    return len(left)

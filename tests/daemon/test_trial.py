@@ -1,0 +1,161 @@
+"""Test sends and seeds: real words through the real channel, outside the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from orchestrator.audience import people
+from orchestrator.clock import ManualClock
+from orchestrator.daemon.seeds import Sower
+from orchestrator.daemon.trial import Wanted, channel_for, try_campaign
+from orchestrator.errors import ConfigError, InputError, NotFoundError
+from orchestrator.settings import AccountSettings, Settings
+from orchestrator.store import Store
+from orchestrator.store.tables import attempt, message, run, transition
+from tests import world
+
+ARMS: dict[str, Any] = {"experiment": {"arms": [{"name": "a"}, {"name": "b", "window": {"local": "11:00-11:45"}}]}}
+TOKEN, PHONE = "token-of-a-tester", "+4915112345678"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = world.fresh(tmp_path / "t.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(world.OPENING)
+
+
+def settings(tmp_path: Path, **more: Any) -> Settings:
+    def log(channel: str) -> dict[str, Any]:
+        return {"channel": channel, "provider": "log", "options": {"file": str(tmp_path / f"{channel}.jsonl")}}
+
+    accounts = {name: AccountSettings(**log(channel)) for name, channel in world.ACCOUNTS.items()}
+    return Settings(database=str(tmp_path / "t.db"), accounts=accounts, **more)
+
+
+def out(tmp_path: Path, channel: str) -> list[dict[str, Any]]:
+    path = tmp_path / f"{channel}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_every_arm_and_locale_goes_to_one_address(store: Store, clock: ManualClock, tmp_path: Path) -> None:
+    done = try_campaign(store, clock, settings(tmp_path), world.bundle(**ARMS), Wanted(TOKEN), "operator test")
+    assert (done["channel"], done["account"]) == ("push", "fcm")
+    assert {(t["arm"], t["step"], t["locale"], t["accepted"]) for t in done["tests"]} == {
+        (arm, 1, locale, True) for arm in "ab" for locale in ("en", "zh")
+    }
+    sent = out(tmp_path, "push")
+    assert {row["title"] for row in sent} == {"Hello Ada", "Ada，你好"}
+    assert len({row["collapse_key"] for row in sent}) == 4
+    assert all(0 < int(row["message_id"]) < 1 << 40 for row in sent)
+    with store.read() as connection:
+        lines = connection.execute(select(transition).where(transition.c.new == "test_sent")).all()
+        assert connection.execute(select(func.count()).select_from(message)).scalar() == 0
+        assert connection.execute(select(func.count()).select_from(attempt)).scalar() == 0
+    assert len(lines) == 4
+    assert not any(TOKEN in str(line.reason) for line in lines)
+    assert lines[0].reason == "test: push, arm a, step 1, en: accepted written"
+
+
+def test_a_users_own_words_one_arm_one_step(store: Store, clock: ManualClock, tmp_path: Path) -> None:
+    world.person(store, "mei", locale="zh")
+    wanted = Wanted(PHONE, user="mei", arm="b", step=2)
+    done = try_campaign(store, clock, settings(tmp_path), world.bundle(**ARMS), wanted, "operator test")
+    assert [(t["arm"], t["step"], t["locale"]) for t in done["tests"]] == [("b", 2, "zh")]
+    [sent] = out(tmp_path, "sms")
+    assert sent["body"].startswith("【午餐】Mei")
+
+
+@pytest.mark.parametrize(
+    ("address", "channel"), [(PHONE, "sms"), ("ada@example.com", "email"), ("fGx:APA91b", "push"), ("12345", "push")]
+)
+def test_the_channel_is_what_the_address_looks_like(address: str, channel: str) -> None:
+    assert channel_for(address) == channel
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "words"),
+    [
+        (Wanted("ada@example.com"), InputError, "no step on email"),
+        (Wanted(PHONE, step=1), InputError, "no step 1 on sms"),
+        (Wanted("0151", channel="sms"), InputError, "no address for sms"),
+        (Wanted(""), InputError, "no address for push"),
+        (Wanted(TOKEN, channel="pusj"), InputError, "unknown channel"),
+        (Wanted(TOKEN, arm="c"), NotFoundError, "no arm 'c'"),
+        (Wanted(TOKEN, user="nobody"), NotFoundError, "no user"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(
+    store: Store, clock: ManualClock, tmp_path: Path, wanted: Wanted, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        try_campaign(store, clock, settings(tmp_path), world.bundle(**ARMS), wanted, "operator test")
+    assert out(tmp_path, "push") == out(tmp_path, "sms") == []
+
+
+def test_a_suppressed_address_and_one_that_is_not_listed_get_nothing(
+    store: Store, clock: ManualClock, tmp_path: Path
+) -> None:
+    user = world.person(store, "ada", push=TOKEN, phone=PHONE)
+    at = clock.now()
+    with store.write() as connection:
+        people.suppress(connection, channel="push", reason="stop", source="t", at=at, user_id=user)
+        people.suppress(connection, channel="sms", reason="stop", source="t", at=at, address=PHONE)
+    for to in (TOKEN, PHONE):
+        with pytest.raises(InputError, match="suppressed"):
+            try_campaign(store, clock, settings(tmp_path), world.bundle(), Wanted(to), "operator test")
+    listed = settings(tmp_path, only_to=["bob", "other"])
+    with pytest.raises(InputError, match="only_to"):
+        try_campaign(store, clock, listed, world.bundle(), Wanted(TOKEN), "operator test")
+    try_campaign(store, clock, listed, world.bundle(), Wanted("other"), "operator test")
+    assert len(out(tmp_path, "push")) == 2
+
+
+def test_a_stopped_account_tests_nothing(store: Store, clock: ManualClock, tmp_path: Path) -> None:
+    from orchestrator.ledger.stops import stop_account
+
+    with store.write() as connection:
+        stop_account(connection, "fcm", "UNAUTHENTICATED", clock.machine())
+    with pytest.raises(InputError, match="account fcm is stopped"):
+        try_campaign(store, clock, settings(tmp_path), world.bundle(), Wanted(TOKEN), "operator test")
+
+
+def test_seeds_get_every_arm_of_a_run_once_and_are_not_counted(
+    store: Store, clock: ManualClock, tmp_path: Path
+) -> None:
+    world.person(store, "ada", push=TOKEN, phone=PHONE, consents=(), locale="zh")
+    world.person(store, "bob")
+    what = world.bundle(audience={"segment": "regulars"}, seeds=["ada", "unknown-id"], **ARMS)
+    world.plan(store, what, clock)
+    sower = Sower(store, clock, settings(tmp_path, seeds=["bob", "ada"]))
+    sower.sow()
+    sower.sow()
+    assert sorted(row["title"] for row in out(tmp_path, "push")) == ["Ada，你好"] * 2 + ["Hello Bob"] * 2
+    assert len(out(tmp_path, "sms")) == 2
+    with store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(message)).scalar() == 0
+        [audience] = connection.execute(select(run.c.audience)).scalars()
+        lines = connection.execute(select(transition.c.reason).where(transition.c.new == "test_sent")).scalars().all()
+    assert audience == 0
+    assert len(lines) == 6
+    assert sum("seed ada" in str(line) for line in lines) == 4
+
+
+def test_an_account_of_another_channel_than_its_provider_is_refused(tmp_path: Path) -> None:
+    from orchestrator.daemon.wiring import open_channels
+
+    options = {"file": str(tmp_path / "x"), "channel": "push"}
+    wrong = Settings(accounts={"s": AccountSettings(channel="sms", provider="log", options=options)})
+    with pytest.raises(ConfigError, match=r"accounts.s.channel: is sms, and provider log sends push"):
+        open_channels(wrong)

@@ -1,0 +1,68 @@
+"""Mailboxes that keep failing: full three times in a month, refused without a reason on two different days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+
+from orchestrator.dispatch.wear import worn_out
+from orchestrator.store import Store
+from orchestrator.store.tables import attempt, message, metadata
+from tests.tracking.world import NOW, World
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    store = Store(str(tmp_path / "t.db"))
+    metadata.create_all(store.writer_engine)
+    made = World(store)
+    made.phone(7, "ada@mail.example")
+    yield made
+    store.close()
+
+
+def failed(world: World, run: int, code: str, at: datetime = NOW, outcome: str = "drop_message") -> int:
+    number = world.message(world.run(run), 7, state="failed", account="mail")
+    row = {"message_id": number, "n": 1, "worker_id": 1, "account": "mail", "started_at": at, "outcome": outcome}
+    with world.store.write() as connection:
+        connection.execute(insert(attempt).values(code=code, **row))
+        connection.execute(update(message).where(message.c.id == number).values(sent_at=at))
+    return number
+
+
+def worn(world: World, code: str, current: int | None = None) -> bool:
+    with world.store.read() as connection:
+        return worn_out(connection, 7, code, NOW, current)
+
+
+def test_full_three_times_within_thirty_days(world: World) -> None:
+    failed(world, 1, "552 5.2.2", NOW - 40 * DAY)
+    failed(world, 2, "552 5.2.2", NOW - 20 * DAY)
+    now = world.message(world.run(3), 7, state="sending", account="mail")
+    assert not worn(world, "552 5.2.2", now)
+    failed(world, 4, "452 5.2.2", NOW - 10 * DAY)
+    assert worn(world, "552 5.2.2", now)
+    assert worn(world, "5.2.2", now)
+
+
+def test_refused_without_a_reason_on_two_different_days(world: World) -> None:
+    failed(world, 1, "550", NOW - timedelta(hours=1))
+    now = world.message(world.run(2), 7, state="sending", account="mail")
+    assert not worn(world, "550", now)
+    failed(world, 3, "554", NOW - DAY)
+    assert worn(world, "550", now)
+
+
+def test_other_failures_do_not_count(world: World) -> None:
+    for run, code in enumerate(("550 5.7.1", "552 5.3.4", "30003", "550 5.2.20"), 1):
+        failed(world, run, code, NOW - run * DAY)
+    failed(world, 5, "550", NOW - 2 * DAY, "retry")
+    now = world.message(world.run(6), 7, state="sending", account="mail")
+    for code in ("550", "552 5.2.2", "550 5.7.1", "30003", "", "payload"):
+        assert not worn(world, code, now)
