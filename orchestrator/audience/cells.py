@@ -1,13 +1,15 @@
-"""Cells: from the text of a row to checked values, by functions made once for each column.
+"""Cells: from what stands in a row to checked values, by functions made once for each column.
 
-A blank cell says nothing, and reads as None.
+A blank cell says nothing, and reads as None. CSV has texts; the values of JSON and Parquet have types of their
+own, which they keep where the mapping names none.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +17,7 @@ from orchestrator.audience.mapping import Cell, TimeCell
 from orchestrator.audience.whereabouts import zone
 from orchestrator.clock import EPOCH, to_micros
 
-Reader = Callable[[Sequence[str]], Any]
+Reader = Callable[[Sequence[Any]], Any]
 """Takes a row's cells, gives a value or None."""
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "是"})
@@ -34,9 +36,15 @@ def reader(cell: Cell | None, header: Sequence[str]) -> Reader:
         constant = None if cell is None else cell.value
         return lambda _cells: constant
     place, column, convert = header.index(cell.column), cell.column, _CONVERT[cell.type]
+    own_type = "type" not in cell.model_fields_set
 
-    def read(cells: Sequence[str]) -> Any:
-        text = cells[place].strip()
+    def read(cells: Sequence[Any]) -> Any:
+        value = cells[place]
+        if not isinstance(value, str):
+            if value is None or own_type:
+                return None if value is None else _plain(value, column)
+            value = spelled(value, column)
+        text = value.strip()
         if not text:
             return None
         try:
@@ -44,18 +52,41 @@ def reader(cell: Cell | None, header: Sequence[str]) -> Reader:
         except ValueError:
             raise CellError(f"{column}: {text[:_SHOWN]!r} is not {_WORDS[cell.type]}") from None
 
-    return read if convert is not str else _text_reader(place)
+    return read
 
 
-def _text_reader(place: int) -> Reader:
-    return lambda cells: cells[place].strip() or None
+def _plain(value: Any, column: str) -> Any:
+    """A value of JSON or Parquet as JSON has it; None for a number that is none."""
+    match value:
+        case bool() | int():
+            if abs(value) >= _LARGEST:
+                raise CellError(f"{column}: is too large a number")
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case date():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            raise CellError(f"{column}: is not a single value")
 
 
-def readers(cells: Mapping[str, Cell], header: Sequence[str]) -> Callable[[Sequence[str]], dict[str, Any]]:
+def spelled(value: Any, column: str) -> str:
+    """A value as CSV would have it: ``17`` for 17.0, which is what a column of ids with gaps becomes."""
+    if isinstance(value, str):
+        return value
+    plain = _plain(value, column)
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    return str(int(plain)) if isinstance(plain, float) and plain.is_integer() else "" if plain is None else str(plain)
+
+
+def readers(cells: Mapping[str, Cell], header: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]]:
     """What reads several cells into a dict, leaving out the blank ones."""
     each = [(name, reader(cell, header)) for name, cell in cells.items()]
 
-    def read(row: Sequence[str]) -> dict[str, Any]:
+    def read(row: Sequence[Any]) -> dict[str, Any]:
         return {name: value for name, one in each if (value := one(row)) is not None}
 
     return read
@@ -65,11 +96,11 @@ def needed(cell: Cell, header: Sequence[str], name: str) -> Reader:
     """What reads a value that has to be there, as text."""
     read, column = reader(cell, header), cell.column or name
 
-    def found(cells: Sequence[str]) -> str:
+    def found(cells: Sequence[Any]) -> str:
         value = read(cells)
         if value is None:
             raise CellError(f"{column}: is blank")
-        return value if isinstance(value, str) else str(value)
+        return value if isinstance(value, str) else spelled(value, column)
 
     return found
 
@@ -123,11 +154,20 @@ def instant_reader(cell: TimeCell | None, header: Sequence[str]) -> Reader:
             raise CellError(f"{column}: {text[:_SHOWN]!r} is not {like}") from None
         return found
 
-    def read(cells: Sequence[str]) -> datetime | None:
-        text = cells[place].strip()
+    def read(cells: Sequence[Any]) -> datetime | None:
+        value = cells[place]
+        if isinstance(value, date):
+            return _dated(value, here)
+        text = value.strip() if isinstance(value, str) else "" if value is None else spelled(value, column)
         return parse(text) if text else None
 
     return read
+
+
+def _dated(value: date, here: tzinfo) -> datetime:
+    """A date of Parquet begins at its midnight, where the mapping says."""
+    at = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001
+    return (at if at.tzinfo is not None else at.replace(tzinfo=here)).astimezone(UTC)
 
 
 def _instant(text: str, form: str, here: tzinfo) -> datetime:

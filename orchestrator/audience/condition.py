@@ -6,139 +6,24 @@ Every span reaches back from ``as_of``, the instant the segment is evaluated at:
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Annotated, Any, Literal, Never, Self
+from typing import Annotated, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    Tag,
-    WithJsonSchema,
-    model_validator,
+from pydantic import Discriminator, Field, StrictStr, Tag, model_validator
+
+from orchestrator.audience.terms import (
+    ChannelName,
+    Comparison,
+    Key,
+    Number,
+    Part,
+    Share,
+    Slug,
+    Span,
+    Times,
+    in_order,
+    refuse,
 )
-from pydantic_core import PydanticCustomError
-
-MAX_SPAN = timedelta(days=36_600)
-MAX_TIMES = 100_000
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(?:\d{1,9}[smhdw]\s*)+")
-_SPAN_PART = re.compile(r"(\d+)([smhdw])")
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_KEY = re.compile(r'[^"\\\x00-\x1f]{1,128}')
-
-
-def _refuse(message: str, hint: str = "", field: str = "") -> Never:
-    raise PydanticCustomError("segment", "{text}", {"text": message, "hint": hint, "field": field})
-
-
-def _span(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str) or not _SPAN.fullmatch(value):
-        _refuse(f"{str(value)[:40]!r} is not a span", "write 90m, 12h, 30d or 2w")
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in _SPAN_PART.findall(value))
-    if not 0 < seconds <= MAX_SPAN.total_seconds():
-        _refuse(f"{value[:40]!r} has to be more than nothing and at most {MAX_SPAN.days} days")
-    return timedelta(seconds=seconds)
-
-
-def _slug(value: str) -> str:
-    if not _SLUG.fullmatch(value):
-        _refuse(f"{value[:40]!r} is not a segment's name", "small letters, digits and hyphens: dormant-lunch-regulars")
-    return value
-
-
-def _key(value: str) -> str:
-    if not _KEY.fullmatch(value):
-        _refuse(f"{value[:40]!r} cannot be a name here", 'at most 128 characters, no ", no \\')
-    return value
-
-
-def _operand(value: object) -> bool | int | float | str:
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        _refuse("should be a text, a number, true or false")
-    return value
-
-
-def _order(value: object) -> int | float | str:
-    operand = _operand(value)
-    if isinstance(operand, bool):
-        _refuse("true and false have no order", "use equals")
-    return operand
-
-
-Span = Annotated[
-    timedelta,
-    BeforeValidator(_span),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+[smhdw]\s*)+$", "examples": ["90m", "12h", "30d", "2w"]}),
-]
-Slug = Annotated[str, AfterValidator(_slug), WithJsonSchema({"type": "string", "pattern": f"^{_SLUG.pattern}$"})]
-Key = Annotated[StrictStr, AfterValidator(_key)]
-ChannelName = Literal["push", "sms", "email"]
-Operand = Annotated[
-    bool | int | float | str, PlainValidator(_operand), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
-Ordered = Annotated[int | float | str, PlainValidator(_order), WithJsonSchema({"type": ["string", "number"]})]
-Operands = Annotated[list[Operand], Field(min_length=1, max_length=1000)]
-Times = Annotated[StrictInt, Field(ge=0, le=MAX_TIMES)]
-
-
-class Part(BaseModel):
-    """What all parts share: unknown fields are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Comparison(Part):
-    """One comparison. The operand's type decides: a number is compared with numbers, text with text, else it is false.
-
-    ``not_equals`` and ``not_in`` are the exact opposites of ``equals`` and ``in``: they hold where nothing is known.
-    """
-
-    equals: Operand | None = Field(default=None, description="the same value")
-    not_equals: Operand | None = Field(default=None, description="any other value, or none")
-    in_: Operands | None = Field(default=None, alias="in", description="one of these")
-    not_in: Operands | None = Field(default=None, description="none of these")
-    between: tuple[Ordered, Ordered] | None = Field(default=None, description="from … to, both included")
-    less_than: Ordered | None = None
-    at_most: Ordered | None = None
-    more_than: Ordered | None = None
-    at_least: Ordered | None = None
-    contains: Annotated[StrictStr, Field(min_length=1)] | None = Field(default=None, description="text with this in it")
-    present: StrictBool | None = Field(default=None, description="whether any value is known")
-
-    @model_validator(mode="after")
-    def _one_comparison(self) -> Self:
-        given = [name for name in Comparison.model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            words = ", ".join(field.alias or name for name, field in Comparison.model_fields.items())
-            _refuse(f"has {len(given)} comparisons and needs one", f"one of: {words}")
-        if self.between is not None:
-            _ordered(*self.between)
-        return self
-
-    @property
-    def comparison(self) -> tuple[str, Any]:
-        """The comparison's name and its operand."""
-        return next((name, value) for name in Comparison.model_fields if (value := getattr(self, name)) is not None)
-
-
-def _ordered(low: object, high: object) -> None:
-    if isinstance(low, str) != isinstance(high, str):
-        _refuse("needs two numbers or two texts", field="between")
-    if low > high:  # type: ignore[operator]  # both text or both numbers, see above
-        _refuse("has its ends the wrong way round", f"write [{high}, {low}]", "between")
 
 
 class Attribute(Comparison):
@@ -166,9 +51,9 @@ class Did(Part):
     @model_validator(mode="after")
     def _counts(self) -> Self:
         if self.exactly is not None and (self.at_least is not None or self.at_most is not None):
-            _refuse("stands alone, without at_least and at_most", field="exactly")
+            refuse("stands alone, without at_least and at_most", field="exactly")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            _refuse(f"is more than at_most ({self.at_most})", field="at_least")
+            refuse(f"is more than at_most ({self.at_most})", field="at_least")
         return self
 
     @property
@@ -188,21 +73,76 @@ class DidNot(Part):
     where: list[PropertyIs] = Field(default=[], max_length=20)
 
 
-class Last(Part):
+class _Edge(Part):
+    """The latest, or the first, of a user's events: when it was, and a property of it. Never is neither."""
+
+    before: Span | None = None
+    within: Span | None = None
+    where: list[PropertyIs] = Field(default=[], max_length=20)
+    value: PropertyIs | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.before is None and self.within is None and self.value is None:
+            refuse("needs a span or a value", "before: 30d, within: 30d, or value: {property: …}")
+        if self.before is not None and self.within is not None and self.before >= self.within:
+            refuse("leaves nothing between before and within", "within has to reach further back", "within")
+        return self
+
+
+class Last(_Edge):
     """When the latest one was: ``before`` 30d: 30 days ago or longer; ``within``: less long ago. Never is neither."""
 
     last: Key
-    before: Span | None = None
+
+
+class First(_Edge):
+    """The same of the first one ever: ``within`` 30d is somebody who began less than 30 days ago."""
+
+    first: Key
+
+
+class _Total(Part):
+    """A number made of a property of a user's events; what is not a number does not count."""
+
+    property: Key
+    equals: Number | None = None
+    between: tuple[Number, Number] | None = None
+    less_than: Number | None = None
+    at_most: Number | None = None
+    more_than: Number | None = None
+    at_least: Number | None = None
     within: Span | None = None
     where: list[PropertyIs] = Field(default=[], max_length=20)
 
     @model_validator(mode="after")
-    def _some_span(self) -> Self:
-        if self.before is None and self.within is None:
-            _refuse("needs a span", "before: 30d (at least that long ago) or within: 30d")
-        if self.before is not None and self.within is not None and self.before >= self.within:
-            _refuse("leaves nothing between before and within", "within has to reach further back", "within")
+    def _one_limit(self) -> Self:
+        given = [name for name in _LIMITS if getattr(self, name) is not None]
+        if len(given) != 1:
+            refuse(f"has {len(given)} comparisons and needs one", f"one of: {', '.join(_LIMITS)}")
+        if self.between is not None:
+            in_order(*self.between)
         return self
+
+
+_LIMITS = ("equals", "between", "less_than", "at_most", "more_than", "at_least")
+
+
+def limit_of(total: Sum | Average) -> Comparison:
+    """The comparison of a number, by itself."""
+    return Comparison.model_validate({name: getattr(total, name) for name in _LIMITS})
+
+
+class Sum(_Total):
+    """A property added up over events; of nobody's events it is 0."""
+
+    sum: Key
+
+
+class Average(_Total):
+    """The mean of a property over events; who has none is in no comparison."""
+
+    average: Key
 
 
 class AllOf(Part):
@@ -248,6 +188,53 @@ class HasConsent(Part):
     consent: ConsentOf
 
 
+class IsSuppressed(Part):
+    """Must not be sent to on a channel: the user, or an address they have there, is suppressed."""
+
+    suppressed: ChannelName
+
+
+class Past(Part):
+    """What became of a user in an earlier campaign."""
+
+    was_sent: Slug | None = None
+    opened: Slug | None = None
+    clicked: Slug | None = None
+    reopened: Slug | None = None
+    did_not_reopen: Slug | None = None
+    converted: Slug | None = None
+    was_held_out: Slug | None = None
+    within: Span | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        given = [name for name in PAST if getattr(self, name) is not None]
+        if len(given) != 1:
+            refuse(f"has {len(given)} questions and needs one", f"one of: {', '.join(PAST)}")
+        return self
+
+    @property
+    def question(self) -> tuple[str, str]:
+        """What is asked, and of which campaign."""
+        return next((name, value) for name in PAST if (value := getattr(self, name)) is not None)
+
+
+PAST = ("was_sent", "opened", "clicked", "reopened", "did_not_reopen", "converted", "was_held_out")
+
+
+class InCampaign(Part):
+    """What became of them in an earlier campaign."""
+
+    campaign: Past
+
+
+class InSample(Part):
+    """A share of all users, by chance, and the same ones each time; another ``salt`` draws others."""
+
+    sample: Share
+    salt: StrictStr = Field(default="", max_length=64)
+
+
 KINDS: Mapping[str, type[Part]] = {
     "all": AllOf,
     "any": AnyOf,
@@ -255,10 +242,16 @@ KINDS: Mapping[str, type[Part]] = {
     "did": Did,
     "did_not": DidNot,
     "last": Last,
+    "first": First,
+    "sum": Sum,
+    "average": Average,
     "attribute": Attribute,
     "segment": InSegment,
     "address": HasAddress,
     "consent": HasConsent,
+    "suppressed": IsSuppressed,
+    "campaign": InCampaign,
+    "sample": InSample,
 }
 """The word that opens a condition, and what it opens."""
 
@@ -277,10 +270,16 @@ Condition = Annotated[
     | Annotated[Did, Tag("<did>")]
     | Annotated[DidNot, Tag("<did_not>")]
     | Annotated[Last, Tag("<last>")]
+    | Annotated[First, Tag("<first>")]
+    | Annotated[Sum, Tag("<sum>")]
+    | Annotated[Average, Tag("<average>")]
     | Annotated[Attribute, Tag("<attribute>")]
     | Annotated[InSegment, Tag("<segment>")]
     | Annotated[HasAddress, Tag("<address>")]
-    | Annotated[HasConsent, Tag("<consent>")],
+    | Annotated[HasConsent, Tag("<consent>")]
+    | Annotated[IsSuppressed, Tag("<suppressed>")]
+    | Annotated[InCampaign, Tag("<campaign>")]
+    | Annotated[InSample, Tag("<sample>")],
     Discriminator(_kind),
 ]
 

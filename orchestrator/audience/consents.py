@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from orchestrator.audience.aliases import aliases
 from orchestrator.audience.rows import change, insert, slices
 from orchestrator.clock import to_micros
 from orchestrator.store.tables import consent
@@ -46,7 +47,10 @@ def set_consent(
 
 
 def set_consents(connection: Connection, changes: Sequence[ConsentChange]) -> int:
-    """Take in statements, a thousand or two at a time; how many were news."""
+    """Take in statements, a thousand or two at a time; how many were news. Of a merged user: they are the other's."""
+    merged = aliases(connection, (one.user_id for one in changes))
+    if merged:
+        changes = [replace(one, user_id=merged.get(one.user_id, one.user_id)) for one in changes]
     lines = _lines(connection, {(one.user_id, one.channel, one.topic) for one in changes})
     news = sum(_take(lines[one.user_id, one.channel, one.topic], one) for one in changes)
     _write(connection, lines)

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
+from typing import Any
 
 from typing_extensions import override
 
@@ -25,10 +26,10 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row's cells; ``line`` is the 1-based one it begins on."""
+    """A row's cells: texts of CSV, values of JSON and Parquet. ``line`` is the 1-based one it begins on."""
 
     line: int
-    cells: list[str]
+    cells: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +46,26 @@ class _TooLongError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
+    """A line of a file, and what is wrong with it as text."""
+
     number: int
     text: str
     fault: str = ""
 
 
-class _Lines(Iterator[str]):
+class Lines(Iterator[str]):
     """Lines of a file for the csv module, which takes as many as a row has; ``taken`` remembers which."""
 
     def __init__(self, file: TextIOWrapper, mapping: CsvMapping) -> None:
         self.file = file
         self.mapping = mapping
         self.number = 0
-        self.taken: list[_Line] = []
+        self.taken: list[Line] = []
         self.size = 0
-        self.waiting: list[_Line] = []
+        self.waiting: list[Line] = []
 
-    def next_line(self) -> _Line | None:
+    def next_line(self) -> Line | None:
         """The next line: one that was given back, else one of the file; None at its end."""
         if self.waiting:
             return self.waiting.pop()
@@ -72,28 +75,28 @@ class _Lines(Iterator[str]):
         self.number += 1
         if len(text) == MAX_LINE and not text.endswith(("\n", "\r")):
             self._skip_rest()
-            return _Line(self.number, text[:200], f"a line is longer than {MAX_LINE:,} characters")
-        return self._decoded(_Line(self.number, text.removeprefix(_BOM) if self.number == 1 else text))
+            return Line(self.number, text[:200], f"a line is longer than {MAX_LINE:,} characters")
+        return self._decoded(Line(self.number, text.removeprefix(_BOM) if self.number == 1 else text))
 
     def _skip_rest(self) -> None:
         while (piece := self.file.readline(MAX_LINE)) and not piece.endswith(("\n", "\r")):
             pass
 
-    def _decoded(self, line: _Line) -> _Line:
+    def _decoded(self, line: Line) -> Line:
         """What could not be decoded came through as surrogates: the fallback has its turn, line by line."""
         text = line.text
         if "\0" in text:
-            return _Line(line.number, text.replace("\0", "\ufffd"), "has a NUL character in it")
+            return Line(line.number, text.replace("\0", "\ufffd"), "has a NUL character in it")
         if text.isascii() or not _has_surrogate(text):
             return line
         raw = text.encode(self.mapping.encoding, "surrogateescape")
         try:
-            return _Line(line.number, raw.decode(self.mapping.fallback or "ascii"))
+            return Line(line.number, raw.decode(self.mapping.fallback or "ascii"))
         except UnicodeDecodeError:
             words = f"is not {self.mapping.encoding} text" + (
                 f", nor {self.mapping.fallback}" if self.mapping.fallback else ""
             )
-            return _Line(line.number, raw.decode("ascii", "replace"), words)
+            return Line(line.number, raw.decode("ascii", "replace"), words)
 
     @override
     def __next__(self) -> str:
@@ -110,7 +113,7 @@ class _Lines(Iterator[str]):
     def _too_long(self) -> bool:
         return len(self.taken) > 1 and self.size - len(self.taken[0].text) > MAX_CELL
 
-    def give_back(self) -> _Line:
+    def give_back(self) -> Line:
         """All lines taken for a row that was none, but the first, are read again; that first one."""
         first, *rest = self.taken
         self.waiting += reversed(rest)
@@ -130,7 +133,7 @@ def read_rows(file: TextIOWrapper, mapping: CsvMapping) -> Iterator[Row | Reject
 
     ``file`` is open with ``newline=""`` and ``errors="surrogateescape"``.
     """
-    lines = _Lines(file, mapping)
+    lines = Lines(file, mapping)
     spaced = mapping.delimiter == "whitespace"
     while (line := lines.next_line()) is not None:
         if line.fault:
@@ -144,7 +147,7 @@ def read_rows(file: TextIOWrapper, mapping: CsvMapping) -> Iterator[Row | Reject
                 yield _checked(line.number, cells, text)
 
 
-def _quoted(lines: _Lines) -> Row | Rejected:
+def _quoted(lines: Lines) -> Row | Rejected:
     lines.taken, lines.size = [], 0
     try:
         cells = next(csv.reader(lines, delimiter=lines.mapping.delimiter, strict=True))
@@ -157,7 +160,7 @@ def _quoted(lines: _Lines) -> Row | Rejected:
     return _checked(lines.taken[0].number, cells, lines.taken[0].text)
 
 
-def _why(error: Exception, line: _Line) -> str:
+def _why(error: Exception, line: Line) -> str:
     if "field limit" in str(error) or len(line.text) > MAX_CELL:
         return f"a cell is longer than {MAX_CELL:,} characters"
     return "a quote is not closed, or something stands after the closing one"

@@ -58,6 +58,15 @@ def record_events(connection: Connection, events: Sequence[IncomingEvent], recei
     return Recorded(tuple(new), tuple(again))
 
 
+def add_events(
+    connection: Connection, events: Sequence[tuple[int, str, int, str, str | None]], received_at: datetime
+) -> int:
+    """Keep events (user's id, name, microseconds, source id, JSON), each once by its source id; how many are new."""
+    received = to_micros(received_at)
+    rows = [(user, name, at, received, source_id, None, said) for user, name, at, source_id, said in events]
+    return insert(connection, event, _COLUMNS, rows)
+
+
 def _known(connection: Connection, source_ids: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for some in slices(source_ids):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.audience.rows import slices
 from orchestrator.store.tables import users
+
+_COLUMNS = (users.c.id, users.c.external_id, users.c.name, users.c.locale, users.c.country, users.c.attributes)
+_FACTS = select(*_COLUMNS).where(users.c.id.in_(bindparam("ids", expanding=True)))  # built once: asked for every batch
 
 
 def facts_of(connection: Connection, user_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -16,10 +19,8 @@ def facts_of(connection: Connection, user_ids: Sequence[int]) -> dict[int, dict[
 
     An attribute called like one of the four is hidden by it. Who does not exist is not in the answer.
     """
-    columns = (users.c.id, users.c.external_id, users.c.name, users.c.locale, users.c.country, users.c.attributes)
     found: dict[int, dict[str, Any]] = {}
     for some in slices(list(dict.fromkeys(user_ids))):
-        for row in connection.execute(select(*columns).where(users.c.id.in_(some))):
-            own = {"id": row.external_id, "name": row.name, "locale": row.locale, "country": row.country}
-            found[row.id] = {**row.attributes, **own}
+        for user_id, external_id, name, locale, country, attributes in connection.execute(_FACTS, {"ids": some}).all():
+            found[user_id] = {**attributes, "id": external_id, "name": name, "locale": locale, "country": country}
     return found

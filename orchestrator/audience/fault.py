@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.audience.condition import KINDS, ConsentOf, PropertyIs, SegmentFile
+from orchestrator.audience.condition import KINDS, ConsentOf, Past, PropertyIs, SegmentFile
 from orchestrator.errors import Problem, did_you_mean
 
 Place = tuple[str | int, ...]
@@ -123,13 +123,19 @@ def _model_at(loc: Place, model: type[BaseModel]) -> type[BaseModel]:
     for part in loc:
         if isinstance(part, str) and part.startswith("<"):
             model = KINDS[part.strip("<>")]
-        elif part == "consent":
-            model = ConsentOf
-        elif part == "where" and "where" in model.model_fields and model is not SegmentFile:
-            model = PropertyIs
+        elif part in _GROUPS and part in model.model_fields and model is not SegmentFile:
+            model = _GROUPS[part]
         else:
             model = _inner(model, part)
     return model
+
+
+_GROUPS: Mapping[str | int, type[BaseModel]] = {
+    "consent": ConsentOf,
+    "campaign": Past,
+    "where": PropertyIs,
+    "value": PropertyIs,
+}
 
 
 def _inner(model: type[BaseModel], part: str | int) -> type[BaseModel]:

@@ -1,4 +1,4 @@
-"""Importing a CSV file: read with constant memory, committed a thousand rows at a time, harmless to repeat.
+"""Importing a file: read with constant memory, committed a thousand rows at a time, harmless to repeat.
 
 What cannot be taken in goes to a side file, with its line and the reason; everything else is taken in.
 """
@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from orchestrator.audience.attribute_indexes import sync_if_small
+from orchestrator.audience.attributes import NONE, Declarations
 from orchestrator.audience.cells import CellError
-from orchestrator.audience.csv_file import Rejected, Row, read_rows
+from orchestrator.audience.csv_file import Rejected, Row
 from orchestrator.audience.fault import Document, Plain
-from orchestrator.audience.mapping import CsvMapping, Kind, check_columns, read_mapping
+from orchestrator.audience.mapping import Kind, UserColumns, read_mapping
 from orchestrator.audience.numbering import Numbering
-from orchestrator.audience.takers import Events, Taker, taker
+from orchestrator.audience.sources import opened
+from orchestrator.audience.takers import Events, Taker, Wrote, taker
 from orchestrator.clock import Clock
-from orchestrator.errors import InputError
 from orchestrator.store.engine import Store
 
 CHUNK = 1_000
@@ -68,6 +70,7 @@ def import_file(
     clock: Clock,
     progress: Callable[[int], None] = lambda _bytes: None,
     rejects: Path | None = None,
+    declared: Declarations = NONE,
 ) -> Imported:
     """Take in a file; ``progress`` is told the bytes read since it was last told.
 
@@ -78,55 +81,40 @@ def import_file(
     document = Plain("mapping", dict(mapping)) if isinstance(mapping, Mapping) else mapping
     read = read_mapping(Kind(kind), document)
     result = Imported(str(Kind(kind)))
+    if isinstance(read.cells, UserColumns):
+        sync_if_small(store, declared)
     with (
-        _opened(path) as raw,
-        TextIOWrapper(raw, read.encoding, "surrogateescape", newline="") as file,
+        opened(path, read, document) as source,
         _Rejects(rejects or rejects_of(path)) as side,
         closing(Numbering()) as numbering,
+        store.bulk(),
+        ThreadPoolExecutor(1, "import-writer") as writer,
     ):
-        rows = read_rows(file, read)
-        header = _header(rows, read, path)
-        check_columns(read, header, document)
-        work = _Import(store, taker(read.cells, header), numbering, clock, result, side)
+        taken = taker(read.cells, source.header, declared)
+        work = _Import(store, taken, numbering, clock, result, side, writer)
         told = 0
-        for _ in work.chunks(rows, len(header)):
-            progress(raw.tell() - told)
-            told = raw.tell()
+        for _ in work.chunks(source.rows, len(source.header)):
+            read_so_far = source.position()
+            progress(read_so_far - told)
+            told = read_so_far
     result.rejects = side.path if result.rejected else None
     return result
 
 
-def _opened(path: Path) -> BufferedReader:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _header(rows: Iterator[Row | Rejected], mapping: CsvMapping, path: Path) -> list[str]:
-    if mapping.header is not None:
-        return mapping.header
-    first = next(rows, None)
-    if not isinstance(first, Row):
-        why = first.reason if first is not None else "the file is empty"
-        raise InputError(f"{path}: no header: {why}", hint="save it as CSV in UTF-8, with the columns' names on top")
-    header = [cell.strip() for cell in first.cells]
-    twice = next((name for place, name in enumerate(header) if name in header[:place]), None)
-    if twice is not None:
-        raise InputError(f"{path}:{first.line}: two columns are called {twice[:64]!r}", hint="rename one of them")
-    return header
-
-
 @dataclass(slots=True)
 class _Import:
+    """Reads a chunk while the one before is written: reading takes a processor, writing mostly waits for the disk."""
+
     store: Store
     taker: Taker
     numbering: Numbering
     clock: Clock
     result: Imported
     side: _Rejects
+    writer: Executor
     values: list[Any] = field(default_factory=list)
     size: int = CHUNK
+    writing: Future[tuple[int, Wrote]] | None = None
 
     def chunks(self, rows: Iterator[Row | Rejected], width: int) -> Iterator[None]:
         """Take in the rows; yields after each chunk."""
@@ -139,6 +127,7 @@ class _Import:
                 pending = 0
                 yield
         self._commit()
+        self._wait()
         yield
 
     def _take(self, row: Row | Rejected, width: int) -> None:
@@ -147,12 +136,12 @@ class _Import:
             self._reject(row)
         elif len(row.cells) != width:
             counts = f"has {len(row.cells)} cells where the header has {width}"
-            self._reject(Rejected(row.line, counts, ",".join(row.cells)))
+            self._reject(Rejected(row.line, counts, _joined(row.cells)))
         else:
             try:
                 self.values.append(self.taker.read(row.cells))
             except CellError as error:
-                self._reject(Rejected(row.line, str(error), ",".join(row.cells)))
+                self._reject(Rejected(row.line, str(error), _joined(row.cells)))
 
     def _reject(self, row: Rejected) -> None:
         self.result.rejected += 1
@@ -164,16 +153,32 @@ class _Import:
         values: Sequence[Any] = self.values
         if isinstance(self.taker, Events):
             values = self.taker.number(values, self.numbering)
-        begun = self.clock.monotonic()
+        self._wait()
+        self.writing = self.writer.submit(self._write, values)
+        self.values = []
+
+    def _write(self, values: Sequence[Any]) -> tuple[int, Wrote]:
         with self.store.write() as connection:
+            begun = self.clock.monotonic()  # not before it is our turn
             wrote = self.taker.write(connection, values, self.clock.now())
         slow = self.clock.monotonic() - begun > SLOW
         self.size = max(LEAST, self.size // 2) if slow else min(CHUNK, self.size + LEAST)
+        return len(values), wrote
+
+    def _wait(self) -> None:
+        """Until what is being written is written, and count it."""
+        if self.writing is None:
+            return
+        rows, wrote = self.writing.result()
+        self.writing = None
         self.result.written += wrote.written
-        self.result.unchanged += len(values) - wrote.written
+        self.result.unchanged += rows - wrote.written
         self.result.zones_unknown += wrote.zones_unknown
         self.result.countries_unknown += wrote.countries_unknown
-        self.values = []
+
+
+def _joined(cells: Sequence[Any]) -> str:
+    return ",".join("" if cell is None else str(cell) for cell in cells)
 
 
 class _Rejects:

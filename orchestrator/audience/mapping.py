@@ -1,4 +1,4 @@
-"""Mapping files: which column of a CSV file says what. One model for each kind of import.
+"""Mapping files: which column of a CSV, JSONL or Parquet file says what. One model for each kind of import.
 
 columns:
   external_id: customer_id                                  # the value of a column
@@ -145,8 +145,12 @@ Columns = UserColumns | EventColumns | AddressColumns | ConsentColumns | Suppres
 
 
 class CsvMapping(_Part):
-    """How to read the file. ``fallback`` is for lines not in ``encoding``, ``header`` for files that have none."""
+    """How to read the file. ``fallback`` is for lines not in ``encoding``, ``header`` for files that have none.
 
+    ``format`` is told by the file's name where it is not given. Columns of JSONL and Parquet may be dotted.
+    """
+
+    format: Literal["csv", "jsonl", "parquet"] | None = None
     encoding: Literal["utf-8", "gb18030", "windows-1252"] = "utf-8"
     fallback: Literal["gb18030", "windows-1252"] | None = None
     delimiter: Literal[",", ";", "\t", "|", "whitespace"] = ","
@@ -225,6 +229,12 @@ def check_columns(mapping: CsvMapping, header: list[str], document: Document) ->
     ]
     if faults:
         raise ConfigError([document.problem(fault.place, fault.message, fault.hint) for fault in faults])
+
+
+def columns_of(mapping: CsvMapping) -> list[str]:
+    """The names of the columns that a mapping reads, each once."""
+    names = (cell.column for _, cell in _cells(mapping.cells, ()) if cell.column is not None)
+    return list(dict.fromkeys(names))
 
 
 def _cells(columns: Columns, place: Place) -> Iterator[tuple[Place, Cell | TimeCell]]:

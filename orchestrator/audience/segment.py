@@ -5,16 +5,27 @@ A segment is handed about as the plain data of its file, under its name, togethe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
 
-from orchestrator.audience.condition import AllOf, AnyOf, Attribute, Condition, InSegment, Not, SegmentFile
+from orchestrator.audience.attributes import NONE, Declarations, misused
+from orchestrator.audience.condition import (
+    AllOf,
+    AnyOf,
+    Attribute,
+    Condition,
+    InCampaign,
+    InSegment,
+    Not,
+    SegmentFile,
+)
 from orchestrator.audience.fault import Document, Fault, Place, Plain, faults_of
-from orchestrator.audience.segment_sql import COLUMNS, compiled
+from orchestrator.audience.segment_sql import COLUMNS, compiled, in_use
+from orchestrator.audience.terms import Comparison
 from orchestrator.errors import ConfigError, InputError, Problem, did_you_mean
 from orchestrator.store.dialect import bucket_sql
 from orchestrator.store.tables import users
@@ -24,7 +35,9 @@ MAX_PARTS = 500
 
 
 def clause(name: str, segments: Mapping[str, Mapping[str, Any]], dialect: str = "") -> ColumnElement[bool]:
-    """The segment as an expression over ``users``, true or false for each; bind ``as_of`` to an aware datetime.
+    """The segment as an expression over ``users``: true for whom it has, false or NULL for everybody else.
+
+    Bind ``as_of`` to an aware datetime. For everybody else ask ``.is_not(true())``, not its negation.
 
     ``dialect`` is not needed: what databases say differently is decided when the statement is compiled.
 
@@ -33,11 +46,19 @@ def clause(name: str, segments: Mapping[str, Mapping[str, Any]], dialect: str = 
     """
     del dialect
     conditions = read_segments({key: Plain(f"segment {key}", dict(raw)) for key, raw in segments.items()}, [name])
-    return compiled(conditions[name], conditions)
+    return and_(in_use(), compiled(conditions[name], conditions))
 
 
-def read_segments(documents: Mapping[str, Document], wanted: Sequence[str] = ()) -> dict[str, Condition]:
+def read_segments(
+    documents: Mapping[str, Document],
+    wanted: Sequence[str] = (),
+    *,
+    declared: Declarations = NONE,
+    campaigns: Collection[str] | None = None,
+) -> dict[str, Condition]:
     """The conditions of segments by name, all of them checked; ``wanted`` have to be among them.
+
+    Declared attributes are held to their types, and campaigns to the names there are, where those are given.
 
     Raises:
         ConfigError: with all that is wrong in any of them.
@@ -48,7 +69,10 @@ def read_segments(documents: Mapping[str, Document], wanted: Sequence[str] = ())
     problems += [
         documents[name].problem(fault.place, fault.message, fault.hint)
         for name in conditions
-        for fault in _reference_faults(name, conditions, documents)
+        for fault in (
+            *_reference_faults(name, conditions, documents),
+            *_name_faults(conditions[name], declared, campaigns),
+        )
     ]
     if not problems:
         problems = [
@@ -115,6 +139,23 @@ def _reference_faults(
             yield Fault((*place, "segment"), f"goes round in a circle: {' → '.join((name, *circle))}")
 
 
+def _name_faults(condition: Condition, declared: Declarations, campaigns: Collection[str] | None) -> Iterator[Fault]:
+    for place, part in parts_of(condition):
+        yield from misused(part, place, declared)
+        if isinstance(part, InCampaign) and campaigns is not None:
+            question, name = part.campaign.question
+            if name not in campaigns:
+                yield Fault((*place, "campaign", question), f"unknown campaign {name!r}", did_you_mean(name, campaigns))
+
+
+def undeclared(conditions: Mapping[str, Condition], declared: Declarations) -> Iterator[tuple[str, str, str]]:
+    """Attributes that segments ask for and that are not declared, though others are: segment, attribute, hint."""
+    for segment, condition in conditions.items() if declared else ():
+        for _, part in parts_of(condition):
+            if isinstance(part, Attribute) and part.attribute not in declared and part.attribute not in COLUMNS:
+                yield segment, part.attribute, did_you_mean(part.attribute, declared)
+
+
 def _way_back(start: str, goal: str, conditions: Mapping[str, Condition]) -> list[str]:
     """The shortest chain of references from ``start`` to ``goal``, both included, or nothing."""
     ways, seen = [[start]], {start}
@@ -136,7 +177,8 @@ def _attribute_faults(condition: Condition) -> Iterator[Fault]:
             name, operand = part.comparison
             operands = operand if isinstance(operand, list | tuple) else [operand]
             if name != "present" and not all(isinstance(value, str) for value in operands):
-                yield Fault((*place, name.rstrip("_")), f"{part.attribute} is text", "put the value in quotes")
+                hint = f"{part.attribute} has no dates" if name in Comparison.DATES else "put the value in quotes"
+                yield Fault((*place, name.rstrip("_")), f"{part.attribute} is text", hint)
 
 
 def _size(name: str, conditions: Mapping[str, Condition], known: dict[str, int]) -> int:

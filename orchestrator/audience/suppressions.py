@@ -7,12 +7,13 @@ hold at once; each is lifted by itself.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
+from orchestrator.audience.aliases import aliases, now_called
 from orchestrator.audience.rows import insert, slices
 from orchestrator.clock import to_micros
 from orchestrator.errors import InputError
@@ -64,6 +65,9 @@ def suppress_all(connection: Connection, wanted: Sequence[Suppressed]) -> int:
 
     One that was in force at its instant, lifted since or not, is no news: an old list does not undo a lift.
     """
+    merged = aliases(connection, (one.user_id for one in wanted if one.user_id is not None))
+    if merged:
+        wanted = [replace(one, user_id=now_called(merged, one.user_id)) for one in wanted]
     spans = _spans(connection, wanted)
     added: list[tuple[Any, ...]] = []
     for one in wanted:
@@ -124,6 +128,8 @@ def lift(
     if address is None and user_id is None:
         raise InputError("nothing to lift: give an address, a user, or both")
     lifted = 0
+    if user_id is not None:
+        user_id = aliases(connection, [user_id]).get(user_id, user_id)
     for column, value in ((suppression.c.address, address), (suppression.c.user_id, user_id)):
         if value is not None:
             where = (

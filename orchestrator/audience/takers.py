@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, get_args
 
+import orjson
 from sqlalchemy import Connection
 
+from orchestrator.audience.attributes import NONE, Declarations, held_to
 from orchestrator.audience.cells import CellError, instant_reader, needed, reader, readers, truth
-from orchestrator.audience.condition import ChannelName
-from orchestrator.audience.events import IncomingEvent, record_events
+from orchestrator.audience.events import add_events
 from orchestrator.audience.mapping import (
     AddressColumns,
     Columns,
@@ -33,7 +34,10 @@ from orchestrator.audience.people import (
     upsert_addresses,
     upsert_users,
 )
-from orchestrator.audience.whereabouts import Phone, phone
+from orchestrator.audience.terms import ChannelName
+from orchestrator.audience.users import UserIds
+from orchestrator.audience.whereabouts import Phone, mailbox, phone
+from orchestrator.clock import to_micros
 from orchestrator.errors import InputError, did_you_mean
 
 MAX_VALUE = 4096
@@ -54,7 +58,7 @@ class Wrote:
 class Taker(Protocol):
     """Takes in one kind of file."""
 
-    def read(self, cells: Sequence[str]) -> Any:
+    def read(self, cells: Sequence[Any]) -> Any:
         """A row's value. Touches no database.
 
         Raises:
@@ -73,10 +77,10 @@ def _word(value: str, known: Sequence[str], what: str) -> str:
     return value
 
 
-def _name(cell: Any, header: Sequence[str], what: str) -> Callable[[Sequence[str]], str]:
+def _name(cell: Any, header: Sequence[str], what: str) -> Callable[[Sequence[Any]], str]:
     read = needed(cell, header, what)
 
-    def found(cells: Sequence[str]) -> str:
+    def found(cells: Sequence[Any]) -> str:
         value: str = read(cells)
         if len(value) > MAX_VALUE:
             raise CellError(f"{what}: is longer than {MAX_VALUE:,} characters")
@@ -93,29 +97,39 @@ def _contact(channel: str, value: str, region: str | None) -> Phone:
         except InputError as error:
             raise CellError(f"the address {error.message}") from None
     if channel == "email":
-        if "@" not in value.strip("@") or any(character.isspace() for character in value):
-            raise CellError("the address is not a mailbox")
-        return Phone(value.lower(), None)
+        try:
+            return Phone(mailbox(value), None)
+        except InputError as error:
+            raise CellError(f"the address {error.message}") from None
     return Phone(value, None)
 
 
 class Users:
     """Rows about users."""
 
-    def __init__(self, columns: UserColumns, header: Sequence[str]) -> None:
+    def __init__(self, columns: UserColumns, header: Sequence[str], declared: Declarations = NONE) -> None:
+        self.declared = declared
         self.external_id = _name(columns.external_id, header, "external_id")
         self.own = {name: reader(getattr(columns, name), header) for name in ("name", "locale", "zone", "country")}
         self.attributes = readers(columns.attributes, header)
 
-    def read(self, cells: Sequence[str]) -> UserRow:
+    def read(self, cells: Sequence[Any]) -> UserRow:
         """A user."""
         own = {name: None if (value := read(cells)) is None else str(value) for name, read in self.own.items()}
-        return UserRow(self.external_id(cells), **own, attributes=self.attributes(cells))
+        try:
+            attributes = held_to(self.declared, self.attributes(cells))
+        except ValueError as error:
+            raise CellError(str(error)) from None
+        return UserRow(self.external_id(cells), **own, attributes=attributes)
 
     def write(self, connection: Connection, values: Sequence[UserRow], now: datetime) -> Wrote:
         """Add and change users."""
         done = upsert_users(connection, values, now)
         return Wrote(done.written, done.zones_unknown, done.countries_unknown)
+
+
+Told = tuple[str, str, int, str, str | None]
+"""An event of a file: user, name, instant in microseconds, source id, properties as JSON."""
 
 
 class Events:
@@ -127,27 +141,33 @@ class Events:
         self.at = instant_reader(columns.at, header)
         self.source_id = reader(columns.source_id, header)
         self.properties = readers(columns.properties, header)
+        self.ids = UserIds()
 
-    def read(self, cells: Sequence[str]) -> IncomingEvent:
+    def read(self, cells: Sequence[Any]) -> Told:
         """An event; without a source id its own number among equals has still to come."""
         at = self.at(cells)
         if at is None:
             raise CellError("at: is blank")
         user, name, source_id = self.user(cells), self.name(cells), self.source_id(cells)
-        return IncomingEvent(user, name, at, str(source_id or ""), self.properties(cells))
+        properties = self.properties(cells)
+        said = orjson.dumps(properties, option=orjson.OPT_SORT_KEYS).decode() if properties else None
+        return user, name, to_micros(at), "" if source_id is None else str(source_id), said
 
-    def write(self, connection: Connection, values: Sequence[IncomingEvent], now: datetime) -> Wrote:
+    def write(self, connection: Connection, values: Sequence[Told], now: datetime) -> Wrote:
         """Keep what is new."""
-        return Wrote(len(record_events(connection, values, now).new))
+        ids = self.ids.of(connection, (one[0] for one in values), now)
+        rows = [(ids[user], name, at, source_id, said) for user, name, at, source_id, said in values]
+        return Wrote(add_events(connection, rows, now))
 
-    def number(self, values: Sequence[IncomingEvent], numbering: Numbering) -> list[IncomingEvent]:
+    def number(self, values: Sequence[Told], numbering: Numbering) -> Sequence[Told]:
         """Events that have no source id get one that the same row gets each time the file is read."""
-        nameless = [(place, fingerprint(one)) for place, one in enumerate(values) if not one.source_id]
-        named = list(values)
-        for (place, _), source_id in zip(nameless, numbering.number([print_ for _, print_ in nameless]), strict=True):
-            one = values[place]
-            named[place] = IncomingEvent(one.external_user_id, one.name, one.at, source_id, one.properties)
-        return named
+        nameless = [one for one in values if not one[3]]
+        if not nameless:
+            return values
+        names = iter(
+            numbering.number([fingerprint(user, name, at, said or "") for user, name, at, _, said in nameless])
+        )
+        return [one if one[3] else (one[0], one[1], one[2], next(names), one[4]) for one in values]
 
 
 class Addresses:
@@ -161,7 +181,7 @@ class Addresses:
         self.at = instant_reader(columns.at, header)
         self.region = reader(columns.region, header)
 
-    def read(self, cells: Sequence[str]) -> AddressRow:
+    def read(self, cells: Sequence[Any]) -> AddressRow:
         """An address."""
         channel = _word(self.channel(cells), CHANNELS, "channel")
         kind = self.kind(cells)
@@ -195,7 +215,7 @@ class Consents:
         self.source = needed(columns.source, header, "source")
         self.at = instant_reader(columns.at, header)
 
-    def read(self, cells: Sequence[str]) -> _Agreement:
+    def read(self, cells: Sequence[Any]) -> _Agreement:
         """A statement."""
         channel, granted = _word(self.channel(cells), CHANNELS, "channel"), truth(self.granted(cells))
         return _Agreement(self.user(cells), channel, self.topic(cells), granted, self.source(cells), self.at(cells))
@@ -234,7 +254,7 @@ class Suppressions:
         self.source = needed(columns.source, header, "source")
         self.at = instant_reader(columns.at, header)
 
-    def read(self, cells: Sequence[str]) -> _Ban:
+    def read(self, cells: Sequence[Any]) -> _Ban:
         """A suppression, of the address where there is one, else of the user."""
         channel = _word(self.channel(cells), CHANNELS, "channel")
         reason = _word(self.reason(cells), REASONS, "reason")
@@ -256,14 +276,15 @@ class Suppressions:
         return Wrote(suppress_all(connection, wanted))
 
 
-def taker(columns: Columns, header: Sequence[str]) -> Taker:
+def taker(columns: Columns, header: Sequence[str], declared: Declarations = NONE) -> Taker:
     """What takes in the rows that these columns describe."""
+    if isinstance(columns, UserColumns):
+        return Users(columns, header, declared)
     made: Taker = _TAKERS[type(columns)](columns, header)
     return made
 
 
 _TAKERS: Mapping[type[Any], Callable[[Any, Sequence[str]], Any]] = {
-    UserColumns: Users,
     EventColumns: Events,
     AddressColumns: Addresses,
     ConsentColumns: Consents,

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, func, select
 
+from orchestrator.audience.aliases import aliases
 from orchestrator.audience.rows import change, insert, slices
 from orchestrator.audience.whereabouts import known_country, known_zone, zone_key
 from orchestrator.clock import to_micros
-from orchestrator.store.tables import users
+from orchestrator.store.tables import user_alias, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,15 @@ _COLUMNS = ("external_id", *_FIELDS, "attributes", "created_at", "updated_at")
 
 
 def upsert_users(connection: Connection, rows: Sequence[UserRow], now: datetime) -> Upserted:
-    """Add or change users, at most a thousand or two at a time; an unknown zone or country is as good as none."""
-    known = _known(connection, [row.external_id for row in rows])
+    """Add or change users, at most a thousand or two at a time; an unknown zone or country is as good as none.
+
+    What is said of a user who was merged goes to the one they were merged into.
+    """
+    known, renamed = _known(connection, [row.external_id for row in rows])
+    names = [renamed.get(row.external_id, row.external_id) for row in rows]
     state: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        before = state.get(row.external_id) or known.get(row.external_id) or {"attributes": {}}
-        state[row.external_id] = _merged(before, row)
+    for name, row in zip(names, rows, strict=True):
+        state[name] = _merged(state.get(name) or known.get(name) or {"attributes": {}}, row)
     new = {key: values for key, values in state.items() if key not in known}
     changed = {key: values for key, values in state.items() if key in known and values != known[key]}
     at = to_micros(now)
@@ -55,20 +59,34 @@ def upsert_users(connection: Connection, rows: Sequence[UserRow], now: datetime)
     columns = (*_FIELDS, "attributes", "updated_at")
     change(connection, users, columns, [(*_values(values), at, values["id"]) for values in changed.values()])
     return Upserted(
-        written=sum(row.external_id in new or row.external_id in changed for row in rows),
+        written=sum(name in new or name in changed for name in names),
         zones_unknown=sum(row.zone is not None and known_zone(row.zone) is None for row in rows),
         countries_unknown=sum(row.country is not None and known_country(row.country) is None for row in rows),
     )
 
 
-def _known(connection: Connection, external_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+_Known = dict[str, dict[str, Any]]
+
+
+def _known(connection: Connection, external_ids: Sequence[str]) -> tuple[_Known, dict[str, str]]:
+    """Users by name; and the names of those who were merged, with the name of whom they are now."""
     columns = [users.c.id, users.c.external_id, users.c.attributes, *(users.c[name] for name in _FIELDS)]
-    found: dict[str, dict[str, Any]] = {}
+    found: _Known = {}
     for some in slices(external_ids):
         for row in connection.execute(select(*columns).where(users.c.external_id.in_(some))).mappings():
             values = dict(row)
             found[values.pop("external_id")] = values
-    return found
+    now_called = aliases(connection, (values["id"] for values in found.values()))
+    if not now_called:
+        return found, {}
+    kept: dict[int, str] = {}
+    for some in slices(list(set(now_called.values()))):
+        for row in connection.execute(select(*columns).where(users.c.id.in_(some))).mappings():
+            values = dict(row)
+            kept[values["id"]] = values.pop("external_id")
+            found[kept[values["id"]]] = values
+    merged = {name: kept[now_called[values["id"]]] for name, values in found.items() if values["id"] in now_called}
+    return {name: values for name, values in found.items() if name not in merged}, merged
 
 
 def _merged(before: Mapping[str, Any], row: UserRow) -> dict[str, Any]:
@@ -90,12 +108,17 @@ def _values(values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def user_ids(connection: Connection, external_ids: Iterable[str]) -> dict[str, int]:
-    """The ids of those who are known."""
+    """The ids of those who are known; of one who was merged, the id of whom they are now."""
     found: dict[str, int] = {}
     for some in slices(list(dict.fromkeys(external_ids))):
-        rows = connection.execute(select(users.c.external_id, users.c.id).where(users.c.external_id.in_(some)))
-        found.update((row.external_id, row.id) for row in rows)
+        rows = connection.execute(_IDS.where(users.c.external_id.in_(some)))
+        found.update(rows.all())
     return found
+
+
+_IDS: Select[str, int] = select(users.c.external_id, func.coalesce(user_alias.c.user_id, users.c.id)).outerjoin(
+    user_alias, user_alias.c.old_user_id == users.c.id
+)
 
 
 def ensure_users(connection: Connection, external_ids: Iterable[str], now: datetime) -> dict[str, int]:
@@ -113,6 +136,28 @@ def ensure_users(connection: Connection, external_ids: Iterable[str], now: datet
         )
         known |= user_ids(connection, missing)
     return known
+
+
+class UserIds:
+    """The ids of users by name, remembered from batch to batch of a file, until anybody is merged."""
+
+    def __init__(self, room: int = 200_000) -> None:
+        self._room = room
+        self._known: dict[str, int] = {}
+        self._merges: Any = None
+
+    def of(self, connection: Connection, external_ids: Iterable[str], now: datetime) -> Mapping[str, int]:
+        """The ids of all of these, and maybe of others; who is not known yet is added."""
+        merges = connection.execute(_MERGES).one()
+        if merges != self._merges or len(self._known) > self._room:
+            self._known, self._merges = {}, merges
+        missing = [name for name in set(external_ids) if name not in self._known]
+        if missing:
+            self._known |= ensure_users(connection, sorted(missing), now)
+        return self._known
+
+
+_MERGES = select(func.count(), func.max(user_alias.c.merged_at))
 
 
 def locate(connection: Connection, countries: Mapping[int, str], now: datetime) -> None:

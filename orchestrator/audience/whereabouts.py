@@ -12,10 +12,12 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import phonenumbers
+from email_validator import EmailNotValidError, validate_email
 
 from orchestrator.errors import InputError
 
 _LONGEST_NUMBER = 40
+_LONGEST_MAILBOX = 320
 
 
 @cache
@@ -86,6 +88,21 @@ def phone(text: str, region: str | None = None) -> Phone:
     country = phonenumbers.region_code_for_number(number)
     value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return Phone(value, known_country(country) if country else None)
+
+
+@lru_cache(maxsize=4096)
+def mailbox(text: str) -> str:
+    """A mailbox however it is written, in small letters: whose case matters, nobody can tell from outside.
+
+    Raises:
+        InputError: it is none by its syntax (nobody is asked whether it exists); the error does not repeat it.
+    """
+    if len(text) > _LONGEST_MAILBOX:
+        raise InputError("is not a mailbox: it is too long")
+    try:
+        return validate_email(text.strip(), check_deliverability=False).normalized.lower()
+    except EmailNotValidError:
+        raise InputError("is not a mailbox") from None
 
 
 _WHY_NO_NUMBER = {

@@ -14,19 +14,18 @@ from orchestrator.errors import Problem, did_you_mean
 PLANNED = {
     "at": "runs at one instant",
     "best_time": "sending at each user's best hour",
-    "budget": "a budget per campaign",
     "cron": "cron schedules",
     "devices": "sending to all of a user's devices",
     "holidays": "holiday calendars",
     "incentive": "coupons",
     "judge": "judging an experiment automatically",
-    "only_to": "allow-lists per campaign",
+    "only_to": "an allow-list per campaign (the settings have one for the deployment)",
     "recheck": "evaluating the segment again at the door",
     "trigger": "runs triggered by an event",
     "weekdays": "weekdays in a window",
 }
 """Fields that will mean something one day: refused by name, since ignoring one would change whom a campaign reaches."""
-_PLANNED_CHANNELS = frozenset({"email", "web_push", "webpush", "wechat", "in_app", "inbox"})
+_PLANNED_CHANNELS = frozenset({"web_push", "webpush", "wechat", "in_app", "inbox"})
 
 _LONGEST = 64  # nearest words are not looked for beyond
 _WANTED = {

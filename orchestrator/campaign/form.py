@@ -104,7 +104,7 @@ class WhenForm(Form):
 class StepForm(Form):
     """One leg."""
 
-    channel: Literal["push", "sms"] = Field(description="push or sms")
+    channel: Literal["push", "sms", "email"] = Field(description="push, sms or email")
     template: TemplateName = Field(description="the message's folder under templates/")
     account: Slug | None = Field(
         default=None, description="the account to send from; the channel's only one if left out"
@@ -154,6 +154,22 @@ class ExperimentForm(Form):
         return self
 
 
+class BudgetForm(Form):
+    """What SMS may come to."""
+
+    sms: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = Field(default=None, description="at most so many SMS")
+    sms_parts: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = Field(
+        default=None, description="at most so many parts, as SMS are billed"
+    )
+    per: Literal["campaign", "run"] = Field(default="campaign", description="for all runs together, or for each run")
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if self.sms is None and self.sms_parts is None:
+            refuse("limits nothing", "write budget: {sms_parts: 10000}")
+        return self
+
+
 class CampaignForm(Form):
     """A campaign file."""
 
@@ -172,4 +188,8 @@ class CampaignForm(Form):
     drop_if_back: bool = Field(default=True, description="whoever came back after planning gets no message")
     max_audience: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         default=None, description="a brake: a run with a larger audience does not start"
+    )
+    budget: BudgetForm | None = Field(default=None, description="a brake: what the campaign's SMS may come to")
+    seeds: list[Line] = Field(
+        default=[], max_length=20, description="users who get a copy of every arm of each run; never counted"
     )

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from orchestrator.campaign.attributes import FILE as ATTRIBUTES
 from orchestrator.campaign.document import Document, shown, values_at
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.reading import read_document
 from orchestrator.campaign.segments import SUFFIX, SegmentFolder
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.templates import TemplateFolder
+from orchestrator.campaign.topics import FILE as TOPICS
 from orchestrator.campaign.version import Bundle
 from orchestrator.errors import ConfigError, NotFoundError, Problem, did_you_mean
 
 
 def campaign_names(campaigns: Path) -> list[str]:
     """The campaigns there are, by their files' names."""
-    return sorted(path.stem for path in campaigns.glob(f"*{SUFFIX}"))
+    return sorted(path.stem for path in campaigns.glob(f"*{SUFFIX}") if path.name not in {ATTRIBUTES, TOPICS})
 
 
 def load_bundle(

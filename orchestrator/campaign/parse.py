@@ -10,6 +10,7 @@ from orchestrator.campaign.complaints import complaints
 from orchestrator.campaign.document import Document
 from orchestrator.campaign.form import (
     ArmForm,
+    BudgetForm,
     CampaignForm,
     GoalForm,
     PartialWindowForm,
@@ -17,7 +18,7 @@ from orchestrator.campaign.form import (
     StepForm,
     WindowForm,
 )
-from orchestrator.campaign.spec import Arm, Campaign, Conversion, Goal, Late, Schedule, Step, Timing, When
+from orchestrator.campaign.spec import Arm, Budget, Campaign, Conversion, Goal, Late, Schedule, Step, Timing, When
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.timing.window import Window
 
@@ -60,6 +61,8 @@ def _campaign(form: CampaignForm) -> Campaign:
         holdout=form.holdout,
         drop_if_back=form.drop_if_back,
         max_audience=form.max_audience,
+        budget=_budget(form.budget) if form.budget else None,
+        seeds=tuple(dict.fromkeys(form.seeds)),
     )
 
 
@@ -99,6 +102,10 @@ def _arm(form: ArmForm, timing: Timing) -> Arm:
 def _goal(form: GoalForm) -> Goal:
     wanted = form.conversion
     return Goal(form.event, form.within, Conversion(wanted.event, wanted.within, wanted.value) if wanted else None)
+
+
+def _budget(form: BudgetForm) -> Budget:
+    return Budget(form.sms, form.sms_parts, each_run=form.per == "run")
 
 
 def _order_of_steps(document: Document) -> list[Problem]:

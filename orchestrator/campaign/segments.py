@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.audience.segment import read_segments
+from orchestrator.audience.segment import read_segments, undeclared
+from orchestrator.campaign.attributes import FILE as ATTRIBUTES
+from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.document import Document, shown, values_at
 from orchestrator.campaign.reading import read_document
+from orchestrator.campaign.topics import FILE as TOPICS
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 FOLDER = "segments"
@@ -24,6 +27,12 @@ class SegmentFolder:
         self.names = sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
         self.problems: list[Problem] = []
         self._documents: dict[str, Document | None] = {}
+        self._campaigns = [path.stem for path in campaigns.glob(f"*{SUFFIX}") if path.name not in {ATTRIBUTES, TOPICS}]
+        try:
+            self.declared = declared_in(campaigns)
+        except ConfigError as error:
+            self.declared = {}
+            self.problems += error.problems
 
     def used_by(self, campaign: Document) -> dict[str, dict[str, Any]]:
         """The raw segments of a campaign, by name, with all they refer to."""
@@ -42,10 +51,21 @@ class SegmentFolder:
         found = self._closed(wanted)
         self.problems += [problem for document in found.values() for problem in document.problems]
         try:
-            read_segments(found)
+            read_segments(found, declared=self.declared, campaigns=self._campaigns)
         except ConfigError as error:
             self.problems += self._with_all_names(found) or error.problems
         return found
+
+    def notes(self) -> list[str]:
+        """Attributes that segments ask for and nobody declared: maybe a slip, maybe not."""
+        try:
+            found = read_segments(self._closed(self.names))
+        except ConfigError:
+            return []
+        return [
+            f"segment {segment}: attribute {name!r} is not declared in {ATTRIBUTES} ({hint})"
+            for segment, name, hint in undeclared(found, self.declared)
+        ]
 
     def _closed(self, wanted: Iterable[str]) -> dict[str, Document]:
         found: dict[str, Document] = {}
@@ -72,7 +92,7 @@ class SegmentFolder:
         mine = {document.file for document in found.values()}
         others = SegmentFolder(self.folder.parent)
         try:
-            read_segments(others._closed(self.names))
+            read_segments(others._closed(self.names), declared=self.declared, campaigns=self._campaigns)
         except ConfigError as error:
             return [problem for problem in error.problems if problem.file in mine]
         return []

@@ -100,6 +100,15 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What the campaign's SMS may come to, as messages and as billed parts; over all runs, or each run for itself."""
+
+    sms: int | None = None
+    sms_parts: int | None = None
+    each_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """One campaign. ``holdout`` is a share (0 to 0.9); ``title`` is by locale."""
 
@@ -117,6 +126,9 @@ class Campaign:
     holdout: float = 0.0
     drop_if_back: bool = True
     max_audience: int | None = None
+    budget: Budget | None = None
+    seeds: tuple[str, ...] = ()
+    """The app's own ids of users who get a copy of every arm's messages of each run; never counted."""
 
     def timing_of(self, arm: Arm, step: Step) -> Timing:
         """The step's own timing, else the arm's, else the campaign's."""

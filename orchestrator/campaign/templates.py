@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.campaign.document import Document, Place, shown, values_at
-from orchestrator.content.files import read_folder
+from orchestrator.content.files import CHANNELS, read_folder
 from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
@@ -53,7 +53,7 @@ class TemplateFolder:
         """An arm's template replaces that of every step, so it has to have a file for each of their channels."""
         for place, message, channel in _pairs(campaign.data):
             missing = templates.missing(message, channel)
-            if missing and any(templates.missing(message, other) is None for other in ("push", "sms")):
+            if missing and any(templates.missing(message, other) is None for other in CHANNELS):
                 self.problems.append(campaign.problem(place, *missing))
 
 
@@ -69,9 +69,7 @@ def _messages(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
 def _pairs(data: dict[str, Any]) -> Iterator[tuple[Place, str, str]]:
     """Each message with each channel it has to be written for, and where it is named."""
     steps = dict(values_at(data, "steps.*.template"))
-    channels = {
-        place[:2]: channel for place, channel in values_at(data, "steps.*.channel") if channel in {"push", "sms"}
-    }
+    channels = {place[:2]: channel for place, channel in values_at(data, "steps.*.channel") if channel in CHANNELS}
     for place, message in steps.items():
         if place[:2] in channels:
             yield place, message, channels[place[:2]]

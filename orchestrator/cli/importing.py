@@ -1,4 +1,4 @@
-"""``orchestrator import``: users, events, addresses, consents and suppressions out of CSV files."""
+"""``orchestrator import``: users, events, addresses, consents and suppressions out of CSV, JSONL and Parquet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Take in users, events, addresses, consents and suppressions.")
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="a CSV file")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="a CSV, JSONL or Parquet file")]
 MappingFile = Annotated[Path, typer.Option("--mapping", help="the YAML file that says which column is what")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 

@@ -49,7 +49,7 @@ def problems(where: object, **others: object) -> list[str]:
             {"did": "x", "where": [{"property": "p", "mor_than": 1}]},
             "where.where.1.mor_than: unknown field (did you mean 'more_than'?)",
         ),
-        ({"last": "x"}, "where: needs a span (before: 30d (at least that long ago) or within: 30d)"),
+        ({"last": "x"}, "where: needs a span or a value (before: 30d, within: 30d, or value: {property: …})"),
         ({"last": "x", "before": "3d", "within": "2d"}, "where.within: leaves nothing between before and within"),
         ({"attribute": "x", "equals": [1]}, "where.equals: should be a text, a number, true or false"),
         ({"attribute": "x", "less_than": True}, "where.less_than: true and false have no order (use equals)"),

@@ -110,7 +110,11 @@ MISTAKES = [
     ("priority: 50", "priorty: 50", "priorty: unknown field (did you mean 'priority'?)"),
     ("topic: promotions\n", "", "topic: is missing (what users consented to, such as promotions)"),
     ("channel: push", "channel: pusj", "steps.1.channel: unknown channel 'pusj' (did you mean 'push'?)"),
-    ("channel: push", "channel: email", "steps.1.channel: the channel 'email' is not supported yet (known: push, sms)"),
+    (
+        "channel: push",
+        "channel: wechat",
+        "steps.1.channel: the channel 'wechat' is not supported yet (known: push, sms, email)",
+    ),
     ("channel: push", "channel: [push]", "steps.1.channel: unknown channel \"['push']\""),
     ("late: skip, spread", "late: nxt, spread", "window.late: unknown word 'nxt' (did you mean 'next'?)"),
     ('"10:30-11:45", late', '"10:30-10:30", late', "window.local: '10:30-10:30' has no length"),

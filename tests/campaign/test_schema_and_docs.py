@@ -54,6 +54,6 @@ def test_the_schema_has_what_editors_need(project: Project) -> None:
     assert SCHEMA["additionalProperties"] is False
     assert set(SCHEMA["required"]) == {"name", "topic", "audience", "schedule", "window", "steps"}
     assert set(read_document(project.campaign).data) <= set(SCHEMA["properties"])
-    assert SCHEMA["$defs"]["StepForm"]["properties"]["channel"]["enum"] == ["push", "sms"]
+    assert SCHEMA["$defs"]["StepForm"]["properties"]["channel"]["enum"] == ["push", "sms", "email"]
     assert re.search(SCHEMA["properties"]["name"]["pattern"], "lunch-winback")
     assert "where" in segment_schema()["properties"]

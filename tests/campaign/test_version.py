@@ -124,7 +124,7 @@ shares = st.integers(0, 90).map(lambda n: f"{n}%") | st.floats(0, 0.9)
 names = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
 windows = st.tuples(st.integers(0, 11), st.integers(12, 23)).map(lambda hours: f"{hours[0]:02}:00-{hours[1]:02}:30")
 steps = st.fixed_dictionaries(
-    {"channel": st.sampled_from(["push", "sms"]), "template": names},
+    {"channel": st.sampled_from(["push", "sms", "email"]), "template": names},
     optional={"rate": spans.map(lambda n: n[:-1] + "/min")},
 )
 definitions = st.fixed_dictionaries(
