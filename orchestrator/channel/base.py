@@ -67,7 +67,7 @@ class Outcome:
     """The code is in no table of ours; a default rule classified it."""
     at_most: int | None = None
     """Retries of this answer, at most; None: the message's own budget."""
-    leftover: bool = True
+    may_have_left: bool = True
     """Whether the request may have left this machine (False: certainly not sent)."""
 
 
@@ -169,13 +169,17 @@ class ReportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A provider's later word on one message. ``kind``: what an error code means for address or person, if anything."""
+    """A provider's later word on one message. ``kind``: what an error code means for address or person, if anything.
+
+    ``refusal``: with SUPPRESS, the reason of the suppression: provider, complaint or unsubscribe.
+    """
 
     provider_id: str
     status: str
     state: ReportState
     code: str = ""
     kind: OutcomeClass | None = None
+    refusal: str = "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,33 @@ class Reply:
     provider_id: str
     address: str
     text: str
+
+
+class Purpose(StrEnum):
+    """What a signed message id in a mail is for."""
+
+    MESSAGE = "message"
+    """The Message-ID: quoted in bounces, complaints and answers."""
+    BOUNCE = "bounce"
+    """The envelope sender (VERP): where mail servers send bounces."""
+    UNSUBSCRIBE = "unsubscribe"
+    """The address to which a mail program writes when somebody unsubscribes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postmark:
+    """A message of ours that a returning mail names, proven by our own signature."""
+
+    purpose: Purpose
+    message_id: int
+
+
+class Postbox(Protocol):
+    """What a channel implements besides :class:`Channel` when mails about its messages come back."""
+
+    def postmarks(self, text: str) -> list[Postmark]:
+        """Every message of this account that a text names by a genuine signature."""
+        ...
 
 
 class Callbacks(Protocol):

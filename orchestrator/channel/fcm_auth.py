@@ -140,7 +140,7 @@ class Authority:
                 return None
             if since < BREATH:
                 rule = Rule(OutcomeClass.RETRY, BREATH - since, Scope.ACCOUNT)
-                return replace(rule.outcome("token:refused"), leftover=False)
+                return replace(rule.outcome("token:refused"), may_have_left=False)
             self._forced_at, self._token = now, None
         return await self.token()
 
@@ -185,7 +185,7 @@ async def exchange(service: ServiceAccount, transport: Transport, clock: Clock) 
         async with asyncio.timeout(_EXCHANGE_LIMIT.total_seconds()):
             got: Token | Outcome = await tries(_ask, service, transport, clock)
     except TimeoutError:
-        return Outcome(OutcomeClass.RETRY, "token:timeout", leftover=False)
+        return Outcome(OutcomeClass.RETRY, "token:timeout", may_have_left=False)
     return got
 
 
@@ -228,7 +228,7 @@ def _refusal(answer: Answer, now: datetime) -> Outcome:
 def _unsent(outcome: Outcome) -> Outcome:
     """The message was not on its way yet, whatever became of the exchange: nothing is ambiguous about it."""
     kind = OutcomeClass.RETRY if outcome.kind is OutcomeClass.AMBIGUOUS else outcome.kind
-    return replace(outcome, kind=kind, code=f"token:{outcome.code}", leftover=False)
+    return replace(outcome, kind=kind, code=f"token:{outcome.code}", may_have_left=False)
 
 
 def _fields(answer: Answer) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.channel.base import (
     Ambiguity,
     Channel,
+    EmailPayload,
     Envelope,
     Inquiry,
     Outcome,
@@ -32,7 +33,7 @@ class LogOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path
-    channel: Literal["push", "sms"] = "push"
+    channel: Literal["push", "sms", "email"] = "push"
 
 
 def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:
@@ -62,7 +63,7 @@ class LogChannel:
         try:
             self._file.write(self._line(envelope))
         except (OSError, ValueError):  # disk full, or closed
-            return Outcome(OutcomeClass.RETRY, code="file", leftover=False)
+            return Outcome(OutcomeClass.RETRY, code="file", may_have_left=False)
         except TypeError:
             return unsendable(["half of a character (a lone surrogate) in the text"])
         return Outcome(OutcomeClass.ACCEPTED, code="written", provider_id=f"log-{envelope.message_id}")
@@ -103,4 +104,6 @@ def _content(payload: Payload) -> dict[str, Any]:
             "image": payload.image,
             "data": dict(payload.data),
         }
+    if isinstance(payload, EmailPayload):
+        return {"subject": payload.subject, "text": payload.text, "html": payload.html}
     return {"body": payload.body}

@@ -77,9 +77,9 @@ def uncharted(status: int, code: str, detail: str = "", named: timedelta | None 
 def unanswered(lost: NoAnswer) -> Outcome:
     """A request without an answer: a retry only when it certainly never left."""
     kind = OutcomeClass.AMBIGUOUS if lost.left else OutcomeClass.RETRY
-    return Outcome(kind, code=lost.failure.value, leftover=lost.left)
+    return Outcome(kind, code=lost.failure.value, may_have_left=lost.left)
 
 
 def unsendable(reasons: list[str]) -> Outcome:
     """A payload that would be refused whoever it went to; nothing was sent. The reasons name no content."""
-    return Outcome(OutcomeClass.DROP_MESSAGE, "payload", detail="; ".join(reasons)[:300], leftover=False)
+    return Outcome(OutcomeClass.DROP_MESSAGE, "payload", detail="; ".join(reasons)[:300], may_have_left=False)

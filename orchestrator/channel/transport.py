@@ -77,7 +77,9 @@ class Transport:
         connections: int = 1000,
         pool_timeout: timedelta = _POOL_TIMEOUT,
         root_pem: bytes | None = None,
+        pinned: tuple[str, str, int] | None = None,
     ) -> None:
+        """``pinned``: (name, address, port) to connect to whatever the name resolves to meanwhile."""
         # The connect timeout stays below the whole: only then does an error of the handshake say that it was one.
         self.timeout = timeout
         builder = (
@@ -95,6 +97,8 @@ class Transport:
         )
         if root_pem is not None:
             builder = builder.add_root_certificate_pem(root_pem)
+        if pinned is not None:
+            builder = builder.resolve(*pinned)
         self._client: Client = builder.build()
 
     async def request(

@@ -8,6 +8,8 @@
     rewrite.py     the guards put around what is left
     budget.py      how much one render may do
     filters.py     the filters, each bounded;  formats.py: money and dates by locale
+    mask.py       tags out of the way while markup.py compiles MJML and inlines CSS;  plain.py: a mail's text part
+    links.py      the signed links of a message
     clean.py       control and bidi characters out
     sms.py         parts as they are billed;  push.py: bytes as they are counted
 

@@ -2,7 +2,8 @@
 
 ``lunch-winback/dish/push.zh-CN.j2`` is message ``lunch-winback/dish``, channel ``push``, locale ``zh-cn``. An SMS file
 is its text. A push file begins with header lines (``title: …``, ``link: …``, ``image: …``), then a blank line, then the
-body; ``{# comments #}`` may stand among the headers.
+body; ``{# comments #}`` may stand among the headers. An email file has ``subject: …`` and ``preheader: …``, and MJML or
+HTML as its body; ``email.zh-CN.txt.j2`` beside it is its text part.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from orchestrator.content.budget import MAX_SOURCE_BYTES
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 DEFAULTS: Final = "defaults.yaml"
-CHANNELS: Final = ("push", "sms")
+CHANNELS: Final = ("push", "sms", "email")
 HEADERS: Final = ("title", "link", "image")
+MAIL_HEADERS: Final = ("subject", "preheader")
+_LAYOUTS: Final = {"push": (HEADERS, "title"), "email": (MAIL_HEADERS, "subject")}
+"""Per channel whose files have header lines: which there are, and the one that has to be."""
+_TEXT = "txt"
 _SUFFIX = ".j2"
 _MESSAGE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
@@ -34,6 +39,8 @@ class Place:
     message: str
     channel: str
     locale: str
+    text: bool = False
+    """The text part of a mail, beside its HTML: ``email.en.txt.j2``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +56,16 @@ def place_of(path: str) -> Place | Problem:
     """What a path within the templates folder means."""
     message, _, name = path.rpartition("/")
     channel, _, locale = name.removesuffix(_SUFFIX).partition(".")
+    text = channel == "email" and (locale == _TEXT or locale.endswith(f".{_TEXT}"))
+    if text:
+        locale = locale.removesuffix(_TEXT).removesuffix(".")
     if not name.endswith(_SUFFIX):
         return Problem(path, 0, "", "is no template", "templates end in .j2, defaults stand in defaults.yaml")
     if channel not in CHANNELS:
         return Problem(path, 0, "", f"unknown channel {channel!r}", did_you_mean(channel, CHANNELS))
     if locale and not _LOCALE.fullmatch(locale):
         return Problem(path, 0, "", f"{locale!r} is no locale", f"like {channel}.en.j2 or {channel}.zh-CN.j2")
-    return Place(message, channel, normal(locale))
+    return Place(message, channel, normal(locale), text)
 
 
 def normal(locale: str) -> str:
@@ -70,17 +80,19 @@ def chain(locale: str) -> list[str]:
     return ["-".join(pieces[:end]) for end in range(len(pieces), 0, -1)]
 
 
-def parts_of(path: str, channel: str, source: str) -> tuple[list[Part], list[Problem]]:
+def parts_of(path: str, place: Place, source: str) -> tuple[list[Part], list[Problem]]:
     """The texts of a file, and what is wrong with its layout."""
     if len(source) > MAX_SOURCE_BYTES or len(source.encode(errors="replace")) > MAX_SOURCE_BYTES:
         return [], [Problem(path, 0, "", f"is larger than {MAX_SOURCE_BYTES // 1024} KB")]
     source = source.removeprefix("\ufeff").replace("\r\n", "\n")
     if not source.strip():
         return [], [Problem(path, 0, "", "is empty", "a message needs a text")]
-    return ([Part("body", source, 0)], []) if channel == "sms" else _push(path, source.split("\n"))
+    if place.text or place.channel not in _LAYOUTS:
+        return [Part("body", source, 0)], []
+    return _with_headers(path, place.channel, source.split("\n"))
 
 
-def _push(path: str, lines: list[str]) -> tuple[list[Part], list[Problem]]:
+def _with_headers(path: str, channel: str, lines: list[str]) -> tuple[list[Part], list[Problem]]:
     parts: list[Part] = []
     problems: list[Problem] = []
     number = 0
@@ -89,7 +101,7 @@ def _push(path: str, lines: list[str]) -> tuple[list[Part], list[Problem]]:
             break
         if not line.strip() or _COMMENT.fullmatch(line):
             continue
-        part = _header(path, number, line, {part.name for part in parts})
+        part = _header(path, channel, number, line, {part.name for part in parts})
         if isinstance(part, Problem):
             problems.append(part)
             if not _HEADER.fullmatch(line):
@@ -97,19 +109,23 @@ def _push(path: str, lines: list[str]) -> tuple[list[Part], list[Problem]]:
         else:
             parts.append(part)
     parts.append(Part("body", "\n".join(lines[number + 1 :]), number + 1))
-    if not problems and all(part.name != "title" for part in parts):
-        problems.append(Problem(path, 1, "title", "a push needs a title", "begin the file with a line 'title: …'"))
+    needed = _LAYOUTS[channel][1]
+    if not problems and all(part.name != needed for part in parts):
+        article = "an" if channel == "email" else "a"
+        hint = f"begin the file with a line '{needed}: …'"
+        problems.append(Problem(path, 1, needed, f"{article} {channel} needs a {needed}", hint))
     return parts, problems
 
 
-def _header(path: str, number: int, line: str, given: set[str]) -> Part | Problem:
+def _header(path: str, channel: str, number: int, line: str, given: set[str]) -> Part | Problem:
     match = _HEADER.fullmatch(line)
     if match is None:
-        hint = "write 'title: …' lines, a blank line, then the body"
+        hint = f"write '{_LAYOUTS[channel][1]}: …' lines, a blank line, then the body"
         return Problem(path, number + 1, "", "is no header line, and no blank line came before it", hint)
     name = match[1].lower()
-    if name not in HEADERS:
-        return Problem(path, number + 1, name, "unknown header", did_you_mean(name, HEADERS))
+    known = _LAYOUTS[channel][0]
+    if name not in known:
+        return Problem(path, number + 1, name, "unknown header", did_you_mean(name, known))
     if name in given:
         return Problem(path, number + 1, name, "stands twice in the file", "keep one of them")
     return Part(name, match[2], number)

@@ -1,52 +1,68 @@
-"""Money and dates as people of a locale write them.
+"""Money and dates as people of a locale write them: CLDR's words, through babel.
 
-A plain space stands where CLDR puts a no-break one: U+00A0 alone would make a one-part SMS a UCS-2 message of three.
+A plain space stands where CLDR puts a no-break one, and likewise for a few other signs: U+00A0 alone would make a
+one-part SMS a UCS-2 message of three.
 """
 
 from __future__ import annotations
 
+import re
+from copy import copy
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache, lru_cache
 from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_skeleton
+from babel.numbers import NumberPattern, get_currency_precision
 
 from orchestrator.content.budget import TemplateFault
 
-_NO_CENTS: Final = frozenset({"JPY", "KRW", "VND", "CLP", "ISK"})
-_SYMBOLS: Final = {
-    "AUD": "A$", "BRL": "R$", "CAD": "CA$", "CNY": "CN¥", "EUR": "€", "GBP": "£", "HKD": "HK$", "INR": "₹",
-    "JPY": "¥", "KRW": "₩", "MXN": "MX$", "NZD": "NZ$", "TWD": "NT$", "USD": "$", "VND": "₫",
-}  # fmt: skip
-_AT_HOME: Final = {("zh", "CNY"): "¥", ("ja", "JPY"): "¥", ("zh", "JPY"): "JP¥", ("zh", "USD"): "US$"}
-_COMMA_DECIMALS: Final = {  # language: (thousands, decimal, symbol after the number)
-    "cs": (" ", ",", True), "da": (".", ",", True), "de": (".", ",", True), "es": (".", ",", True),
-    "fi": (" ", ",", True), "fr": (" ", ",", True), "id": (".", ",", False), "it": (".", ",", True),
-    "nl": (".", ",", False), "pl": (" ", ",", True), "pt": (".", ",", False), "ru": (" ", ",", True),
-    "sv": (" ", ",", True), "tr": (".", ",", False), "vi": (".", ",", True),
-}  # fmt: skip
-_SPACED: Final = frozenset({"id", "nl", "pt"})
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_DATES: Final = ("short", "long", "iso")
+_FALLBACK: Final = "en"
+_DAY_FIRST: Final = "en_001"
+"""English of no country in particular has the day before the month, as all but one have."""
+_TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
+_PLAIN: Final = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'", "￥": "¥"})
+_NOT_MONEY: Final = frozenset({"XXX", "XTS"})
+"""ISO 4217's codes for no currency, and for tests."""
+_DATES: Final = {"short": "MMMd", "long": "yMMMd", "iso": ""}
 
 
-def language(locale: str) -> str:
-    """``zh`` of ``zh-Hans-CN``."""
-    return locale.partition("-")[0].lower()
+@lru_cache(maxsize=256)
+def _locale(tag: str) -> Locale:
+    """What CLDR knows of a locale, or of its language; English when it knows neither. Tags come from users' data."""
+    for wanted in (tag, tag.partition("-")[0].partition("_")[0]):
+        if _TAG.fullmatch(wanted):
+            try:
+                return Locale.parse(wanted.replace("-", "_"))
+            except (ValueError, UnknownLocaleError):
+                continue
+    return Locale.parse(_FALLBACK)
+
+
+@lru_cache(maxsize=256)
+def _pattern(locale: Locale, places: int) -> NumberPattern:
+    pattern: NumberPattern = copy(locale.currency_formats["standard"])
+    pattern.frac_prec = (places, places)
+    return pattern
+
+
+@cache
+def _currencies() -> frozenset[str]:
+    return frozenset(Locale.parse(_FALLBACK).currencies) - _NOT_MONEY
 
 
 def money(value: object, currency: str, locale: str, decimals: int | None = None) -> str:
     """``¥1,234.50`` for CNY in zh, ``CN¥1,234.50`` in en, ``1.234,50 €`` for EUR in de."""
-    if currency not in _SYMBOLS:
-        raise TemplateFault(f"money knows no such currency; known: {', '.join(_SYMBOLS)}")
+    if currency not in _currencies():
+        raise TemplateFault("money knows no such currency: write a code of three letters, like EUR")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TemplateFault("money needs a number")
-    places = (0 if currency in _NO_CENTS else 2) if decimals is None else decimals
-    amount = _rounded(value, places)
-    tongue = language(locale)
-    thousands, point, after = _COMMA_DECIMALS.get(tongue, (",", ".", False))
-    figures = f"{abs(amount):,}".translate({ord(","): thousands, ord("."): point})
-    symbol = _AT_HOME.get((tongue, currency), _SYMBOLS[currency])
-    sign = "-" if amount < 0 else ""
-    return f"{sign}{figures} {symbol}" if after else f"{sign}{symbol}{' ' if tongue in _SPACED else ''}{figures}"
+    places = get_currency_precision(currency) if decimals is None else decimals
+    amount, known = _rounded(value, places), _locale(locale)
+    written: str = _pattern(known, places).apply(amount, known, currency=currency, currency_digits=False)
+    return written.translate(_PLAIN)
 
 
 def _rounded(value: float, places: int) -> Decimal:
@@ -58,22 +74,16 @@ def _rounded(value: float, places: int) -> Decimal:
 def written_date(value: object, form: str, locale: str) -> str:
     """An ISO date or date-time as ``1 Dec`` / ``12月1日`` (short), with the year (long), or ``2026-12-01`` (iso).
 
-    The date is the one written in the value: no zone is applied. Languages other than en, zh, ja get iso.
+    The date is the one written in the value: no zone is applied.
     """
     if form not in _DATES:
         raise TemplateFault(f"date knows the forms {', '.join(_DATES)}")
     day = _day(value)
-    match form, language(locale):
-        case "short", "en":
-            return f"{day.day} {_MONTHS[day.month - 1]}"
-        case "long", "en":
-            return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
-        case "short", "zh" | "ja":
-            return f"{day.month}月{day.day}日"
-        case "long", "zh" | "ja":
-            return f"{day.year}年{day.month}月{day.day}日"
-        case _:
-            return day.isoformat()
+    if form == "iso":
+        return day.isoformat()
+    known = _locale(locale)
+    written = format_skeleton(_DATES[form], day, locale=_DAY_FIRST if str(known) == _FALLBACK else known)
+    return written.translate(_PLAIN)
 
 
 def _day(value: object) -> date:

@@ -7,7 +7,7 @@ context has no globals, its attribute lookup reads mappings and never a Python o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -64,9 +64,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return result
 
 
-def _environment() -> _Environment:
+def _environment(*, autoescape: bool) -> _Environment:
     environment = _Environment(
-        autoescape=False,
+        autoescape=autoescape,
         undefined=StrictUndefined,
         finalize=printed,
         trim_blocks=True,
@@ -79,7 +79,9 @@ def _environment() -> _Environment:
     return environment
 
 
-_ENVIRONMENT = _environment()
+ENVIRONMENT = _environment(autoescape=False)
+_ESCAPING = _environment(autoescape=True)
+"""For HTML parts, and there alone: everywhere else ``&`` is what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Program:
     survey: Survey
     template: Template
     constant: str | None
+    lines: Sequence[int] = ()
+    """Which line of the source (from 0) each line came from, when the text was compiled from another."""
 
     def run(self, facts: Mapping[str, Any], locale: str, budget: Budget) -> str:
         """The text for these facts, not yet cleaned.
@@ -101,7 +105,7 @@ class Program:
         """
         if self.constant is not None:
             return self.constant
-        context = RenderContext(_ENVIRONMENT, dict(facts), locale, budget)
+        context = RenderContext(self.template.environment, dict(facts), locale, budget)
         try:
             return self._gather(context, budget)
         except SkipMessage:
@@ -125,13 +129,17 @@ class Program:
             raise TemplateFault(f"makes more than {MAX_OUTPUT_BYTES} bytes")
         return text
 
+    def origin(self, line: int) -> int:
+        """The line of the file that a line of this text came from."""
+        return _origin(line, self.lines) + self.lines_before
+
     def _line(self, traceback: TracebackType | None) -> int:
         line = 1
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == _FILENAME:
                 line = self.template.get_corresponding_lineno(traceback.tb_lineno)
             traceback = traceback.tb_next
-        return line + self.lines_before
+        return self.origin(line)
 
 
 def _words(error: Exception) -> str:
@@ -148,22 +156,29 @@ def _words(error: Exception) -> str:
             return f"cannot be rendered ({type(error).__name__})"
 
 
-def compile_text(text: str, file: str, lines_before: int) -> Program | list[Fault]:
-    """A program, or all that is wrong with the text; lines of faults are those of the file."""
+def _origin(line: int, lines: Sequence[int]) -> int:
+    return lines[min(line, len(lines)) - 1] + 1 if lines else line
+
+
+def compile_text(
+    text: str, file: str, lines_before: int, *, escape: bool = False, lines: Sequence[int] = ()
+) -> Program | list[Fault]:
+    """A program, or all that is wrong with the text; lines of faults are those of the file. ``escape``: it is HTML."""
+    environment = _ESCAPING if escape else ENVIRONMENT
     try:
-        tree = _ENVIRONMENT.parse(text)
+        tree = environment.parse(text)
         found = survey(tree)
         if found.faults:
             return [Fault(fault.line + lines_before, fault.message, fault.hint) for fault in found.faults]
         constant = _constant(tree)
-        code = _ENVIRONMENT.compile(rewrite(tree, found, _ENVIRONMENT), name=None, filename=_FILENAME)
+        code = environment.compile(rewrite(tree, found, environment), name=None, filename=_FILENAME)
     except TemplateSyntaxError as error:
         return [Fault((error.lineno or 1) + lines_before, error.message or "cannot be read")]
     except (RecursionError, MemoryError, SyntaxError):
         return [Fault(1 + lines_before, "the template is nested too deeply")]
     except ValueError:
         return [Fault(1 + lines_before, "a number in the template is too large")]
-    return Program(file, lines_before, found, Template.from_code(_ENVIRONMENT, code, {}), constant)
+    return Program(file, lines_before, found, Template.from_code(environment, code, {}), constant, lines)
 
 
 def _constant(tree: nodes.Template) -> str | None:

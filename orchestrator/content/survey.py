@@ -17,8 +17,10 @@ from orchestrator.content.filters import FILTERS, LOCALISED, SIGNATURES, TESTS
 from orchestrator.errors import did_you_mean
 
 ROOTS: Final = ("user", "campaign")
+ADDRESSES: Final = ("unsubscribe_url", "preferences_url")
+"""Facts that stand alone: the message's own links, made when it is composed."""
 LOOP_WORDS: Final = frozenset({"index", "index0", "revindex", "first", "last", "length"})
-_RESERVED: Final = frozenset({*ROOTS, "skip", "loop", "self", "super", "caller", "varargs", "kwargs"})
+_RESERVED: Final = frozenset({*ROOTS, *ADDRESSES, "skip", "loop", "self", "super", "caller", "varargs", "kwargs"})
 _MAX_NODES = 4000
 _MAX_DEPTH = 40
 _MAX_LOOPS = 2
@@ -67,7 +69,7 @@ class Survey:
 
     def fact(self, node: nodes.Node, path: tuple[str, ...], *, optional: bool) -> None:
         """Note the use of a fact, or of a part of a local name."""
-        if path[0] not in ROOTS:
+        if path[0] not in (*ROOTS, *ADDRESSES):
             if path[0] != "loop":
                 self.used.setdefault(path[0], node.lineno or 1)
             return
@@ -134,7 +136,7 @@ def _unknown_names(found: Survey) -> None:
     local = found.assigned | found.looped
     for name, line in found.used.items():
         if name not in local:
-            candidates = {**{f"{root}.{name}": "" for root in ROOTS}, **dict.fromkeys(local | {"user", "campaign"}, "")}
+            candidates = {**{f"{root}.{name}": "" for root in ROOTS}, **dict.fromkeys(local | {*ROOTS, *ADDRESSES}, "")}
             found.faults.append(Fault(line, f"unknown name {name!r}", did_you_mean(name, candidates)))
 
 
@@ -157,6 +159,8 @@ def _path(node: nodes.Node, found: Survey, *, optional: bool = False) -> Iterabl
             found.fault(node, "loop is only used as loop.index and the like", hint)
     elif path[0] in ROOTS and len(path) == 1:
         found.fault(node, f"{path[0]} is not a text", f"name one fact of it: {path[0]}.name")
+    elif path[0] in ADDRESSES and len(path) > 1:
+        found.fault(node, f"{path[0]} has no parts")
     elif path[0] == "skip":
         found.fault(node, "skip is called with a reason", 'write {{ skip("reason") }}')
     else:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from orchestrator.channel.base import Payload, PushPayload, SmsPayload
+from orchestrator.channel.base import EmailPayload, Payload, PushPayload, SmsPayload
 from orchestrator.content.budget import Budget
 from orchestrator.content.clean import clean, single_line
 from orchestrator.content.defaults import Value, defaults_for, filled, folder_of, read_defaults
-from orchestrator.content.files import Place, chain, normal, parts_of, place_of
-from orchestrator.content.program import Program, compile_text
+from orchestrator.content.files import Part, Place, chain, normal, parts_of, place_of
+from orchestrator.content.markup import CLIPPED_BYTES, compile_markup, is_address, links_in
+from orchestrator.content.plain import tidy
+from orchestrator.content.program import ENVIRONMENT, Program, compile_text
+from orchestrator.content.survey import ADDRESSES, Fault
 from orchestrator.errors import Problem, RenderError, did_you_mean
 
 CAMPAIGN_FACTS: Final = ("campaign.name", "campaign.title")
@@ -32,6 +35,8 @@ class _Source:
     place: Place
     programs: Mapping[str, Program]
     problems: tuple[Problem, ...]
+    size: int = 0
+    """Bytes of a mail's HTML, before any fact."""
 
     def facts(self) -> dict[str, int]:
         """Each fact used, with the line of its first use."""
@@ -46,7 +51,7 @@ class _Source:
         lines: dict[str, int] = {}
         for program, facts in found:
             for fact, line in facts.items():
-                lines.setdefault(fact, line + program.lines_before)
+                lines.setdefault(fact, program.origin(line))
         return lines
 
 
@@ -62,7 +67,25 @@ class _Ready:
         facts = filled(facts, self.fills)
         budget = Budget()
         texts = {name: program.run(facts, self.locale, budget) for name, program in self.source.programs.items()}
-        return self._sms(texts) if self.source.place.channel == "sms" else self._push(texts)
+        match self.source.place.channel:
+            case "sms":
+                return self._sms(texts)
+            case "email":
+                return self._email(texts, tuple(str(facts[name]) for name in ADDRESSES if name in facts))
+            case _:
+                return self._push(texts)
+
+    def _email(self, texts: Mapping[str, str], own: tuple[str, ...]) -> EmailPayload:
+        subject, text = single_line(texts["subject"]), tidy(clean(texts["text"]))
+        if not subject or not text:
+            empty = "the message" if subject else "the subject"
+            hint = 'write {{ skip("reason") }} to leave it out'
+            raise RenderError(f"{self.source.path}: {empty} is empty", hint=hint)
+        html = clean(texts["html"])
+        if not all(is_address(link) or link.startswith(own) for link in links_in(html)):
+            hint = "https, or an app's own scheme; pass facts in it through |urlencode"
+            raise RenderError(f"{self.source.path}: a link has to be a whole address", hint=hint)
+        return EmailPayload(subject, text, html)
 
     def _sms(self, texts: Mapping[str, str]) -> SmsPayload:
         body = clean(texts["body"])
@@ -104,9 +127,11 @@ class TemplateSet:
         self._sources: dict[tuple[str, str], dict[str, _Source]] = {}
         self._ready: dict[tuple[str, str, str], _Ready] = {}
         self._defaults = self._read_defaults(files)
+        self._texts: dict[tuple[str, str], _Source] = {}
         for path in sorted(files):
             if folder_of(path) is None:
                 self._add(path, files[path])
+        self._join_texts()
 
     def problems(self, known: Collection[str] | None = None) -> list[Problem]:
         """All that is wrong, by file and line. With the fact names there are, also names that nothing provides."""
@@ -115,7 +140,17 @@ class TemplateSet:
             for source in sources.values():
                 found += source.problems
                 found += self._unprovided(source, known)
+                found += _no_way_out(source)
         return sorted(found, key=lambda problem: (problem.file, problem.line))
+
+    def notes(self) -> list[str]:
+        """What is allowed, and yet will not look as it was meant."""
+        return [
+            f"{source.path}: {source.size // 1024} KB of HTML before any fact, and Gmail shows {CLIPPED_BYTES // 1024} KB"
+            for sources in self._sources.values()
+            for source in sources.values()
+            if source.size > CLIPPED_BYTES
+        ]
 
     def render(self, template: str, channel: str, locale: str, facts: Mapping[str, Any]) -> Payload:
         """The payload for one person.
@@ -159,19 +194,36 @@ class TemplateSet:
             self._problems.append(Problem(shown, place.line, place.field, place.message, place.hint))
             return
         source = _compiled(shown, place, text)
+        if place.text:
+            self._texts[place.message, place.locale] = source
+            return
         others = self._sources.setdefault((place.message, place.channel), {})
         if place.locale in others:
             hint = f"{others[place.locale].path} says the same"
             self._problems.append(Problem(shown, 0, "", "two files for one locale", hint))
         others[place.locale] = source
 
+    def _join_texts(self) -> None:
+        """Each text part goes to the mail of its locale, in the place of the one made from the HTML."""
+        for (message, locale), text in self._texts.items():
+            mails = self._sources.get((message, "email"), {})
+            if locale not in mails:
+                hint = f"write {text.path.rpartition('/')[2].replace('.txt', '')} with subject and HTML"
+                self._problems.append(Problem(text.path, 0, "", "is a text part without its mail", hint))
+                self._problems += text.problems
+                continue
+            programs = {**mails[locale].programs, **({"text": text.programs["body"]} if text.programs else {})}
+            problems = (*mails[locale].problems, *text.problems)
+            mails[locale] = replace(mails[locale], programs={} if problems else programs, problems=problems)
+
     def _unprovided(self, source: _Source, known: Collection[str] | None) -> list[Problem]:
         defaults, locales = defaults_for(source.place.message, self._defaults), self._locales(source.place.locale, "")
-        provided = {*CAMPAIGN_FACTS, *(known or ())}
+        provided = {*CAMPAIGN_FACTS, *ADDRESSES, *(known or ())}
         return [
             Problem(source.path, line, "", f"no fact {fact!r}, and no default", did_you_mean(fact, provided))
             for fact, line in source.required().items()
             if (known is not None or not fact.startswith("user."))
+            and fact not in provided
             and not any(prefix in provided for prefix in _prefixes(fact))
             and defaults.of(fact, locales) is None
         ]
@@ -216,13 +268,62 @@ def _prefixes(fact: str) -> list[str]:
 
 
 def _compiled(path: str, place: Place, text: str) -> _Source:
-    parts, problems = parts_of(path, place.channel, text)
+    parts, problems = parts_of(path, place, text)
     programs: dict[str, Program] = {}
+    if place.channel == "email" and not place.text:
+        return _mail(path, place, {part.name: part for part in parts}, problems)
     for part in parts:
         program = compile_text(part.text, path, part.lines_before)
         if isinstance(program, Program):
             programs[part.name] = program
         else:
-            field = "" if part.name == "body" else part.name
-            problems += [Problem(path, fault.line, field, fault.message, fault.hint) for fault in program]
+            problems += _problems(path, "" if part.name == "body" else part.name, program)
     return _Source(path, place, programs, tuple(problems))
+
+
+def _mail(path: str, place: Place, parts: Mapping[str, Part], problems: list[Problem]) -> _Source:
+    """A mail: its tags are checked as they were written, then its markup is compiled around them."""
+    found: list[Problem] = [*problems]
+    programs: dict[str, Program] = {}
+    for name, part in parts.items():
+        program = compile_text(part.text, path, part.lines_before, escape=name == "body")
+        if isinstance(program, Program):
+            programs[name] = program
+        else:
+            found += _problems(path, "" if name == "body" else name, program)
+    if found or "body" not in programs:
+        return _Source(path, place, {}, tuple(found))
+    body, preheader = parts["body"], parts["preheader"].text if "preheader" in parts else ""
+    markup = compile_markup(body.text, preheader, ENVIRONMENT, place.locale)
+    if isinstance(markup, list):
+        moved = [Fault(fault.line + body.lines_before, fault.message, fault.hint) for fault in markup]
+        return _Source(path, place, {}, tuple(_problems(path, "", moved)))
+    html = compile_text(markup.html, path, body.lines_before, escape=True, lines=markup.html_lines)
+    text = compile_text(markup.text, path, body.lines_before, lines=markup.text_lines)
+    for made in (html, text):
+        found += [] if isinstance(made, Program) else _problems(path, "", made)
+    if isinstance(html, Program) and isinstance(text, Program) and not found:
+        return _Source(
+            path, place, {"subject": programs["subject"], "html": html, "text": text}, (), len(markup.html.encode())
+        )
+    return _Source(path, place, {}, tuple(found))
+
+
+def _no_way_out(source: _Source) -> list[Problem]:
+    """A mail has to say how to get no more of them."""
+    page = source.programs.get("html")
+    if page is None or source.place.channel != "email" or {*ADDRESSES} & {*page.survey.facts}:
+        return []
+    hint = "link to {{ unsubscribe_url }} or {{ preferences_url }}"
+    return [Problem(source.path, page.origin(1), "", "gives no way to unsubscribe", hint)]
+
+
+def _problems(path: str, field: str, faults: Iterable[Fault]) -> list[Problem]:
+    return [Problem(path, fault.line, field, fault.message, fault.hint) for fault in faults]
+
+
+def warnings(payload: Payload) -> list[str]:
+    """What is allowed, and yet will not look as it was meant."""
+    if isinstance(payload, EmailPayload) and len(payload.html.encode()) > CLIPPED_BYTES:
+        return [f"Gmail shows the first {CLIPPED_BYTES // 1024} KB of a mail: this one is longer"]
+    return []

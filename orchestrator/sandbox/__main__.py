@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         sys.stderr.write(
-            f"sandbox: cannot listen on {options.host}:{options.port}: {error.strerror}; give another --port\n"
+            f"sandbox: cannot listen on {options.host}:{options.port}, or take mail on port {options.smtp_port}: "
+            f"{error.strerror}; give another --port or --smtp-port\n"
         )
         return 1
     return 0
@@ -31,6 +32,7 @@ def _parse(arguments: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.sandbox", description=__doc__)
     add = parser.add_argument
     add("--port", type=int, default=8090, help="port to listen on; 0 takes a free one (default %(default)s)")
+    add("--smtp-port", type=int, help="port to take mail on; 0 takes a free one (default 8025, or a free one)")
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine alone)")
     add("--state", type=Path, default=Path(".sandbox"), help="folder of credentials and logs (default %(default)s)")
     add("--callback-inbound", metavar="URL", help="where people's replies are posted, signed")
@@ -40,6 +42,7 @@ def _parse(arguments: list[str] | None) -> Options:
     return Options(
         state=given.state,
         port=given.port,
+        smtp_port=given.smtp_port,
         host=given.host,
         callback_inbound=given.callback_inbound,
         delay=given.callback_delay,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pyreqwest.client import ClientBuilder
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +23,21 @@ from orchestrator.sandbox.world import World
 Endpoint = Callable[[Request], Awaitable[Response]]
 MOST_MESSAGES = 10_000
 SHOWN_PER_PHONE = 12
-INBOX_FIELDS = ("seq", "id", "time", "title", "body", "link", "collapse_key", "message_id", "parts", "encoding", "tag")
+PATIENCE = timedelta(seconds=10)
+INBOX_FIELDS = (
+    "seq",
+    "id",
+    "time",
+    "title",
+    "body",
+    "link",
+    "collapse_key",
+    "message_id",
+    "parts",
+    "encoding",
+    "tag",
+    "from",
+)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -36,6 +52,14 @@ class ReplyIn(BaseModel):
     text: Annotated[str, Field(min_length=1, max_length=1600)]
 
 
+class Mail(BaseModel):
+    """One mail, by its number in the log."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seq: Annotated[int, Field(ge=1)]
+
+
 class Page(BaseModel):
     """Which part of the log is asked for."""
 
@@ -47,7 +71,7 @@ class Look(BaseModel):
     """Which phones the inbox shows; ``known`` is the version it already has."""
 
     q: Annotated[str, Field(max_length=200)] = ""
-    kind: Literal["all", "push", "sms"] = "all"
+    kind: Literal["all", "push", "sms", "email"] = "all"
     limit: Annotated[int, Field(ge=1, le=60)] = 12
     known: str = ""
 
@@ -67,6 +91,17 @@ async def reply(request: Request) -> Response:
     if world.callback_inbound:
         world.webhooks.post(world.callback_inbound, [inbound(kept, bill(given.text).parts)], given.to)
     return _json({"sid": kept["sid"], "posted": bool(world.callback_inbound)}, 202)
+
+
+async def unsubscribe(request: Request) -> Response:
+    """A person presses their mail program's own unsubscribe button (RFC 8058): one POST, nothing followed."""
+    record = _world(request).log.get(_checked(Mail, await _body(request)).seq)
+    url = str((record or {}).get("unsubscribe") or "")
+    if not url.startswith(("http://", "https://")):
+        raise HTTPException(404, "this mail has no one-click address")
+    async with ClientBuilder().follow_redirects(enable=False).no_proxy().timeout(PATIENCE).build() as client:
+        answer = await client.post(url).form({"List-Unsubscribe": "One-Click"}).build().send()
+    return _json({"status": answer.status}, 202)
 
 
 async def add_fault(request: Request) -> Response:
@@ -102,8 +137,7 @@ async def inbox(request: Request) -> Response:
     version = _version(world)
     if look.known == version:
         return _json({"version": version, "unchanged": True})
-    wanted = {"all": lambda _: True, "push": _is_push, "sms": lambda address: not _is_push(address)}[look.kind]
-    found = world.log.addresses(look.q.strip(), look.limit, wanted)
+    found = world.log.addresses(look.q.strip(), look.limit, lambda each: look.kind in {"all", _kind(each)})
     return _json(
         {
             "version": version,
@@ -123,7 +157,7 @@ def _phone(world: World, address: str) -> dict[str, Any]:
     records = [world.log.get(number) for number in numbers[-SHOWN_PER_PHONE:]]
     return {
         "address": address,
-        "kind": "push" if _is_push(address) else "sms",
+        "kind": _kind(address),
         "total": len(numbers),
         "messages": [_brief(world, record) for record in records if record is not None],
         "replies": world.replies.of(address)[-SHOWN_PER_PHONE:],
@@ -138,8 +172,10 @@ def _brief(world: World, record: Record) -> dict[str, Any]:
     return brief
 
 
-def _is_push(address: str) -> bool:
-    return not address.startswith("+")
+def _kind(address: str) -> str:
+    if address.startswith("+"):
+        return "sms"
+    return "email" if "@" in address else "push"
 
 
 def _version(world: World) -> str:

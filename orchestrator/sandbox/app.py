@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from orchestrator.sandbox import api, fcm, twilio
+from orchestrator.sandbox import api, fcm, mail_view, twilio
+from orchestrator.sandbox.smtp import serve_mail
 from orchestrator.sandbox.world import World
 
 PAGE = Path(__file__).parent / "inbox"
@@ -23,7 +25,7 @@ ASSETS = {path.name: TYPES[path.suffix] for path in PAGE.iterdir() if path.suffi
 SAFE = {
     # Nothing from anywhere else, no inline script: what is shown was written by strangers.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
@@ -31,15 +33,17 @@ SAFE = {
 MESSAGES = "/2010-04-01/Accounts/{account}/Messages"
 
 
-def create_app(world: World) -> Starlette:
-    """The sandbox as an ASGI application; it starts and stops the webhooks and closes the world at the end."""
+def create_app(world: World, mail: socket.socket) -> Starlette:
+    """The sandbox as an ASGI application; it starts and stops the webhooks and the mail server, and ends the world."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         world.webhooks.start()
+        server = await serve_mail(world, mail)
         try:
             yield
         finally:
+            server.close()
             await world.webhooks.stop()
             world.close()
 
@@ -53,6 +57,8 @@ def _routes() -> list[Route]:
         Route("/sandbox/messages", api.messages),
         Route("/sandbox/inbox", api.inbox),
         Route("/sandbox/counters", api.counters),
+        Route("/sandbox/mail/{seq:int}", mail_view.show),
+        Route("/sandbox/unsubscribe", _own(api.unsubscribe), methods=["POST"]),
         Route("/sandbox/reply", _own(api.reply), methods=["POST"]),
         Route("/sandbox/faults", api.list_faults, methods=["GET"]),
         Route("/sandbox/faults", _own(api.add_fault), methods=["POST"]),

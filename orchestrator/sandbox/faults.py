@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Provider = Literal["fcm", "twilio", "token", "lookup", "callback"]
+Provider = Literal["fcm", "twilio", "smtp", "token", "lookup", "callback"]
 """``lookup`` is Twilio's GET of messages; ``callback`` the webhooks the sandbox posts."""
 
 
@@ -20,7 +20,7 @@ class Kind(StrEnum):
     STATUS = "status"
     """Answer ``status`` (and ``code``) in the provider's own error shape, with ``retry_after`` if given."""
     DEAD_ADDRESS = "dead_address"
-    """The address no longer exists: UNREGISTERED, or 21614."""
+    """The address no longer exists: UNREGISTERED, 21614, or 550 5.1.1."""
     RESET_BEFORE = "reset_before"
     """Reset the connection without accepting."""
     HTML = "html"
@@ -53,11 +53,17 @@ class Kind(StrEnum):
 
 AFTER = frozenset({Kind.RESET_AFTER, Kind.SLOW, Kind.TRUNCATED, Kind.ODD, Kind.UNDELIVERED, Kind.DELAY})
 """Kinds that let the request be accepted."""
+OF_MAIL = frozenset(
+    {Kind.STATUS, Kind.DEAD_ADDRESS, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.SILENCE, Kind.SLOW, Kind.DELAY}
+)
 OF_CALLBACKS = frozenset({Kind.DUPLICATE, Kind.REORDER, Kind.FORGED, Kind.LOST})
 
 
 class Fault(BaseModel):
-    """One switch that is on. ``match`` is a prefix of the address; ``times`` None: until it is taken away."""
+    """One switch that is on. ``match`` is a prefix of the address; ``times`` None: until it is taken away.
+
+    ``stage``: of a mail, when ``status`` is answered: to RCPT, or to the message itself. ``code``: its enhanced code.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,11 +78,13 @@ class Fault(BaseModel):
     seed: int = 0
     seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     accept: bool | None = None
+    stage: Literal["rcpt", "data"] = "rcpt"
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
-        if (self.provider == "callback") != (self.kind in OF_CALLBACKS):
-            known = ", ".join(sorted(OF_CALLBACKS if self.provider == "callback" else set(Kind) - OF_CALLBACKS))
+        kinds = {"callback": OF_CALLBACKS, "smtp": OF_MAIL}.get(self.provider, frozenset(Kind) - OF_CALLBACKS)
+        if self.kind not in kinds:
+            known = ", ".join(sorted(kinds))
             raise ValueError(f"{self.provider} cannot suffer {self.kind.value!r}; it can: {known}")
         return self
 

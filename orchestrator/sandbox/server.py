@@ -22,14 +22,19 @@ from orchestrator.sandbox.world import World, open_world
 STOP_WITHIN = 1
 """Seconds that answers under way are given when the sandbox stops."""
 START_WITHIN = 10.0
+SMTP_PORT = 8025
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a sandbox is started. ``port`` 0 takes a free one; ``delay`` is the seconds between a message's statuses."""
+    """How a sandbox is started. ``port`` 0 takes a free one; ``delay`` is the seconds between a message's statuses.
+
+    ``smtp_port`` None takes 8025, or a free one where that is taken.
+    """
 
     state: Path
     port: int = 0
+    smtp_port: int | None = 0
     host: str = "127.0.0.1"
     callback_inbound: str | None = None
     delay: float = 0.3
@@ -42,6 +47,7 @@ class Sandbox:
 
     options: Options
     _socket: socket.socket = field(init=False)
+    _mail: socket.socket = field(init=False)
     _world: World = field(init=False)
     _server: uvicorn.Server = field(init=False)
     _thread: threading.Thread | None = field(init=False, default=None)
@@ -50,18 +56,25 @@ class Sandbox:
         options = self.options
         self._socket = socket.create_server((options.host, options.port), backlog=2048)
         try:
+            self._mail = _mail_socket(options)
             self._world = open_world(
                 options.state, self.port, options.callback_inbound, options.delay, options.token_lifetime
             )
         except BaseException:
             self._socket.close()
             raise
-        self._server = uvicorn.Server(_config(self._world))
+        (options.state / "smtp-port").write_text(f"{self.smtp_port}\n")
+        self._server = uvicorn.Server(_config(self._world, self._mail))
 
     @property
     def port(self) -> int:
         """The port it listens on."""
         return int(self._socket.getsockname()[1])
+
+    @property
+    def smtp_port(self) -> int:
+        """The port it takes mail on; the file ``smtp-port`` in its folder says it too."""
+        return int(self._mail.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -90,6 +103,7 @@ class Sandbox:
         if self._thread is not None:
             self._thread.join(START_WITHIN)
         self._socket.close()
+        self._mail.close()
 
 
 def serve(options: Options) -> None:
@@ -101,14 +115,25 @@ def serve(options: Options) -> None:
         f"Sandbox: inbox at {sandbox.url}/",
         f"  FCM      base_url {sandbox.url}  service account {sandbox.credentials.service_account}",
         f"  Twilio   base_url {sandbox.url}  auth token file {sandbox.credentials.auth_token_file}",
+        f"  SMTP     host 127.0.0.1 port {sandbox.smtp_port} tls none",
         f"  accepted {options.state / 'accepted.jsonl'}",
     )
     sandbox.run()
 
 
-def _config(world: World) -> uvicorn.Config:
+def _mail_socket(options: Options) -> socket.socket:
+    wanted = SMTP_PORT if options.smtp_port is None else options.smtp_port
+    try:
+        return socket.create_server((options.host, wanted), backlog=2048)
+    except OSError:
+        if options.smtp_port is not None:
+            raise
+        return socket.create_server((options.host, 0), backlog=2048)
+
+
+def _config(world: World, mail: socket.socket) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(world),
+        create_app(world, mail),
         http=SandboxProtocol,
         ws="none",
         lifespan="on",

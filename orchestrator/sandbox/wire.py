@@ -37,7 +37,7 @@ class Reset(Response):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _reset(self._transport)
+        reset(self._transport)
         await _gone(receive)
 
 
@@ -70,7 +70,8 @@ class Dribble(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
-def _reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.Transport) -> None:
+    """RST, not FIN."""
     # uvloop's socket object refuses setsockopt; options belong to the open file, so a duplicate sets them as well.
     copy = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)

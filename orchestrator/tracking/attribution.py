@@ -46,7 +46,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.states import RunState
 from orchestrator.store import Store
 from orchestrator.store.dialect import json_number
-from orchestrator.store.tables import Instant, event, member, meta, run, slot
+from orchestrator.store.tables import Instant, event, member, meta, run, slot, user_alias
 
 GRACE = timedelta(days=2)
 """How late an event may come in and still count."""
@@ -157,7 +157,8 @@ def _pieces(store: Store, one: _Run, goal: Goal, newest: int) -> Iterator[tuple[
         return
     names = [goal.event, goal.conversion.event] if goal.conversion else [goal.event]
     lately = (event.c.id > bindparam("low")) & (event.c.id <= bindparam("high")) & event.c.name.in_(names)
-    having = member.c.user_id.in_(select(event.c.user_id).where(lately))
+    merged = select(user_alias.c.old_user_id).join(event, event.c.user_id == user_alias.c.user_id).where(lately)
+    having = member.c.user_id.in_(select(event.c.user_id).where(lately).union_all(merged))
     for low in range(max(0, min(one.watermark, newest) - OVERLAP), newest, CHUNK):
         yield having, {"low": low, "high": min(low + CHUNK, newest)}
 
@@ -178,7 +179,13 @@ def _within(name: str, span: timedelta) -> ColumnElement[bool]:
     """Whether an event is the member's, of that name, and in ``[anchor, anchor + span)``."""
     anchor, at = type_coerce(member.c.anchor, BigInteger), type_coerce(event.c.at, BigInteger)
     inside = (at >= anchor) & (at < anchor + span_micros(span))
-    return (event.c.user_id == member.c.user_id) & (event.c.name == name) & inside
+    return (event.c.user_id == _person()) & (event.c.name == name) & inside
+
+
+def _person() -> ColumnElement[int]:
+    """Whose events a member's are: their own, or those of whom they were merged into."""
+    now = select(user_alias.c.user_id).where(user_alias.c.old_user_id == member.c.user_id).correlate(member)
+    return func.coalesce(now.scalar_subquery(), member.c.user_id)
 
 
 def _first(name: str, span: timedelta) -> ScalarSelect[Any]:

@@ -18,6 +18,7 @@ from orchestrator.audience import people
 from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
 from orchestrator.clock import Clock
 from orchestrator.dispatch.storm import StormGuard
+from orchestrator.dispatch.wear import worn_out
 from orchestrator.ledger.receipts import record_receipt
 from orchestrator.ledger.states import State
 from orchestrator.store.tables import address, lane, message
@@ -101,14 +102,16 @@ class CallbackBook:
 
     def _act(self, connection: Connection, callback: Callback, report: Report, sent: _Sent, now: datetime) -> None:
         """What the report says about the address or the person."""
-        dead = report.kind is OutcomeClass.DROP_ADDRESS
+        dead = report.kind is OutcomeClass.DROP_ADDRESS or (
+            report.kind is OutcomeClass.DROP_MESSAGE and worn_out(connection, sent.address_id, report.code, now)
+        )
         guard = self._guards.setdefault(callback.account, StormGuard(self.clock.monotonic))
         if report.state is not ReportState.SENT:
             guard.record(sent.address_id, dead=dead, accepted=report.state is ReportState.DELIVERED)
         if dead:
             _bury(connection, callback.account, guard, sent, now)
         elif report.kind is OutcomeClass.SUPPRESS:
-            _suppress(connection, callback, sent.value, sent.user_id, "provider", now)
+            _suppress(connection, callback, sent.value, sent.user_id, report.refusal, now)
 
 
 def _bury(connection: Connection, account: str, guard: StormGuard, sent: _Sent, now: datetime) -> None:
@@ -117,6 +120,7 @@ def _bury(connection: Connection, account: str, guard: StormGuard, sent: _Sent, 
         people.end_address(connection, sent.address_id, "dead", now)
         return
     for suspect in guard.suspects():
+        people.revive_address(connection, suspect)
         metrics.storm_holds.labels(account).inc(people.quarantine_address(connection, suspect, now + QUARANTINE))
 
 

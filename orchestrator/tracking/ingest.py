@@ -23,13 +23,14 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from orchestrator import metrics
 from orchestrator.audience.events import IncomingEvent, record_events
+from orchestrator.audience.users import user_ids
 from orchestrator.clock import EPOCH
 from orchestrator.errors import did_you_mean
-from orchestrator.store.tables import message, users
+from orchestrator.store.tables import message, user_alias
 
 MAX_BYTES = 1_000_000
 MAX_EVENTS = 1_000
@@ -79,7 +80,8 @@ def _fit(value: str) -> str:
     return value
 
 
-def _instant(value: Any) -> datetime | None:
+def as_instant(value: Any) -> datetime | None:
+    """For a validator: an instant as text with its offset."""
     if value is None:
         return None
     try:
@@ -106,7 +108,8 @@ def _message_id(value: Any) -> int | None:
     return found
 
 
-def _properties(value: dict[str, Any]) -> dict[str, Any]:
+def as_properties(value: dict[str, Any]) -> dict[str, Any]:
+    """For a validator: plain JSON, not too deep."""
     if not _plain(value, MAX_DEPTH):
         raise PydanticCustomError("properties", f"may be nested {MAX_DEPTH} deep, and must not hold a NUL character")
     return value
@@ -124,7 +127,7 @@ def _plain(value: Any, depth: int) -> bool:
             return True
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_fit)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_fit)]
 
 
 class EventIn(BaseModel):
@@ -132,12 +135,12 @@ class EventIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    user: _Name
+    user: Name
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
-    id: _Name
-    at: Annotated[datetime | None, BeforeValidator(_instant)] = None
+    id: Name
+    at: Annotated[datetime | None, BeforeValidator(as_instant)] = None
     message_id: Annotated[int | None, BeforeValidator(_message_id)] = None
-    properties: Annotated[dict[str, Any], AfterValidator(_properties)] = Field(default_factory=dict)
+    properties: Annotated[dict[str, Any], AfterValidator(as_properties)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_its_message(self) -> Self:
@@ -218,9 +221,9 @@ def _taken(request: Sequence[IncomingEvent], fresh: set[str]) -> Taken:
     return Taken(len(new), len(request) - len(new))
 
 
-_OWNERS = (
-    select(message.c.id, users.c.external_id)
-    .join(users, users.c.id == message.c.user_id)
+_OWNERS = (  # of a user who was merged: whom they are now
+    select(message.c.id, func.coalesce(user_alias.c.user_id, message.c.user_id))
+    .outerjoin(user_alias, user_alias.c.old_user_id == message.c.user_id)
     .where(message.c.id.in_(bindparam("ids", expanding=True)))
 )
 
@@ -230,11 +233,12 @@ def _own(connection: Connection, events: list[IncomingEvent]) -> list[IncomingEv
     ids = {event.message_id for event in events if event.message_id is not None}
     if not ids:
         return events
-    owner = {row.id: row.external_id for row in connection.execute(_OWNERS, {"ids": list(ids)})}
+    owner = dict(connection.execute(_OWNERS, {"ids": list(ids)}).all())
+    about = user_ids(connection, (event.external_user_id for event in events if event.message_id is not None))
     foreign = {
         index
         for index, event in enumerate(events)
-        if event.message_id is not None and owner.get(event.message_id) != event.external_user_id
+        if event.message_id is not None and owner.get(event.message_id, 0) != about.get(event.external_user_id)
     }
     metrics.foreign_message_ids.inc(len(foreign))
     return [replace(event, message_id=None) if index in foreign else event for index, event in enumerate(events)]

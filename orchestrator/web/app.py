@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from orchestrator.channel.base import Callbacks
+from orchestrator.audience.attributes import NONE, Declarations
+from orchestrator.campaign.topics import Topic
+from orchestrator.channel.base import Callbacks, Postbox
 from orchestrator.clock import Clock
+from orchestrator.content.links import Links
 from orchestrator.store import Store
+from orchestrator.tracking.profiles import read_consents, read_users
 from orchestrator.web import callbacks as callback_routes
 from orchestrator.web import events as event_routes
+from orchestrator.web import mail as mail_routes
+from orchestrator.web.consent import PREFERENCES_PATH, UNSUBSCRIBE_PATH, ConsentDoor
 from orchestrator.web.health import Health, show_metrics
 from orchestrator.web.intake import Intake
+from orchestrator.web.links import CLICK_PATH, OPEN_PATH, LinksDoor
+from orchestrator.web.openapi import PATH as OPENAPI_PATH
+from orchestrator.web.openapi import show_openapi
+from orchestrator.web.profiles import CONSENTS_PATH, USERS_PATH, ProfilesDoor
 
 
-def create_app(
+def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     store: Store,
     clock: Clock,
     *,
@@ -26,12 +37,18 @@ def create_app(
     callbacks: Mapping[str, Callbacks],
     account_channels: Mapping[str, tuple[str, str]],
     health: Callable[[], Mapping[str, object]],
+    postboxes: Mapping[str, Postbox] | None = None,
+    declared: Callable[[], Declarations] = lambda: NONE,
+    links: Links | None = None,
+    topics: Callable[[], Mapping[str, Topic]] = dict,
 ) -> FastAPI:
     """The API over ``store``.
 
-    ``callbacks`` has, by account name, the channels whose providers call back, and ``account_channels`` the (channel,
-    provider) of each; both are read at every request, so they may grow. ``health`` answers quickly and says
-    ``"ok": False`` when the process is not well. Without ``api_keys`` nobody may send events. Serve with lifespan on.
+    ``callbacks`` has, by account name, the channels whose providers call back, ``postboxes`` those whose mail comes
+    back, and ``account_channels`` the (channel, provider) of each; all are read at every request, so they may grow.
+    ``health`` answers quickly and says ``"ok": False`` when the process is not well. Without ``api_keys`` nobody may
+    send events. ``declared`` says which attributes have types. Without ``links`` no link is
+    genuine; ``topics`` says what topics are called. Serve with lifespan on.
     """
     intake = Intake(store, clock)
 
@@ -41,14 +58,34 @@ def create_app(
             yield
 
     app = FastAPI(
-        title="Re-engagement orchestrator", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+        title="Re-engagement orchestrator",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # its answer would name whatever host the request did
     )
-    events = event_routes.EventsDoor(intake, clock, event_routes.Keys(api_keys))
+    keys = event_routes.Keys(api_keys)
+    events = event_routes.EventsDoor(intake, clock, keys)
+    people = ProfilesDoor(intake, clock, keys, read_users, declared)
+    consents = ProfilesDoor(intake, clock, keys, read_consents, declared)
     back = callback_routes.CallbackDoor(intake, public_url, callbacks, account_channels)
+    mail = mail_routes.MailDoor(intake, keys, postboxes or {}, account_channels)
+    signed = links or Links(public_url, secrets.token_bytes(32))
+    hits = LinksDoor(store, clock, intake, signed)
+    wishes = ConsentDoor(store, clock, intake, signed, topics)
     app.router.routes += [
         Route(event_routes.PATH, events.post, methods=["POST"]),
+        Route(USERS_PATH, people.post, methods=["POST"]),
+        Route(CONSENTS_PATH, consents.post, methods=["POST"]),
+        Route(OPENAPI_PATH, show_openapi, methods=["GET"]),
         Route(callback_routes.STATUS_PATH, back.status, methods=["POST"]),
         Route(callback_routes.INBOUND_PATH, back.inbound, methods=["POST"]),
+        Route(mail_routes.PATH, mail.post, methods=["POST"]),
+        Route(CLICK_PATH, hits.click, methods=["GET"]),
+        Route(OPEN_PATH, hits.open, methods=["GET"]),
+        Route(UNSUBSCRIBE_PATH, wishes.unsubscribe, methods=["GET", "POST"]),
+        Route(PREFERENCES_PATH, wishes.preferences, methods=["GET", "POST"]),
         Route("/healthz", Health(health).show, methods=["GET"]),
         Route("/metrics", show_metrics, methods=["GET"]),
     ]

@@ -12,12 +12,6 @@ as slow.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Sequence
-from hashlib import sha256
-from typing import Any
-
-import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -26,26 +20,13 @@ from orchestrator import metrics
 from orchestrator.audience.events import IncomingEvent
 from orchestrator.clock import Clock
 from orchestrator.tracking.ingest import MAX_BYTES, Refusal, Taken, read_events
+from orchestrator.web.answers import Keys, as_json, busy, refused, too_large, unknown_key
 from orchestrator.web.body import read_body
 from orchestrator.web.intake import Intake
 
 PATH = "/v1/events"
 LARGE = 64_000
 """A body of this many bytes is read off the event loop."""
-
-
-class Keys:
-    """The API keys, compared in constant time."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [sha256(key.encode()).digest() for key in keys if key]
-
-    def known(self, request: Request) -> bool:
-        """Whether the request carries one of the keys, as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-        digest = sha256(given.encode()).digest()
-        return any([hmac.compare_digest(digest, known) for known in self._digests])  # noqa: C419  # all, always
 
 
 class EventsDoor:
@@ -67,15 +48,15 @@ class EventsDoor:
 
     async def _answer(self, request: Request) -> Response:
         if not self._keys.known(request):
-            return _json(401, {"error": "unknown API key"}, {"WWW-Authenticate": "Bearer"})
+            return unknown_key()
         body = await read_body(request, MAX_BYTES)
         if body is None:
-            return _json(413, {"error": f"at most {MAX_BYTES} bytes in one request"})
+            return too_large(MAX_BYTES)
         read = await self._read(body)
         if isinstance(read, Refusal):
             metrics.events.labels("refused").inc(len(read.faults))
-            return _refused(read)
-        return await self._keep(read) if read else _json(202, {"accepted": 0, "known": 0})
+            return refused(read)
+        return await self._keep(read) if read else as_json(202, {"accepted": 0, "known": 0})
 
     async def _read(self, body: bytes) -> list[IncomingEvent] | Refusal:
         if len(body) < LARGE:
@@ -86,26 +67,16 @@ class EventsDoor:
         done = self._intake.events.offer(events, len(events))
         metrics.event_queue.set(self._intake.events.waiting)
         if done is None:
-            return _busy("too many events are waiting to be written")
+            return busy("too many events are waiting to be written")
         try:
             taken: Taken = await done
         except Exception:  # noqa: BLE001  # logged where it happened; the words may hold addresses
-            return _busy("the events could not be written")
+            return busy("the events could not be written")
         finally:
             metrics.event_queue.set(self._intake.events.waiting)
         metrics.events.labels("new").inc(taken.accepted)
         metrics.events.labels("known").inc(taken.known)
-        return _json(202, {"accepted": taken.accepted, "known": taken.known})
+        return as_json(202, {"accepted": taken.accepted, "known": taken.known})
 
 
-def _refused(refusal: Refusal) -> Response:
-    errors = [{"index": fault.index, "field": fault.field, "reason": fault.reason} for fault in refusal.faults]
-    return _json(400 if refusal.unreadable else 422, {"error": "nothing was stored", "errors": errors})
-
-
-def _busy(why: str) -> Response:
-    return _json(503, {"error": f"{why}: send the request again"}, {"Retry-After": "1"})
-
-
-def _json(status: int, content: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, "application/json")
+__all__ = ["PATH", "EventsDoor", "Keys"]

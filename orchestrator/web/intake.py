@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection
 
@@ -18,13 +18,22 @@ from orchestrator.audience.events import IncomingEvent
 from orchestrator.clock import Clock
 from orchestrator.store import Store
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict
+from orchestrator.tracking.hits import Hit, HitBook
 from orchestrator.tracking.ingest import Taken, take_in
+from orchestrator.tracking.profiles import Kept, Statements, keep
+from orchestrator.tracking.wishes import Wish, take_wishes
 from orchestrator.web.commit import GroupCommit
 
 EVENTS_A_COMMIT = 1_000
 EVENTS_WAITING = 20_000
 CALLBACKS_A_COMMIT = 50
 CALLBACKS_WAITING = 5_000
+PROFILES_A_COMMIT = 500
+PROFILES_WAITING = 10_000
+HITS_A_COMMIT = 200
+HITS_WAITING = 10_000
+WISHES_A_COMMIT = 50
+WISHES_WAITING = 5_000
 
 
 class Intake:
@@ -39,19 +48,33 @@ class Intake:
         self.callbacks = GroupCommit[Callback, Verdict](
             store, self._thread, CallbackBook(clock).take, group=CALLBACKS_A_COMMIT, room=CALLBACKS_WAITING
         )
+        self.profiles = GroupCommit[Statements, Kept](
+            store, self._thread, self._take_profiles, group=PROFILES_A_COMMIT, room=PROFILES_WAITING
+        )
+        self.hits = GroupCommit[Hit, bool](store, self._thread, HitBook().take, group=HITS_A_COMMIT, room=HITS_WAITING)
+        self.wishes = GroupCommit[Wish, bool](
+            store, self._thread, take_wishes, group=WISHES_A_COMMIT, room=WISHES_WAITING
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self.events.run()), asyncio.create_task(self.callbacks.run())]
+        self._tasks = [asyncio.create_task(queue.run()) for queue in self._queues]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.events.close()
-        self.callbacks.close()
+        for queue in self._queues:
+            queue.close()
         await asyncio.gather(*self._tasks)
         self._thread.shutdown()
+
+    @property
+    def _queues(self) -> tuple[GroupCommit[Any, Any], ...]:
+        return self.events, self.callbacks, self.profiles, self.hits, self.wishes
+
+    def _take_profiles(self, connection: Connection, requests: Sequence[Statements]) -> list[Kept]:
+        return keep(connection, requests, self._clock.now())
 
     def _take_events(self, connection: Connection, requests: Sequence[list[IncomingEvent]]) -> list[Taken]:
         metrics.event_commit_size.observe(sum(map(len, requests)))

@@ -195,7 +195,7 @@ def test_every_row_with_one_request(
     outcome, requests = sent(key, clock, act)
     assert (outcome.kind, outcome.code, outcome.uncharted) == (kind, code, code == "400")
     assert requests == 1
-    assert outcome.leftover
+    assert outcome.may_have_left
 
 
 TOKEN_BLAMED = [
@@ -266,7 +266,7 @@ def test_401_then_accepted(key: RSAPrivateKey, clock: ManualClock) -> None:
 @pytest.mark.parametrize("act", [reset, hang_up, silence, drip, garbage, cut(200), cut(404)])
 def test_a_lost_answer_is_ambiguous_and_never_sent_again(key: RSAPrivateKey, clock: ManualClock, act: Act) -> None:
     outcome, requests = sent(key, clock, act)
-    assert (outcome.kind, outcome.leftover, requests) == (K.AMBIGUOUS, True, 1)
+    assert (outcome.kind, outcome.may_have_left, requests) == (K.AMBIGUOUS, True, 1)
 
 
 def test_nothing_leaves_without_a_token(key: RSAPrivateKey, clock: ManualClock) -> None:
@@ -274,7 +274,7 @@ def test_nothing_leaves_without_a_token(key: RSAPrivateKey, clock: ManualClock) 
         async with opened(key, clock, OK) as (channel, far):
             far.plays("/token", answers(400, {"error": "invalid_grant"}))
             outcome = await channel.send(ENVELOPE)
-            assert (outcome.kind, outcome.leftover) == (K.STOP_CHANNEL, False)
+            assert (outcome.kind, outcome.may_have_left) == (K.STOP_CHANNEL, False)
             assert not far.seen(SEND)
 
     asyncio.run(main())
@@ -287,7 +287,7 @@ def test_a_server_that_is_down_certainly_got_nothing(key: RSAPrivateKey, clock: 
             assert far.server is not None
             far.server.close()
             outcome = await channel.send(ENVELOPE)
-            assert (outcome.kind, outcome.leftover) == (K.RETRY, False)
+            assert (outcome.kind, outcome.may_have_left) == (K.RETRY, False)
 
     asyncio.run(main())
 
@@ -340,7 +340,7 @@ def test_payloads_that_cannot_be_sent(key: RSAPrivateKey, clock: ManualClock) ->
             for said, payload in bad.items():
                 assert any(said in problem for problem in channel.problems(payload))
                 outcome = await channel.send(replace(ENVELOPE, payload=payload))
-                assert (outcome.kind, outcome.leftover) == (K.DROP_MESSAGE, False)
+                assert (outcome.kind, outcome.may_have_left) == (K.DROP_MESSAGE, False)
                 assert said in outcome.detail
             assert not far.requests
             inquiry = Inquiry("4711", ADDRESS, PAYLOAD, clock.machine())

@@ -139,7 +139,7 @@ def test_failures(
             both = await asyncio.gather(authority.token(), authority.token())
             for outcome in both:
                 assert isinstance(outcome, Outcome)
-                assert (outcome.kind, outcome.code, outcome.leftover) == (kind, code, False)
+                assert (outcome.kind, outcome.code, outcome.may_have_left) == (kind, code, False)
             assert await authority.token() == both[0]  # remembered for a while
             assert len(far.requests) == requests
 
@@ -185,7 +185,7 @@ def test_a_token_that_worked_may_be_revoked_again_and_again(key: RSAPrivateKey, 
             outcome = await authority.instead_of("t-2")
             assert isinstance(outcome, Outcome)
             assert (outcome.kind, outcome.retry_after) == (OutcomeClass.RETRY, timedelta(seconds=6))
-            assert not outcome.leftover
+            assert not outcome.may_have_left
             clock.advance(timedelta(seconds=6))
             assert await authority.instead_of("t-2") == "t-3"
             assert len(far.requests) == 3

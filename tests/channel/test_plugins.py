@@ -122,10 +122,10 @@ def test_log_writes_what_would_be_sent(tmp_path: Path) -> None:
         assert (outcome.kind, outcome.provider_id) == (OutcomeClass.ACCEPTED, "log-17")
         assert (await channel.send(envelope(SmsPayload("hi\nthere")))).kind is OutcomeClass.ACCEPTED
         bad = await channel.send(envelope(SmsPayload("\ud800")))
-        assert (bad.kind, bad.leftover) == (OutcomeClass.DROP_MESSAGE, False)
+        assert (bad.kind, bad.may_have_left) == (OutcomeClass.DROP_MESSAGE, False)
         await channel.close()
         closed = await channel.send(envelope(SmsPayload("late")))
-        assert (closed.kind, closed.leftover) == (OutcomeClass.RETRY, False)
+        assert (closed.kind, closed.may_have_left) == (OutcomeClass.RETRY, False)
 
     asyncio.run(main())
     lines = [json.loads(line) for line in file.read_text().splitlines()]

@@ -43,7 +43,7 @@ ROWS = [
 @pytest.mark.parametrize(("status", "kind"), ROWS)
 def test_status(status: int, kind: OutcomeClass) -> None:
     outcome = by_status(status)
-    assert (outcome.kind, outcome.code, outcome.leftover) == (kind, str(status), True)
+    assert (outcome.kind, outcome.code, outcome.may_have_left) == (kind, str(status), True)
 
 
 def test_429_waits_a_minute_and_slows_the_account() -> None:
@@ -72,10 +72,10 @@ def test_an_unknown_code_is_counted() -> None:
 @pytest.mark.parametrize("failure", list(Failure))
 def test_without_an_answer(failure: Failure) -> None:
     unsure, unsent = unanswered(NoAnswer(failure, left=True)), unanswered(NoAnswer(failure, left=False))
-    assert (unsure.kind, unsure.leftover) == (K.AMBIGUOUS, True)
-    assert (unsent.kind, unsent.leftover) == (K.RETRY, False)
+    assert (unsure.kind, unsure.may_have_left) == (K.AMBIGUOUS, True)
+    assert (unsent.kind, unsent.may_have_left) == (K.RETRY, False)
 
 
 def test_unsendable_says_why() -> None:
     outcome = unsendable(["too long", "empty"])
-    assert (outcome.kind, outcome.detail, outcome.leftover) == (K.DROP_MESSAGE, "too long; empty", False)
+    assert (outcome.kind, outcome.detail, outcome.may_have_left) == (K.DROP_MESSAGE, "too long; empty", False)

@@ -126,7 +126,7 @@ ROWS = [(code, kind) for kind, codes in CODES.items() for code in codes]
 @pytest.mark.parametrize(("code", "kind"), ROWS)
 def test_every_code(clock: ManualClock, code: int, kind: OutcomeClass) -> None:
     outcome = sent(clock, refusal(400, code))
-    assert (outcome.kind, outcome.code, outcome.uncharted, outcome.leftover) == (kind, str(code), False, True)
+    assert (outcome.kind, outcome.code, outcome.uncharted, outcome.may_have_left) == (kind, str(code), False, True)
     assert outcome.scope is (Scope.ACCOUNT if kind is K.STOP_CHANNEL else outcome.scope)
 
 
@@ -199,7 +199,7 @@ def test_by_status(
 @pytest.mark.parametrize("act", [reset, hang_up, silence, drip, garbage, cut(201), cut(400)])
 def test_a_lost_answer_is_ambiguous_and_never_sent_again(clock: ManualClock, act: Act) -> None:
     outcome = sent(clock, act)
-    assert (outcome.kind, outcome.leftover) == (K.AMBIGUOUS, True)
+    assert (outcome.kind, outcome.may_have_left) == (K.AMBIGUOUS, True)
 
 
 def test_a_server_that_is_down_certainly_got_nothing(clock: ManualClock) -> None:
@@ -208,7 +208,7 @@ def test_a_server_that_is_down_certainly_got_nothing(clock: ManualClock) -> None
             assert far.server is not None
             far.server.close()
             outcome = await channel.send(ENVELOPE)
-            assert (outcome.kind, outcome.leftover) == (K.RETRY, False)
+            assert (outcome.kind, outcome.may_have_left) == (K.RETRY, False)
 
     asyncio.run(main())
 
@@ -251,7 +251,7 @@ def test_payloads_that_cannot_be_sent(clock: ManualClock) -> None:
             for said, payload in bad.items():
                 assert any(said in problem for problem in channel.problems(payload))
                 outcome = await channel.send(replace(ENVELOPE, payload=payload))
-                assert (outcome.kind, outcome.leftover) == (K.DROP_MESSAGE, False)
+                assert (outcome.kind, outcome.may_have_left) == (K.DROP_MESSAGE, False)
             assert not far.requests
             assert channel.problems(SmsPayload("x" * 1600)) == []
 

@@ -86,6 +86,8 @@ def test_by_example(expression: str, expected: str) -> None:
         ("fr-fr", "'EUR'", "1 234,50 €"),
         ("pt-br", "'BRL'", "R$ 1.234,50"),
         ("ja", "'JPY'", "¥1,235"),
+        ("sv", "'SEK', 0", "1 235 kr"),
+        ("tlh", "'USD'", "$1,234.50"),
     ],
 )
 def test_money(locale: str, arguments: str, expected: str) -> None:
@@ -99,7 +101,11 @@ def test_money(locale: str, arguments: str, expected: str) -> None:
         ("zh-cn", "", "12月1日"),
         ("zh", "('long')", "2026年12月1日"),
         ("en", "('long')", "1 Dec 2026"),
-        ("de", "", "2026-12-01"),
+        ("en-us", "", "Dec 1"),
+        ("de", "", "1. Dez."),
+        ("de", "('long')", "1. Dez. 2026"),
+        ("tlh", "", "1 Dec"),
+        ("../x", "('iso')", "2026-12-01"),
     ],
 )
 def test_date(locale: str, form: str, expected: str) -> None:

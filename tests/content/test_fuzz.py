@@ -72,7 +72,7 @@ def _blocks(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 def _rendered(templates: TemplateSet) -> str | RenderError | SkipMessage:
     try:
-        return templates.render("m", "sms", "en", FACTS).body
+        return templates.render("m", "sms", "en", FACTS).body  # type: ignore[union-attr]
     except (RenderError, SkipMessage) as outcome:
         return outcome
 

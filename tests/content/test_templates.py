@@ -23,7 +23,7 @@ def sms(text: str, defaults: str = "") -> TemplateSet:
 
 
 def body(templates: TemplateSet, locale: str = "en", **user: Any) -> str:
-    return templates.render("m", "sms", locale, facts(**user)).body
+    return templates.render("m", "sms", locale, facts(**user)).body  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

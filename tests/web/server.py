@@ -15,16 +15,21 @@ from urllib.parse import urlencode
 import uvicorn
 from twilio.request_validator import RequestValidator
 
+from orchestrator.campaign.topics import Topic
 from orchestrator.channel.base import Reply, Report
 from orchestrator.channel.twilio_callbacks import Signature, read
 from orchestrator.clock import ManualClock
+from orchestrator.content.links import Links
 from orchestrator.store import Store
 from orchestrator.web.app import create_app
+from tests.tracking.mails import Box
 from tests.tracking.world import NOW
 
 KEY = "key-of-the-app"
 PUBLIC = "https://push.example.com/hooks"
 TOKEN = "12345"
+LINKS = Links(PUBLIC, b"key of links, of 32 bytes length!")
+TOPICS = {"promotions": Topic("promotions", {"en": "Offers & coupons", "zh": "优惠和红包"}), "recap": Topic("recap")}
 
 
 class Ear:
@@ -87,7 +92,7 @@ def sign(path: str, form: Mapping[str, str], token: str = TOKEN) -> str:
 
 
 @contextmanager
-def serving(store: Store, *, keys: tuple[str, ...] = (KEY,)) -> Iterator[Client]:
+def serving(store: Store, *, keys: tuple[str, ...] = (KEY,), links: Links = LINKS) -> Iterator[Client]:
     client = Client(0, ManualClock(NOW))
     app = create_app(
         store,
@@ -95,8 +100,11 @@ def serving(store: Store, *, keys: tuple[str, ...] = (KEY,)) -> Iterator[Client]
         api_keys=keys,
         public_url=PUBLIC,
         callbacks={"sms-main": Ear()},
-        account_channels={"sms-main": ("sms", "twilio")},
+        account_channels={"sms-main": ("sms", "twilio"), "mail": ("email", "smtp")},
+        postboxes={"mail": Box()},
         health=lambda: client.health,
+        links=links,
+        topics=lambda: TOPICS,
     )
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)

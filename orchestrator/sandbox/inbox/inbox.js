@@ -49,8 +49,9 @@ function drawTallies(data) {
   const of = (provider, what) => data.counters[provider]?.[what] ?? 0;
   const faults = Object.values(data.counters).flatMap((counter) => Object.entries(counter))
     .filter(([what]) => what.startsWith("fault ")).reduce((sum, [, n]) => sum + n, 0);
-  const refused = of("fcm", "refused") + of("twilio", "refused") + of("token", "refused");
-  const tallies = [["pushes", data.accepted.fcm ?? 0], ["texts", data.accepted.twilio ?? 0], ["rate", rate((data.accepted.fcm ?? 0) + (data.accepted.twilio ?? 0))],
+  const refused = ["fcm", "twilio", "smtp", "token"].reduce((sum, provider) => sum + of(provider, "refused"), 0);
+  const tallies = [["pushes", data.accepted.fcm ?? 0], ["texts", data.accepted.twilio ?? 0], ["mails", data.accepted.smtp ?? 0],
+    ["rate", rate(Object.values(data.accepted).reduce((sum, n) => sum + n, 0))],
     ["callbacks", of("callback", "posted")], ["refused", refused], ["suffered", faults]];
   at("tallies").replaceChildren(...tallies.map(([word, value]) =>
     make("div", { class: `tally ${word} ${value ? "" : "none"}` }, make("b", {}, value.toLocaleString(language)), make("span", {}, say(word)))));

@@ -1,11 +1,15 @@
 // Fault switches and what was refused, and the drawer with one accepted request.
 import { ask, make, tell } from "./dom.js";
+import { drawMail } from "./mail.js";
 import { ago, instant, known, say } from "./words.js";
 
+const PROVIDERS = { fcm: "FCM", twilio: "Twilio", smtp: "SMTP" };
+const HTTP = ["fcm", "twilio"];
 const ROWS = [
-  ["storm", { kind: "status", status: 503 }], ["tooMany", { kind: "status", status: 429, retry_after: "7" }],
+  ["storm", { kind: "status", status: 503 }, HTTP], ["tooMany", { kind: "status", status: 429, retry_after: "7" }, HTTP],
+  ["busy", { kind: "status", status: 451, code: "4.7.1" }, ["smtp"]], ["policy", { kind: "status", status: 550, code: "5.7.1", stage: "data" }, ["smtp"]],
   ["silence", { kind: "silence" }], ["resetBefore", { kind: "reset_before" }], ["resetAfter", { kind: "reset_after" }],
-  ["slow", { kind: "slow" }], ["html", { kind: "html" }], ["truncated", { kind: "truncated" }],
+  ["slow", { kind: "slow" }], ["html", { kind: "html" }, HTTP], ["truncated", { kind: "truncated" }, HTTP],
   ["dead", { kind: "dead_address" }], ["undelivered", { kind: "undelivered" }, ["twilio"]],
 ];
 const SHARES = [1, 0.5, 0.1];
@@ -35,14 +39,14 @@ function heading(changed, root, data) {
 }
 
 function matches(fault, provider, setting) {
-  return fault.provider === provider && fault.kind === setting.kind && fault.status === setting.status && !fault.match && !fault.times;
+  return fault.provider === provider && fault.kind === setting.kind && fault.status === setting.status && (provider !== "smtp" || fault.code === setting.code) && !fault.match && !fault.times;
 }
 
 function matrix(faults, changed) {
   const rows = ROWS.map(([word, setting, only]) => make("tr", {}, make("th", { scope: "row" }, say(word)),
-    ...["fcm", "twilio"].map((provider) => make("td", {}, !only || only.includes(provider) ? toggle(faults, provider, setting, word, changed) : null))));
+    ...Object.keys(PROVIDERS).map((provider) => make("td", {}, !only || only.includes(provider) ? toggle(faults, provider, setting, word, changed) : null))));
   return make("table", { class: "matrix" },
-    make("thead", {}, make("tr", {}, make("td"), make("th", { scope: "col" }, "FCM"), make("th", { scope: "col" }, "Twilio"))),
+    make("thead", {}, make("tr", {}, make("td"), ...Object.values(PROVIDERS).map((name) => make("th", { scope: "col" }, name)))),
     make("tbody", {}, ...rows));
 }
 
@@ -53,13 +57,13 @@ function toggle(faults, provider, setting, word, changed) {
     else await tell("/sandbox/faults", { provider, ...setting, probability: share });
     changed();
   };
-  const label = `${provider === "fcm" ? "FCM" : "Twilio"}: ${say(word)}`;
+  const label = `${PROVIDERS[provider]}: ${say(word)}`;
   return make("button", { type: "button", role: "switch", class: "switch", "aria-checked": String(Boolean(on)), "aria-label": label,
     title: on ? say("hits", { n: on.hits }) : label, "data-key": `${provider}-${word}`, onclick: flip }, make("i"));
 }
 
 function others(faults, changed) {
-  const rest = faults.filter((fault) => !ROWS.some(([, setting]) => ["fcm", "twilio"].some((provider) => matches(fault, provider, setting))));
+  const rest = faults.filter((fault) => !ROWS.some(([, setting]) => Object.keys(PROVIDERS).some((provider) => matches(fault, provider, setting))));
   if (!rest.length) return null;
   return make("div", { class: "chips" }, make("h3", {}, say("otherFaults")), ...rest.map((fault) =>
     make("button", { type: "button", class: "chip", title: say("hits", { n: fault.hits }), onclick: async () => { await tell(`/sandbox/faults/${fault.number}`, undefined, "DELETE"); changed(); } },
@@ -74,7 +78,7 @@ function refusals(data) {
     rows.length ? make("ul", {}, ...rows) : make("p", {}, say("noRefusals")), data.inbound ? null : make("p", { class: "note" }, say("noInbound")));
 }
 
-const FIELDS = ["provider", "to", "seq", "time", "expires_at", "message_id", "collapse_key", "id", "link", "encoding", "parts", "fate"];
+const FIELDS = ["provider", "to", "seq", "time", "expires_at", "message_id", "collapse_key", "id", "link", "encoding", "parts", "fate", "sender"];
 
 export async function drawDetail(root, seq, close) {
   const { messages: [record] } = await ask(`/sandbox/messages?after=${seq - 1}&limit=1`);
@@ -82,6 +86,8 @@ export async function drawDetail(root, seq, close) {
     const value = ["time", "expires_at"].includes(name) ? instant(record[name]) : String(record[name]);
     return [make("dt", {}, say(`f_${name}`)), make("dd", {}, name === "fate" && known(`s_${value}`) ? say(`s_${value}`) : value)];
   });
+  root.classList.toggle("wide", record.provider === "smtp");
+  if (record.provider === "smtp") return drawMail(root, record, rows, close);
   root.replaceChildren(
     make("div", { class: "detail-head" }, make("h2", {}, say("detail")), make("button", { type: "button", class: "quiet", onclick: close }, say("close"))),
     make("blockquote", { dir: "auto" }, record.title ? make("strong", {}, record.title) : null, record.body),

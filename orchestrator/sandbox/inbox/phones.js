@@ -1,5 +1,6 @@
 // The phones: a lock screen for a push token, a conversation for a number.
 import { make, tell } from "./dom.js";
+import { mailbox } from "./mail.js";
 import { ago, clock, day, say, known } from "./words.js";
 
 const shown = new Map(); // address -> {node, signature}
@@ -52,7 +53,7 @@ function settle(node) {
 }
 
 function draw(phone, data, open) {
-  const screen = phone.kind === "push" ? lockScreen(phone, open) : conversation(phone, data, open);
+  const screen = phone.kind === "push" ? lockScreen(phone, open) : phone.kind === "email" ? mailbox(phone, open) : conversation(phone, data, open);
   const frame = make("div", { class: `phone ${phone.kind}`, style: { "--hue": hue(phone.address) } },
     make("div", { class: "screen" }, statusBar(), screen));
   const node = make("article", { class: "unit" }, frame, caption(phone));

@@ -1,0 +1,144 @@
+"""The signed links of a message: clicks, the open pixel, unsubscribe, preferences.
+
+A token says which message it belongs to and which link it is; where a click leads is looked up in the database, never
+taken from the request, and nobody without the key can make a token. One key signs all kinds, each under its own name,
+so that a click's token is worth nothing at ``/u/``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from hashlib import sha256
+from html import escape, unescape
+from typing import Final
+
+from orchestrator.channel.base import EmailPayload, Payload
+from orchestrator.content.markup import ANCHOR
+
+VERSION: Final = 1
+TRAP: Final = 0
+"""The number of the link that no person can see: what follows it is a machine."""
+_FIELDS: Final = (1, 8, 8, 16)
+_LENGTH: Final = sum(_FIELDS)
+_TEXT_LENGTH: Final = (_LENGTH * 4 + 2) // 3
+_KEY_BYTES: Final = 16
+_IN_TEXT = re.compile(r"https://[^\s<>\"'()\[\]{}，。！？；：、（）《》「」【】]+")
+_TRAILING = ".,;:!?*_~"
+_END = re.compile(r"</body\s*>", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    """What a link is for: the first segment of its path."""
+
+    CLICK = "c"
+    OPEN = "o"
+    UNSUBSCRIBE = "u"
+    PREFERENCES = "p"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a genuine token says. ``message_id`` 0: a preview or a test."""
+
+    message_id: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A message with its links replaced, and where each of them leads, by number."""
+
+    payload: Payload
+    targets: Mapping[int, str] = field(default_factory=dict)
+
+
+def number_of(url: str) -> int:
+    """A link's number: 63 bits of the address's SHA-256, so that every process knows it without asking. Never 0."""
+    return int.from_bytes(sha256(url.encode()).digest()[:8], "big") >> 1 or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes and reads the links of one deployment. ``key`` has at least 16 bytes and is never shown."""
+
+    public_url: str
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """A short key could be guessed."""
+        if len(self.key) < _KEY_BYTES:
+            raise ValueError("the key of links is too short")
+
+    def token(self, kind: Kind, message_id: int, index: int = 0) -> str:
+        """44 characters that only we can make."""
+        body = bytes([VERSION]) + message_id.to_bytes(8, "big") + index.to_bytes(8, "big")
+        return urlsafe_b64encode(body + self._seal(kind, body)).decode().rstrip("=")
+
+    def read(self, kind: Kind, text: str) -> Token | None:
+        """What a token says; None for one that was not made for this purpose, by us, exactly so."""
+        if len(text) != _TEXT_LENGTH or not text.isascii():
+            return None
+        try:
+            raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except ValueError:
+            return None
+        body, seal = raw[:-16], raw[-16:]
+        genuine = hmac.compare_digest(seal, self._seal(kind, body))
+        if not genuine or body[0] != VERSION or urlsafe_b64encode(raw).decode().rstrip("=") != text:
+            return None
+        return Token(int.from_bytes(body[1:9], "big"), int.from_bytes(body[9:17], "big"))
+
+    def address(self, kind: Kind, message_id: int, index: int = 0) -> str:
+        """The whole address of a link."""
+        end = ".gif" if kind is Kind.OPEN else ""
+        return f"{self.public_url}/{kind}/{self.token(kind, message_id, index)}{end}"
+
+    def facts(self, message_id: int) -> dict[str, str]:
+        """What templates know of them."""
+        return {
+            "unsubscribe_url": self.address(Kind.UNSUBSCRIBE, message_id),
+            "preferences_url": self.address(Kind.PREFERENCES, message_id),
+        }
+
+    def track(self, payload: Payload, message_id: int) -> Tracked:
+        """A mail with https links that lead through us, its pixel and its unsubscribe address; others as they are."""
+        if not isinstance(payload, EmailPayload):
+            return Tracked(payload)
+        targets: dict[int, str] = {}
+
+        def through_us(url: str) -> str:
+            if not url.startswith("https://") or url.startswith(f"{self.public_url}/"):
+                return url
+            number = number_of(url)
+            targets[number] = url
+            return self.address(Kind.CLICK, message_id, number)
+
+        def anchor(match: re.Match[str]) -> str:
+            return match[1] + escape(through_us(unescape(match[2]))) + match[3]
+
+        def written(match: re.Match[str]) -> str:
+            url = match[0].rstrip(_TRAILING)
+            return through_us(url) + match[0][len(url) :]
+
+        html, text = ANCHOR.sub(anchor, payload.html), _IN_TEXT.sub(written, payload.text)
+        unsubscribe = self.address(Kind.UNSUBSCRIBE, message_id)
+        return Tracked(
+            replace(payload, html=self._with_pixel(html, message_id), text=text, unsubscribe=unsubscribe), targets
+        )
+
+    def _with_pixel(self, html: str, message_id: int) -> str:
+        """The HTML with what shows an open, and with what only a machine follows."""
+        unseen = 'tabindex="-1" aria-hidden="true" style="display:none"'
+        trap = f'<a href="{self.address(Kind.CLICK, message_id, TRAP)}" {unseen}></a>'
+        pixel = f'<img src="{self.address(Kind.OPEN, message_id)}" width="1" height="1" alt="" style="display:block">'
+        ends = [match.start() for match in _END.finditer(html)]
+        place = ends[-1] if ends else len(html)
+        return html[:place] + trap + pixel + html[place:]
+
+    def _seal(self, kind: Kind, body: bytes) -> bytes:
+        return hmac.digest(self.key, kind.encode() + b"\0" + body, "sha256")[:16]
