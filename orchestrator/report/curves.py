@@ -28,7 +28,7 @@ def curves(connection: Connection, launched: Launched, now: datetime) -> tuple[C
     """One curve per arm, in the file's order, and one for the holdout."""
     span = launched.within or DEFAULT_SPAN
     groups: dict[tuple[bool, str], Counts] = {}
-    for row in _rows(connection, launched.name, span, now):
+    for row in _rows(connection, launched, span, now):
         key = (True, HOLDOUT) if row.held_out else (False, str(row.arm))
         groups.setdefault(key, {True: Counter(), False: Counter()})[bool(row.back)][int(row.bin)] += int(row.people)
     last = -(-span // BIN)
@@ -38,9 +38,9 @@ def curves(connection: Connection, launched: Launched, now: datetime) -> tuple[C
 
 
 def _rows(
-    connection: Connection, campaign: str, span: timedelta, now: datetime
+    connection: Connection, launched: Launched, span: timedelta, now: datetime
 ) -> list[Row[tuple[str, bool, int, int, int]]]:
-    exposed = first_exposures(campaign)
+    exposed = first_exposures(launched)
     seen = literal(to_micros(now), BigInteger) - exposed.c.anchor
     back = case((exposed.c.reopened_at.is_not(None), 1), else_=0).label("back")
     length = span_micros(span)

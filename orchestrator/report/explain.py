@@ -12,7 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from orchestrator.audience.aliases import family
 from orchestrator.errors import NotFoundError, did_you_mean
+from orchestrator.report.touches import OPENED, of_person
 from orchestrator.report.values import Launched
 from orchestrator.store.tables import attempt, event, lane, member, message, receipt, run, transition, users
 
@@ -119,8 +121,8 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     rows = connection.execute(
         select(member, run.c.local_date, run.c.as_of, run.c.created_at, run.c.finished_at)
         .join_from(member, run, run.c.id == member.c.run_id)
-        .where(of_campaign, member.c.user_id == user_id)
-        .order_by(run.c.local_date)
+        .where(of_campaign, member.c.user_id.in_(family(connection, user_id)))  # under every name they had
+        .order_by(run.c.local_date, member.c.user_id)
     )
     members = tuple(_member(connection, row, launched.name, now) for row in rows.all())
     return Story(user, launched, now, tuple(RunSeen(*row) for row in seen), members)
@@ -163,7 +165,7 @@ def _message(connection: Connection, row: Row[Any]) -> MessageStory:
     receipts = connection.execute(
         select(receipt).where(receipt.c.message_id == row.id).order_by(receipt.c.received_at, receipt.c.id)
     ).all()
-    opened = select(event.c.at).where(event.c.message_id == row.id, event.c.name == "message_opened")
+    opened = select(event.c.at).where(event.c.message_id == row.id, event.c.name == OPENED, of_person())
     changes = connection.execute(
         select(transition).where(transition.c.message_id == row.id).order_by(transition.c.at, transition.c.id)
     ).all()

@@ -50,7 +50,7 @@ def hours(connection: Connection, launched: Launched) -> Hours:
     """All requests, by the recipient's wall clock. Grouped by minute: zones and windows have whole minutes."""
     bins = [0] * (24 * 60 // BIN)
     several = requests = outside = 0
-    for zone_key, arm, step, minute, count in _requests(connection, launched.name):
+    for zone_key, arm, step, minute, count in _requests(connection, launched):
         at = EPOCH + timedelta(minutes=minute)
         zones = _candidates(zone_key)
         requests += count
@@ -81,9 +81,9 @@ def _minute_of_day(at: datetime, zone: str) -> int:
     return local.hour * 60 + local.minute
 
 
-def _requests(connection: Connection, campaign: str) -> list[tuple[str, str, int, int, int]]:
+def _requests(connection: Connection, launched: Launched) -> list[tuple[str, str, int, int, int]]:
     """(zone key, arm, step, minute since 1970, how many): attempts, and requests whose attempt was never settled."""
-    mine = message.c.run_id.in_(runs_of(campaign))
+    mine = message.c.run_id.in_(runs_of(launched))
     settled = exists().where(attempt.c.message_id == message.c.id, attempt.c.n == message.c.attempts)
     columns = (message.c.run_id, message.c.user_id, message.c.arm, message.c.step)
     began = type_coerce(attempt.c.started_at, BigInteger).label("began")

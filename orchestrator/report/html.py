@@ -11,6 +11,7 @@ from markupsafe import Markup
 from orchestrator.report import plots, words
 from orchestrator.report.findings import Findings
 from orchestrator.report.reasons import LOCALES, reason_words
+from orchestrator.report.terminal import worth_words
 from orchestrator.report.values import Tally, ZoneCount
 from orchestrator.report.words import per_cent, word
 
@@ -24,18 +25,19 @@ def page(tally: Tally, found: Findings, locale: str = "en") -> str:
     first = "zh" if locale.lower().startswith("zh") else "en"
     bodies = {one: Markup(_body(tally, found, one)) for one in LOCALES}  # noqa: S704  # rendered with autoescape
     titles = {one: f"{words.title(tally.launched, one)} · {word('report', one)}" for one in LOCALES}
-    return _environment().get_template("page.html.j2").render(first=first, bodies=bodies, titles=titles)
+    return environment().get_template("page.html.j2").render(first=first, bodies=bodies, titles=titles)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What renders our own pages: everything escaped, every name known."""
     loader = PackageLoader("orchestrator.report", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _body(tally: Tally, found: Findings, locale: str) -> str:
     return (
-        _environment()
+        environment()
         .get_template("body.html.j2")
         .render(
             tally=tally,
@@ -43,6 +45,10 @@ def _body(tally: Tally, found: Findings, locale: str) -> str:
             locale=locale,
             title=words.title(tally.launched, locale),
             headline=words.headline(found, locale),
+            lasting=words.lasting_sentence(found, locale),
+            interval=words.interval,
+            money=words.money,
+            worth=worth_words,
             arms=[
                 (words.arm_sentence(arm, locale), plots.tint(tally, arm.group.name, held_out=False))
                 for arm in found.arms

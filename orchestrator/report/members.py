@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Subquery, and_, case, func, literal, or_, select, type_coerce
-from sqlalchemy.sql import exists
 
 from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
 from orchestrator.ledger.states import State
-from orchestrator.store.tables import event, member, message, run
+from orchestrator.report.touches import CLICKED, OPENED, seen_by_person
+from orchestrator.report.values import Launched
+from orchestrator.store.tables import member, message, run
 
 PENDING = "pending"
 
@@ -35,12 +36,12 @@ REASONED = frozenset({State.UNDELIVERED, State.UNKNOWN, State.FAILED, State.EXPI
 """Decisions whose reason is worth telling apart; that of an accepted message is of an earlier hold."""
 
 _STEPS = 1 << STEP_BITS
-_OPENED = exists().where(event.c.message_id == message.c.id, event.c.name == "message_opened")
 
 
-def runs_of(campaign: str) -> Any:
-    """The ids of a campaign's runs, as a subquery."""
-    return select(run.c.id).where(run.c.campaign == campaign)
+def runs_of(launched: Launched) -> Any:
+    """The ids of the runs that a report is about, as a subquery."""
+    runs = select(run.c.id).where(run.c.campaign == launched.name)
+    return runs if launched.run is None else runs.where(run.c.id == launched.run)
 
 
 def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -64,27 +65,42 @@ def is_delivered() -> ColumnElement[bool]:
 
 
 def is_opened() -> ColumnElement[bool]:
-    """The person opened it. The short cut spares the look-up for what never left."""
-    return and_(is_sent(), _OPENED)
+    """A person opened it, or clicked in it. The short cut spares the look-up for what never left."""
+    return and_(is_sent(), seen_by_person((OPENED, CLICKED)))
 
 
-def _outcomes(campaign: str) -> Subquery:
+def is_clicked() -> ColumnElement[bool]:
+    """A person clicked a link in it."""
+    return and_(is_sent(), seen_by_person((CLICKED,)))
+
+
+def reached() -> dict[str, ColumnElement[bool]]:
+    """How far a message came, by stage."""
+    return {
+        "sent": is_sent(),
+        "accepted": is_accepted(),
+        "delivered": is_delivered(),
+        "opened": is_opened(),
+        "clicked": is_clicked(),
+    }
+
+
+def _outcomes(launched: Launched) -> Subquery:
     rank = case({state.value: place for state, place in RANK.items()}, value=message.c.state)
-    facts = {"sent": is_sent(), "accepted": is_accepted(), "delivered": is_delivered(), "opened": is_opened()}
-    columns = [func.max(flag(condition)).label(name) for name, condition in facts.items()]
+    columns = [func.max(flag(condition)).label(name) for name, condition in reached().items()]
     best = func.min(rank * _STEPS + message.c.step).label("best")
-    mine = message.c.run_id.in_(runs_of(campaign))
+    mine = message.c.run_id.in_(runs_of(launched))
     grouped = select(message.c.run_id, message.c.user_id, best, *columns).where(mine)
     return grouped.group_by(message.c.run_id, message.c.user_id).subquery("outcome")
 
 
-def members(campaign: str) -> Subquery:
-    """One row per member of the campaign's runs.
+def members(launched: Launched) -> Subquery:
+    """One row per member of the runs that the report is about.
 
     ``final`` indexes ``DECISIONS``; ``anchor``, ``reopened_at`` and ``converted_at`` are microseconds; ``planned`` and
-    ``sent`` … ``opened`` are 1 or 0.
+    ``sent`` … ``clicked`` are 1 or 0.
     """
-    outcome, best = _outcomes(campaign), message.alias("best")
+    outcome, best = _outcomes(launched), message.alias("best")
     id_of_best = (
         outcome.c.run_id * literal(1 << RUN_SHIFT, BigInteger) + outcome.c.user_id * _STEPS + outcome.c.best % _STEPS
     )
@@ -99,7 +115,7 @@ def members(campaign: str) -> Subquery:
     instants = [
         type_coerce(member.c[name], BigInteger).label(name) for name in ("anchor", "reopened_at", "converted_at")
     ]
-    flags = [func.coalesce(outcome.c[name], 0).label(name) for name in ("sent", "accepted", "delivered", "opened")]
+    flags = [func.coalesce(outcome.c[name], 0).label(name) for name in reached()]
     joined = member.outerjoin(
         outcome, and_(outcome.c.run_id == member.c.run_id, outcome.c.user_id == member.c.user_id)
     ).outerjoin(best, best.c.id == id_of_best)
@@ -113,14 +129,14 @@ def members(campaign: str) -> Subquery:
             func.coalesce(case((told, why)), "").label("reason"),
         )
         .select_from(joined)
-        .where(member.c.run_id.in_(runs_of(campaign)))
+        .where(member.c.run_id.in_(runs_of(launched)))
         .subquery("facts")
     )
 
 
-def first_exposures(campaign: str) -> Subquery:
+def first_exposures(launched: Launched) -> Subquery:
     """The members of each user's first run in which they were planned: the unit of analysis."""
-    facts = members(campaign)
+    facts = members(launched)
     order = func.row_number().over(partition_by=facts.c.user_id, order_by=facts.c.run_id).label("turn")
     ranked = select(facts, order).where(facts.c.planned == 1).subquery("ranked")
     return select(ranked).where(ranked.c.turn == 1).subquery("exposed")

@@ -30,32 +30,48 @@ def tint(tally: Tally, group: str, *, held_out: bool) -> str:
 
 
 def funnel(tally: Tally, locale: str, width: int) -> Markup:
-    """Bars from the audience to those who converted, each with its count and share of the audience."""
+    """Bars from the audience to those who converted: users, their share of the audience, and (if wide) messages."""
     most = max((stage.users for stage in tally.stages), default=0) or 1
+    letters = max((stage.messages or 0 for stage in tally.stages), default=0)
     left = max(width_of(word(stage.name, locale)) for stage in tally.stages) + 14
-    right = width - width_of(number(most)) - width_of("100.0 %") - 26
+    column = max(width_of(number(letters)), width_of(word("messages", locale))) + 18 if width >= WIDE else 0
+    people = max(width_of(number(most)), width_of(word("users", locale)))
+    right = width - people - width_of("100.0 %") - 26 - column
     scale = Scale(0, most, left, right)
-    drawn = [item for row, stage in enumerate(tally.stages) for item in _stage(stage, row, scale, most, locale)]
+    ends = right + 14 + people, width - column, width if column else None
+    drawn = list(_funnel_heads(ends, locale))
+    drawn += [item for row, stage in enumerate(tally.stages) for item in _stage(stage, row, scale, ends, locale)]
     said = ", ".join(f"{word(stage.name, locale)} {number(stage.users)}" for stage in tally.stages)
     height = _stage_top(len(tally.stages))
     return picture(width, height, f"funnel-{locale}-{width}", word("h_reach", locale), said, drawn)
 
 
+_Ends = tuple[float, float, float | None]
+"""Where the columns of a funnel end: users, share, messages (None: no room)."""
+
+
+def _funnel_heads(ends: _Ends, locale: str) -> Iterator[Markup]:
+    yield text(ends[0], 12, word("users", locale), "end", "soft")
+    if ends[2] is not None:
+        yield text(ends[2], 12, word("messages", locale), "end", "soft")
+
+
 def _stage_top(row: int) -> float:
     """What people did stands a little apart from what we did."""
-    return row * 30 + (10 if row > 4 else 0)  # noqa: PLR2004  # audience, planned, sent, accepted, delivered
+    return 20 + row * 30 + (10 if row > 4 else 0)  # noqa: PLR2004  # audience, planned, sent, accepted, delivered
 
 
-def _stage(stage: Stage, row: int, scale: Scale, most: int, locale: str) -> Iterator[Markup]:
+def _stage(stage: Stage, row: int, scale: Scale, ends: _Ends, locale: str) -> Iterator[Markup]:
     top = _stage_top(row)
     end = max(scale(stage.users), scale.start + (1.5 if stage.users else 0))
     shade = {"delivered": "bar-proof", "opened": "bar-people", "reopened": "bar-people", "converted": "bar-people"}
     yield text(scale.start - 12, top + 17, word(stage.name, locale), "end")
     yield bar(scale.start, top + 3, scale.end - scale.start, 20, "track", 3)
     yield bar(scale.start, top + 3, end - scale.start, 20, shade.get(stage.name, "bar"), 3)
-    counts = scale.end + 14 + width_of(number(most))
-    yield text(counts, top + 17, number(stage.users), "end", "strong")
-    yield text(counts + 12 + width_of("100.0 %"), top + 17, per_cent(stage.users / most), "end", "soft")
+    yield text(ends[0], top + 17, number(stage.users), "end", "strong")
+    yield text(ends[1], top + 17, per_cent(stage.users / scale.high), "end", "soft")
+    if ends[2] is not None and stage.messages is not None:
+        yield text(ends[2], top + 17, number(stage.messages), "end")
 
 
 # --- lift ------------------------------------------------------------------------------------------------------------
@@ -76,7 +92,7 @@ def lift(tally: Tally, found: Findings, locale: str, width: int) -> Markup:
 
 
 def _reach_of(rows: Sequence[Finding]) -> tuple[float, float]:
-    gaps = [row.difference for row in rows if row.difference]
+    gaps = [gap for row in rows for gap in (row.difference, row.sequential) if gap]
     low, high = min([-0.02, *(gap.low for gap in gaps)]), max([0.02, *(gap.high for gap in gaps)])
     room = (high - low) * 0.06
     return (low - room) * 100, (high + room) * 100
@@ -104,6 +120,8 @@ def _lift_row(tally: Tally, row: Finding, scale: Scale, y: float, locale: str) -
         return
     gap = row.difference
     low, high = scale(gap.low * 100), scale(gap.high * 100)
+    if row.sequential is not None:
+        yield line(scale(row.sequential.low * 100), y, scale(row.sequential.high * 100), y, f"always {shade}")
     yield line(low, y, high, y, f"whisker {shade}")
     yield from (line(end, y - 5, end, y + 5, f"whisker {shade}") for end in (low, high))
     yield Markup('<circle cx="{:.1f}" cy="{:.1f}" r="6" class="dot {}"/>').format(scale(gap.points * 100), y, shade)

@@ -45,6 +45,9 @@ REASONS: Mapping[str, Phrase] = {
         "短时间内失效回应过多：地址暂停使用，未删除",
     ),
     "poison": Phrase("composing or sending it crashed workers repeatedly", "处理该消息时进程多次崩溃"),
+    "merged": Phrase(
+        "merged into another user, who takes part from the next run on", "该用户已合并到另一用户，后者从下一批次起参与"
+    ),
     "stopped": Phrase("the campaign was stopped", "活动已停止"),
     "paused": Phrase("the campaign was paused", "活动已暂停"),
     "expired": Phrase("the deadline passed before it could leave", "未能在截止时间前发出"),
@@ -79,6 +82,15 @@ REASONS: Mapping[str, Phrase] = {
     "worker_died": Phrase("its worker died; taken back", "工作进程中断，任务收回"),
     "resend": Phrase(
         "its worker died while sending; goes again under the same collapse key", "发送时进程中断，以相同折叠键重发"
+    ),
+    "only_to": Phrase(
+        "not on the deployment's allow-list (only_to): a staging deployment sends to nobody else",
+        "不在部署的白名单（only_to）中：预发布环境不发送给其他人",
+    ),
+    "budget": Phrase("the campaign's SMS budget was used up", "活动的短信预算已用完"),
+    "restored": Phrase(
+        "may have been sent before an older database was restored, so it was not sent again",
+        "恢复旧数据库之前可能已经发送，因此不再重发",
     ),
     "held_out": Phrase("belongs to the holdout", "属于对照组"),
 }

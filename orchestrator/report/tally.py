@@ -16,17 +16,9 @@ from sqlalchemy import Connection, Row, func, select
 from orchestrator.clock import span_micros, to_micros
 from orchestrator.report.curves import curves
 from orchestrator.report.hours import hours
-from orchestrator.report.members import (
-    DECISIONS,
-    first_exposures,
-    flag,
-    is_accepted,
-    is_delivered,
-    is_opened,
-    is_sent,
-    members,
-    runs_of,
-)
+from orchestrator.report.letters import STAGES, channels, returned, steps
+from orchestrator.report.members import DECISIONS, first_exposures, flag, members, runs_of
+from orchestrator.report.refusals import refused
 from orchestrator.report.values import (
     COUNTS,
     HOLDOUT,
@@ -39,27 +31,28 @@ from orchestrator.report.values import (
     Tally,
     ZoneCount,
 )
-from orchestrator.store.tables import lane, member, message, run
+from orchestrator.store.tables import member, run
 
 
 def tally(connection: Connection, launched: Launched, now: datetime) -> Tally:
     """Count all there is of a campaign at ``now``; ``connection`` is one transaction, so that all counts agree."""
-    cells = _cells(connection, launched.name)
-    steps = _steps(connection, launched.name)
+    cells = _cells(connection, launched)
+    by_step = steps(connection, launched)
     groups, waiting = _groups(connection, launched, now)
     return Tally(
         launched=launched,
         as_of=now,
-        runs=_runs(connection, launched.name),
+        runs=_runs(connection, launched),
         audience=sum(cell.members for cell in cells),
         decisions=_decisions(cells),
-        stages=_stages(connection, launched.name, steps),
+        stages=_stages(connection, launched, by_step),
         groups=groups,
         waiting=waiting,
-        steps=steps,
+        steps=by_step,
         zones=_zones(cells),
         hours=hours(connection, launched),
         curves=curves(connection, launched, now),
+        channels=channels(connection, launched),
     )
 
 
@@ -67,16 +60,18 @@ def _total(column: Any, name: str) -> Any:
     return func.coalesce(func.sum(column), 0).label(name)
 
 
-def _runs(connection: Connection, campaign: str) -> tuple[RunCount, ...]:
+def _runs(connection: Connection, launched: Launched) -> tuple[RunCount, ...]:
     count = select(func.count()).where(member.c.run_id == run.c.id).scalar_subquery()
     columns = (run.c.id, run.c.local_date, run.c.state, run.c.as_of, run.c.audience, count)
-    rows = connection.execute(select(*columns).where(run.c.campaign == campaign).order_by(run.c.local_date, run.c.id))
+    rows = connection.execute(
+        select(*columns).where(run.c.id.in_(runs_of(launched))).order_by(run.c.local_date, run.c.id)
+    )
     return tuple(RunCount(*row) for row in rows)
 
 
-def _cells(connection: Connection, campaign: str) -> Sequence[Row[Any]]:
+def _cells(connection: Connection, launched: Launched) -> Sequence[Row[Any]]:
     """Members by zone, decision and reason: the cube that decisions and zones are read from."""
-    facts = members(campaign)
+    facts = members(launched)
     keys = (facts.c.zone_key, facts.c.final, facts.c.reason)
     treated = facts.c.planned * flag(facts.c.held_out.is_(False))
     query = select(
@@ -110,13 +105,13 @@ def _zones(cells: Sequence[Row[Any]]) -> tuple[ZoneCount, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.members, row.zone)))
 
 
-def _stages(connection: Connection, campaign: str, steps: Sequence[StepCount]) -> tuple[Stage, ...]:
+def _stages(connection: Connection, launched: Launched, by_step: Sequence[StepCount]) -> tuple[Stage, ...]:
     """The funnel. A user counts once over all runs; who reopened counts when a message of that run was accepted."""
-    facts = members(campaign)
+    facts = members(launched)
     reached = facts.c.accepted * facts.c.planned * flag(facts.c.held_out.is_(False))
     per_user = {
         "planned": facts.c.planned,
-        **{name: facts.c[name] for name in ("sent", "accepted", "delivered", "opened")},
+        **{name: facts.c[name] for name in STAGES},
         "reopened": reached * flag(facts.c.reopened_at.is_not(None)),
         "converted": reached * flag(facts.c.converted_at.is_not(None)),
     }
@@ -124,30 +119,40 @@ def _stages(connection: Connection, campaign: str, steps: Sequence[StepCount]) -
     user = select(facts.c.user_id, *columns).group_by(facts.c.user_id).subquery("person")
     sums = select(func.count().label("audience"), *(_total(user.c[name], name) for name in per_user))
     users = connection.execute(sums.select_from(user)).one()._mapping  # noqa: SLF001  # SQLAlchemy's way to a dict
-    messages = {"planned": sum(step.messages - step.states.get("held_out", 0) for step in steps)} | {
-        name: sum(getattr(step, name) for step in steps) for name in ("sent", "accepted", "delivered", "opened")
+    messages = {
+        "planned": sum(step.messages - step.states.get("held_out", 0) for step in by_step),
+        **{name: sum(getattr(step, name) for step in by_step) for name in STAGES},
+        **returned(connection, launched),
     }
     return tuple(Stage(name, int(users[name]), messages.get(name)) for name in ("audience", *per_user))
 
 
 def _groups(connection: Connection, launched: Launched, now: datetime) -> tuple[tuple[Group, ...], int]:
     """Each arm and the holdout, and how many are planned whose run has not opened for them yet (they are left out)."""
-    exposed = first_exposures(launched.name)
+    exposed, against = first_exposures(launched), refused(launched)
     instant = to_micros(now)
-    begun = func.coalesce(exposed.c.anchor, 0) <= instant
-    within = span_micros(launched.within) if launched.within else 0
-    still_open = exposed.c.reopened_at.is_(None) & (func.coalesce(exposed.c.anchor, 0) + within > instant)
+    anchor = func.coalesce(exposed.c.anchor, 0)
+    begun = anchor <= instant
+    over = anchor + (span_micros(launched.within) if launched.within else 0) <= instant
+    back = exposed.c.reopened_at.is_not(None)
+    value = exposed.c.conversion_value
     key = (exposed.c.arm, exposed.c.held_out, flag(begun).label("begun"))
-    names = ("sent", "accepted", "delivered", "opened")
+    conditions = {
+        "reopened": back,
+        "converted": exposed.c.converted_at.is_not(None),
+        "open": ~back & ~over,
+        "settled": over,
+        "settled_reopened": over & back,
+    }
     query = select(
         *key,
         func.count().label("eligible"),
-        *(_total(exposed.c[name], name) for name in names),
-        _total(flag(exposed.c.reopened_at.is_not(None)), "reopened"),
-        _total(flag(exposed.c.converted_at.is_not(None)), "converted"),
-        _total(exposed.c.conversion_value, "value"),
-        _total(flag(still_open), "open"),
-    )
+        *(_total(exposed.c[name], name) for name in (*STAGES, "clicked")),
+        *(_total(flag(condition), name) for name, condition in conditions.items()),
+        *(_total(against.c[name], name) for name in ("unsubscribed", "complained")),
+        _total(value, "value"),
+        _total(value * value, "value_squares"),
+    ).select_from(exposed.outerjoin(against, against.c.user_id == exposed.c.user_id))
     rows = connection.execute(query.group_by(*key)).all()
     return _by_group(launched, [row for row in rows if row.begun]), sum(row.eligible for row in rows if not row.begun)
 
@@ -164,26 +169,5 @@ def _by_group(launched: Launched, rows: Sequence[Row[Any]]) -> tuple[Group, ...]
 
 def _group(name: str, rows: Sequence[Row[Any]], *, held_out: bool) -> Group:
     counts = {field: int(sum(getattr(row, field) for row in rows)) for field in COUNTS}
-    return Group(name, held_out, **counts, value=round(float(sum(row.value for row in rows)), 6))
-
-
-def _steps(connection: Connection, campaign: str) -> tuple[StepCount, ...]:
-    facts = {"sent": is_sent(), "accepted": is_accepted(), "delivered": is_delivered(), "opened": is_opened()}
-    key = (message.c.step, lane.c.channel, message.c.state)
-    query = (
-        select(
-            *key, func.count().label("messages"), *(_total(flag(condition), name) for name, condition in facts.items())
-        )
-        .select_from(message.outerjoin(lane, lane.c.id == message.c.lane_id))
-        .where(message.c.run_id.in_(runs_of(campaign)))
-    )
-    grouped: dict[tuple[int, str], list[Row[Any]]] = {}
-    for row in connection.execute(query.group_by(*key).order_by(*key)):
-        grouped.setdefault((row.step, row.channel or ""), []).append(row)
-    return tuple(_step(step, channel, rows) for (step, channel), rows in grouped.items())
-
-
-def _step(step: int, channel: str, rows: Sequence[Row[Any]]) -> StepCount:
-    names = ("messages", "sent", "accepted", "delivered", "opened")
-    totals = {name: int(sum(getattr(row, name) for row in rows)) for name in names}
-    return StepCount(step, channel, **totals, states={row.state: row.messages for row in rows})
+    value, squares = (round(float(sum(getattr(row, of) for row in rows)), 6) for of in ("value", "value_squares"))
+    return Group(name, held_out, **counts, value=value, value_squares=squares)

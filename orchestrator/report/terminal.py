@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.report import words
-from orchestrator.report.findings import Finding, Findings, Verdict
+from orchestrator.report.findings import LIMITS, Finding, Findings, Guard, Harm, Verdict
 from orchestrator.report.reasons import reason_words
 from orchestrator.report.values import Tally
 from orchestrator.report.words import number, per_cent, points, word
@@ -105,6 +105,63 @@ def funnel_table(tally: Tally, locale: str = "en") -> Table:
     return table
 
 
+def refusals_table(found: Findings, locale: str = "en") -> Table:
+    """Unsubscribes and complaints per arm with the holdout, against their limits."""
+    table = _table(word("h_refusals", locale))
+    table.add_column(word("group", locale), no_wrap=True)
+    for kind in LIMITS:
+        table.add_column(word(kind, locale), justify="right")
+        table.add_column(f"{word('interval', locale)} < {LIMITS[kind] * 100:g} %", justify="right")
+        table.add_column(word("guard", locale))
+    for finding in found.rows:
+        cells = [part for harm in finding.harms for part in _harm(harm, locale)]
+        table.add_row(words.group_name(finding, locale), *cells, style="cyan" if finding.group.held_out else "")
+    return table
+
+
+def _harm(harm: Harm, locale: str) -> tuple[str, str, Text]:
+    style = {Guard.CROSSED: "bold red", Guard.UNCLEAR: "yellow", Guard.KEPT: "green"}[harm.guard]
+    ends = words.interval(harm.rate.low, harm.rate.high)
+    return number(harm.rate.count), ends, Text(word(harm.guard, locale), style=style)
+
+
+def channels_table(tally: Tally, locale: str = "en") -> Table:
+    """Each channel's messages by stage, and by whom they were opened and clicked."""
+    table = _table(word("h_channels", locale))
+    table.add_column(word("channel", locale), no_wrap=True)
+    stages = ("planned", "sent", "accepted", "delivered")
+    for stage in stages:
+        table.add_column(word(stage, locale), justify="right")
+    for what in ("opens_by", "clicks_by"):
+        kinds = " / ".join(word(kind, locale) for kind in ("human", "suspect", "machine"))
+        table.add_column(f"{word(what, locale)} {kinds}", justify="right")
+    for one in tally.channels:
+        split = (f"{kinds.human} / {kinds.suspect} / {kinds.machine}" for kinds in (one.opens, one.clicks))
+        table.add_row(word(one.channel, locale), *(number(one.messages[stage]) for stage in stages), *split)
+    return table
+
+
+def value_table(found: Findings, locale: str = "en") -> Table:
+    """What conversions were worth, a head, with the difference to the holdout."""
+    table = _table(word("h_value", locale))
+    table.add_column(word("group", locale), no_wrap=True)
+    for name in ("converted", "value", "value_a_head", "interval", "value_difference", "interval"):
+        table.add_column(word(name, locale), justify="right")
+    for finding in found.rows:
+        cells = (number(finding.group.converted), words.money(finding.group.value), *worth_words(finding))
+        table.add_row(words.group_name(finding, locale), *cells, style="cyan" if finding.group.held_out else "")
+    return table
+
+
+def worth_words(finding: Finding) -> tuple[str, str, str, str]:
+    """A head, its interval, the difference, its interval."""
+    worth = finding.worth
+    ends = " … ".join(words.money(end) for end in worth.interval) if worth.interval else "–"
+    gap = worth.difference
+    apart = (words.money(gap.points), f"{words.money(gap.low)} … {words.money(gap.high)}") if gap else ("–", "–")
+    return (words.money(worth.values.mean), ends, *apart)
+
+
 def report(tally: Tally, found: Findings, locale: str = "en") -> Stack:
     """The whole report for a console."""
     heading = Text(f"{words.title(tally.launched, locale)}  ({tally.launched.name})", style="bold")
@@ -116,6 +173,10 @@ def report(tally: Tally, found: Findings, locale: str = "en") -> Stack:
         Padding(decisions_table(tally, locale), (1, 0)),
         funnel_table(tally, locale),
         Padding(reach_table(found, locale), (1, 0)),
+        Text(words.lasting_sentence(found, locale)),
+        Padding(refusals_table(found, locale), (1, 0, 0, 0)),
+        *([Padding(value_table(found, locale), (1, 0, 0, 0))] if tally.launched.conversion else []),
+        Padding(channels_table(tally, locale), (1, 0)),
         Text(words.hours_sentence(tally, locale), style="red" if tally.hours.outside else ""),
         Text(word("s_lift", locale), style="dim"),
     ]

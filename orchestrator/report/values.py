@@ -28,6 +28,11 @@ class Launched:
     weights: Mapping[str, int] | None = None
     holdout: float = 0.0
     windows: Mapping[tuple[str, int], tuple[Opening, ...]] | None = None
+    topic: str = ""
+    run: int | None = None
+    """The one run that the report is about; None: all of the campaign's."""
+    local_date: str = ""
+    """The date of that run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of reach, users and messages each counted once; ``messages`` is None where it is about people alone."""
+    """One stage of reach, users and messages each counted once; ``messages`` is None where it is about people alone.
+
+    Messages reopened or converted are those that were accepted and had left before their member did so.
+    """
 
     name: str
     users: int
@@ -62,7 +70,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One arm, or the holdout, at its users' first exposure; ``open`` of them can still reopen in the goal window."""
+    """One arm, or the holdout, at its users' first exposure; ``open`` of them can still reopen in the goal window.
+
+    ``settled`` are those whose goal window is over: the only ones that an always-valid interval may count.
+    ``value_squares`` is the sum of the squares of ``value``'s parts, from which its spread is known.
+    """
 
     name: str
     held_out: bool
@@ -75,15 +87,36 @@ class Group:
     converted: int = 0
     value: float = 0.0
     open: int = 0
+    clicked: int = 0
+    unsubscribed: int = 0
+    complained: int = 0
+    settled: int = 0
+    settled_reopened: int = 0
+    value_squares: float = 0.0
 
 
-COUNTS = ("eligible", "sent", "accepted", "delivered", "opened", "reopened", "converted", "open")
+COUNTS = (
+    *("eligible", "sent", "accepted", "delivered", "opened", "reopened", "converted", "open"),
+    *("clicked", "unsubscribed", "complained", "settled", "settled_reopened"),
+)
 """The fields of a group that are numbers of users."""
 
 
 @dataclass(frozen=True, slots=True)
+class Sorted:
+    """Messages with an open (or a click), by the most human one of each: three kinds that are never added up."""
+
+    human: int = 0
+    suspect: int = 0
+    machine: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StepCount:
-    """The messages of one step on one channel, by where they stand; those of the held-out are in ``held_out``."""
+    """The messages of one step on one channel, by where they stand; those of the held-out are in ``held_out``.
+
+    ``opened`` are those opened by a person, or clicked by one.
+    """
 
     step: int
     channel: str
@@ -93,6 +126,24 @@ class StepCount:
     delivered: int
     opened: int
     states: Mapping[str, int]
+    opens: Sorted = Sorted()
+    clicks: Sorted = Sorted()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCount:
+    """One channel over all steps: ``users`` and ``messages`` by stage, each user counted once a channel.
+
+    ``unsubscribed`` and ``complained`` are users of those ``sent`` to (see :mod:`orchestrator.report.refusals`).
+    """
+
+    channel: str
+    users: Mapping[str, int]
+    messages: Mapping[str, int]
+    opens: Sorted
+    clicks: Sorted
+    unsubscribed: int
+    complained: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +200,7 @@ class Tally:
     zones: tuple[ZoneCount, ...]
     hours: Hours
     curves: tuple[Curve, ...]
+    channels: tuple[ChannelCount, ...] = ()
 
     @property
     def adds_up(self) -> bool:

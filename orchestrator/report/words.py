@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from orchestrator.report.findings import Finding, Findings, Verdict
+from orchestrator.report.findings import LIMITS, Finding, Findings, Guard, Verdict
 from orchestrator.report.reasons import Phrase
 from orchestrator.report.values import HOLDOUT, Launched, Tally
 
@@ -29,6 +29,9 @@ WORDS: Mapping[str, Phrase] = {
     "reopened": Phrase("reopened", "回访"),
     "converted": Phrase("converted", "转化"),
     "eligible": Phrase("eligible", "符合条件"),
+    "clicked": Phrase("clicked", "点击"),
+    "unsubscribed": Phrase("unsubscribed", "退订"),
+    "complained": Phrase("complained", "投诉"),
     "members": Phrase("members", "成员"),
     "users": Phrase("users", "用户"),
     "messages": Phrase("messages", "消息"),
@@ -48,6 +51,21 @@ WORDS: Mapping[str, Phrase] = {
     "channel": Phrase("channel", "渠道"),
     "push": Phrase("push", "推送"),
     "sms": Phrase("SMS", "短信"),
+    "email": Phrase("email", "邮件"),
+    "human": Phrase("by people", "真人"),
+    "suspect": Phrase("suspect", "存疑"),
+    "machine": Phrase("by machines", "机器"),
+    "limit": Phrase("limit", "上限"),
+    "guard": Phrase("guardrail", "护栏"),
+    "kept": Phrase("kept", "未触及"),
+    "not_sure": Phrase("not sure yet", "尚难判断"),
+    "crossed": Phrase("CROSSED", "已突破"),
+    "value": Phrase("value", "金额"),
+    "value_a_head": Phrase("a head", "人均"),
+    "value_difference": Phrase("a head, to holdout", "人均与对照组之差"),
+    "always_valid": Phrase("always valid", "随时有效区间"),
+    "opens_by": Phrase("opened", "打开"),
+    "clicks_by": Phrase("clicked", "点击"),
     "zone": Phrase("zone", "时区"),
     "hour": Phrase("hour", "时刻"),
     "runs": Phrase("runs", "批次"),
@@ -74,6 +92,9 @@ WORDS: Mapping[str, Phrase] = {
     "h_zones": Phrase("By time zone", "按时区"),
     "h_steps": Phrase("By step and channel", "按步骤和渠道"),
     "h_runs": Phrase("The runs", "批次"),
+    "h_refusals": Phrase("Did it annoy anybody?", "有没有打扰到用户？"),
+    "h_value": Phrase("What it was worth", "带来了多少价值"),
+    "h_channels": Phrase("By channel, and who opened", "按渠道，以及谁打开的"),
     "report": Phrase("Campaign report", "活动报告"),
     "difference_axis": Phrase("points more or fewer than the holdout", "比对照组多（少）的百分点"),
     "too_few": Phrase("not enough people to say", "人数不足，无法判断"),
@@ -82,19 +103,45 @@ WORDS: Mapping[str, Phrase] = {
     # sources and definitions
     "s_lift": Phrase(
         "Intention to treat: every eligible user of an arm counts, whether or not a message left, from the first run "
-        f"that planned them. Rates with Wilson's {_95} interval, differences with Newcombe's. Fixed horizon: the "
-        f"{_95} hold for one look at a moment chosen beforehand. Arms are not compared with one another, and no winner "
-        "is declared.",
+        f"that planned them. Rates with Wilson's {_95} interval, differences with Newcombe's (thick line). Those are "
+        f"of a fixed horizon: the {_95} hold for one look at a moment chosen beforehand. The always-valid interval "
+        "(thin line; Waudby-Smith et al. 2024) holds however often you look, and counts only members whose goal window "
+        "is over. Arms are not compared with one another, and no winner is declared.",
         "意向分析（ITT）：实验组内每位符合条件的用户都计入，无论消息是否发出，以其首次被计划的批次为准。"
-        "回访率用 Wilson 95% 区间，差值用 Newcombe 区间。"
-        "固定时点：95% 只对事先选定时刻的一次查看成立。各实验组之间不作比较，也不宣布胜者。",
+        "回访率用 Wilson 95% 区间，差值用 Newcombe 区间（粗线）；二者为固定时点：95% 只对事先选定时刻的一次查看成立。"
+        "随时有效区间（细线，Waudby-Smith 等 2024）无论查看多少次都成立，只计入目标时限已结束的成员。"
+        "各实验组之间不作比较，也不宣布胜者。",
+    ),
+    "s_refusals": Phrase(
+        "Users who unsubscribed (STOP, unsubscribe, or took their consent to the topic back) or complained within "
+        "7 days after any message of this report on that channel, of all eligible. Counted against us where in doubt: "
+        "messages of other campaigns in between excuse nothing. The holdout is counted from when its message would "
+        f"have left. Wilson's {_95} interval; kept: all of it below the limit, crossed: all of it above.",
+        "在本报告任一消息发出后 7 天内，于同一渠道退订（STOP、退订、撤回该主题授权）或投诉的用户，以符合条件者为分母。"
+        "存疑时从严计入：其间有其他活动的消息也不豁免。对照组从其消息本应发出之时起算。"
+        "Wilson 95% 区间；整个区间低于上限为未触及，整个高于上限为已突破。",
+    ),
+    "s_value": Phrase(
+        "Conversion value of all eligible users of the arm, a head, those counted who spent nothing. "
+        f"{_95} intervals by Student and Welch, shown from 20 converted on; a few large orders make them wide, and "
+        "they are of a fixed horizon.",
+        "实验组全部符合条件用户的人均转化金额，未消费者也计入。95% 区间用 Student 与 Welch 方法，"
+        "转化满 20 人才给出；少数大额订单会使区间变宽。固定时点。",
+    ),
+    "s_channels": Phrase(
+        "Users are counted once a channel. Opens and clicks by the most human one of each message: by people (the "
+        "app's own SDK, or nothing that speaks against it), suspect (image proxies, too quick), by machines "
+        "(prefetchers, scanners). Only those by people count as opened anywhere else on this page.",
+        "每个渠道内用户只计一次。每条消息按其最像真人的一次打开或点击归类：真人（应用自身 SDK，或无反面迹象）、"
+        "存疑（图片代理、过快）、机器（预取、扫描）。本页其他各处的“点开”只计真人。",
     ),
     "s_reach": Phrase(
         "Users are counted once over all runs, messages once each. Accepted means that the provider took it, not that "
         "it was shown. Delivered needs proof: a receipt, or that the person opened it; push services send no receipts, "
-        "so this is a lower bound. Reopened: of those accepted for, whether or not they came through the message.",
+        "so this is a lower bound. Reopened: of those accepted for, whether or not they came through the message; "
+        "messages: those that had left by then.",
         "用户在所有批次中只计一次，每条消息只计一次。已受理是服务商收下，不等于已展示。已送达须有凭据：回执，或用户点开；"
-        "推送服务不提供回执，因此是下限。回访：在已受理的用户中统计，不论是否经由消息进入。",
+        "推送服务不提供回执，因此是下限。回访：在已受理的用户中统计，不论是否经由消息进入；消息数只计回访之前已发出的。",
     ),
     "s_curve": Phrase(
         "First exposures; members whose run has not been open so long yet leave the count at that hour (Kaplan–Meier).",
@@ -133,6 +180,17 @@ def per_cent(share: float) -> str:
     return f"{share * 100:.1f}\N{NARROW NO-BREAK SPACE}%"
 
 
+def interval(low: float, high: float) -> str:
+    """``12.1–14.0 %``; small shares with a digit more."""
+    digits = 1 if high * 100 >= 1 else 2
+    return f"{low * 100:.{digits}f}–{high * 100:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def money(value: float) -> str:
+    """``1,234.50`` or ``−0.12``: the campaign does not say in which currency."""
+    return f"{value:,.2f}".replace("-", "−")
+
+
 def points(share: float) -> str:
     """``+4.1`` or ``−1.2``: percentage points, with a proper minus."""
     return f"{share * 100:+.1f}".replace("-", "−")
@@ -164,9 +222,10 @@ def zone_words(key: str, locale: str) -> str:
 
 
 def title(launched: Launched, locale: str) -> str:
-    """The campaign's title in the nearest locale it has, else its name."""
+    """The campaign's title in the nearest locale it has, else its name; with the date, if it is of one run."""
     language = locale.partition("-")[0]
-    return launched.title.get(locale) or launched.title.get(language) or launched.title.get("en") or launched.name
+    said = launched.title.get(locale) or launched.title.get(language) or launched.title.get("en") or launched.name
+    return f"{said}, {launched.local_date}" if launched.local_date else said
 
 
 def group_name(finding: Finding, locale: str) -> str:
@@ -227,6 +286,48 @@ def _sentence(finding: Finding, people: str) -> Phrase:
     )
 
 
+def lasting_sentence(found: Findings, locale: str) -> str:
+    """What holds however often it is looked at, and how much these numbers could show at all; may be nothing."""
+    said: list[Phrase] = []
+    gap = found.overall.sequential
+    if gap is not None:
+        ends = f"{points(gap.low)} … {points(gap.high)}"
+        said.append(
+            Phrase(
+                f"Looked at every day, it is safe to say: {ends} points"
+                f"{', so there is a difference.' if gap.clear else ', so not yet whether there is a difference.'}",
+                f"若每天查看，可以放心说的是：{ends} 个百分点"
+                f"{'，即确有差别。' if gap.clear else '，即尚不能断定有无差别。'}",
+            )
+        )
+    if found.detectable is not None:
+        size = f"{found.detectable * 100:.1f}"
+        said.append(
+            Phrase(
+                f"With so many people a true difference of {size} points would show in four of five such campaigns.",
+                f"以目前人数，真实差别达 {size} 个百分点时，五次中约有四次能看出。",
+            )
+        )
+    return (" " if locale == "en" else "").join(phrase.in_(locale) for phrase in said)
+
+
+def guard_caveats(found: Findings) -> list[Phrase]:
+    """Guardrails that are crossed, each with the arms that crossed it."""
+    crossed: dict[str, list[str]] = {}
+    for row in found.arms:
+        for harm in row.harms:
+            if harm.guard is Guard.CROSSED:
+                crossed.setdefault(harm.kind, []).append(f"{row.group.name} {per_cent(harm.rate.rate)}")
+    return [
+        Phrase(
+            f"Guardrail crossed: {word(kind, 'en')} more than {per_cent(LIMITS[kind])} ({', '.join(arms)}). "
+            "Pause and look why.",
+            f"突破护栏：{word(kind, 'zh')}率高于 {per_cent(LIMITS[kind])}（{'，'.join(arms)}）。请先暂停并查明原因。",
+        )
+        for kind, arms in crossed.items()
+    ]
+
+
 def caveats(tally: Tally, found: Findings, locale: str) -> list[str]:
     """What a careful reader has to know before believing the headline."""
     said: list[Phrase] = []
@@ -237,6 +338,14 @@ def caveats(tally: Tally, found: Findings, locale: str) -> list[str]:
                 f"The groups are not of the sizes intended (p = {found.split.p:.1g}): something sorts people between "
                 "assignment and here. Do not compare them before that is found.",
                 f"各组人数与设定比例不符（p = {found.split.p:.1g}）：分组之后有环节筛选了用户，查明之前请勿比较。",
+            )
+        )
+    said += guard_caveats(found)
+    if tally.launched.run is not None:
+        said.append(
+            Phrase(
+                "One run alone: its members may have had messages of earlier runs.",
+                "仅此一个批次：其成员可能已收到过此前批次的消息。",
             )
         )
     if still_open:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.report import app
-from orchestrator.clock import ManualClock
+from orchestrator.clock import ManualClock, SystemClock
 from orchestrator.errors import InputError, NotFoundError
-from orchestrator.store.tables import member
+from orchestrator.store import Store
+from orchestrator.store.tables import campaign, member
 from tests import world
 
 
@@ -84,3 +85,57 @@ def test_one_members_story(planned: Path) -> None:
 
 def test_who_was_not_in_the_audience(planned: Path) -> None:
     assert "late-comer was not in the audience of lunch" in run("explain", "late-comer", "lunch").output
+
+
+def test_one_run_and_options_before_it(planned: Path) -> None:
+    assert said("report", "--json", "lunch@2026-12-07")["launched"]["local_date"] == "2026-12-07"
+    assert "has no run of 2026-12-08" in str(run("report", "lunch@2026-12-08").exception)
+
+
+def test_help_tells_of_both_reports(planned: Path) -> None:
+    shown = run("report", "--help").output
+    assert "retention" in shown
+    assert "CAMPAIGN" in shown
+    assert "--csv" in run("report", "lunch", "--help").output
+
+
+def test_every_number_goes_to_a_sheet(planned: Path) -> None:
+    assert run("report", "lunch", "--csv", "report.csv").exit_code == 0
+    lines = (planned / "report.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0] == "section,item,detail,measure,value,low,high"
+    assert "decisions,skipped,no_consent,members,1,," in lines
+
+
+def test_outcomes_are_exported(planned: Path) -> None:
+    printed = run("export", "lunch").stdout.splitlines()
+    assert printed[0].startswith("campaign,run_id,run_date,user,arm,")
+    assert len(printed) == 4
+    assert run("export", "lunch@2026-12-07", "--format", "parquet", "--out", "o.parquet").exit_code == 0
+    assert (planned / "o.parquet").stat().st_size > 0
+    assert "Parquet needs a file" in str(run("export", "lunch", "--format", "parquet").exception)
+
+
+def test_who_stays(planned: Path) -> None:
+    store = Store(str(planned / "orchestrator.db"))
+    for days in (40, 39, 3):
+        world.did(store, "mei", "app_open", SystemClock().now() - timedelta(days=days))
+    store.close()
+    found = said("report", "retention", "--json", "--zone", "Asia/Shanghai")
+    assert (found["users"], found["back"]["1"]["count"]) == (1, 1)
+    assert run("report", "retention", "--html", "r.html", "--csv", "r.csv", "--locale", "zh").exit_code == 0
+    assert (planned / "r.html").exists()
+    assert "cohorts," in (planned / "r.csv").read_text(encoding="utf-8-sig")
+    assert "unknown zone" in str(run("report", "retention", "--zone", "Asia/Shanghay").exception)
+    assert "there are no events called 'nothing'" in str(run("report", "retention", "--event", "nothing").exception)
+
+
+def test_a_campaign_called_retention_is_told_how_to_be_reported(planned: Path) -> None:
+    store = Store(str(planned / "orchestrator.db"))
+    now = SystemClock().now()
+    world.did(store, "mei", "app_open", now - timedelta(days=9))
+    with store.write() as connection:
+        connection.execute(
+            insert(campaign).values(name="retention", state="running", version="v", launched_at=now, updated_at=now)
+        )
+    store.close()
+    assert "report retention@DATE" in run("report", "retention").output
