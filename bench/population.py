@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -17,11 +18,12 @@ ZONES = (
 )
 
 _NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count)"
-_CASES = " ".join(f"WHEN {index} THEN '{zone}'" for index, zone in enumerate(ZONES))
-_ZONE = f"CASE i % {len(ZONES)} {_CASES} END"
+LUNCH_ZONES = ("Europe/Berlin", "Europe/Paris", "Europe/Madrid", "Europe/Rome", "Europe/Vienna", "Africa/Lagos")
+"""Zones whose lunch is at the same instant: everybody is due at once."""
+
 _STATEMENTS = (
     f"""INSERT INTO users (id, external_id, name, locale, zone, zone_key, attributes, created_at, updated_at)
-        {_NUMBERS} SELECT i, 'user-' || i, 'Name ' || i, CASE i % 2 WHEN 0 THEN 'zh' ELSE 'en' END, {_ZONE}, {_ZONE},
+        {_NUMBERS} SELECT i, 'user-' || i, 'Name ' || i, CASE i % 2 WHEN 0 THEN 'zh' ELSE 'en' END, :zone, :zone,
         '{{"orders": 3, "favourite": "ramen"}}', :old, :old FROM n""",
     f"""INSERT INTO address (id, user_id, channel, kind, value, last_seen_at, valid_from)
         {_NUMBERS} SELECT i, i, 'push', 'token', 'token-' || i, :old, :old FROM n WHERE i % 20 <> 0""",
@@ -37,7 +39,12 @@ _STATEMENTS = (
 )
 
 
-def fill(path: str, count: int) -> Store:
+def _zone(zones: Sequence[str]) -> str:
+    cases = " ".join(f"WHEN {index} THEN '{zone}'" for index, zone in enumerate(zones))
+    return f"CASE i % {len(zones)} {cases} END"
+
+
+def fill(path: str, count: int, zones: Sequence[str] = ZONES) -> Store:
     """A new database of ``count`` users: 95 % with a token, half with a phone; 90 % and two thirds of those consent."""
     store = Store(path)
     upgrade(store)
@@ -45,7 +52,8 @@ def fill(path: str, count: int) -> Store:
     for statement in _STATEMENTS:
         with store.write() as connection:
             connection.execute(
-                text(statement.replace(":count", str(count))), {"old": old} if ":old" in statement else {}
+                text(statement.replace(":count", str(count)).replace(":zone", _zone(zones))),
+                {"old": old} if ":old" in statement else {},
             )
     with store.write() as connection:
         connection.exec_driver_sql("ANALYZE")

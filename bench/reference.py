@@ -1,0 +1,82 @@
+"""What the door is held against: the same writes, and the same requests, without any logic."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from bench.population import NOW
+from orchestrator.channel.base import Envelope, PushPayload
+from orchestrator.channel.fcm_auth import Authority, load_service_account
+from orchestrator.channel.fcm_message import message_json
+from orchestrator.channel.transport import Answer, Transport
+from orchestrator.clock import SystemClock
+from orchestrator.store import Store
+
+_BACK = "UPDATE message SET state = 'planned', worker_id = NULL, provider_id = NULL WHERE state = 'accepted'"
+_CLAIM = """
+    UPDATE message SET state = 'claimed', worker_id = 1, state_at = 1 WHERE id IN (
+        SELECT id FROM message WHERE state = 'planned' AND lane_id = ? ORDER BY due_at LIMIT ?) RETURNING id"""
+_MARK = "UPDATE message SET state = 'sending', attempts = attempts + 1, sent_at = 2, state_at = 2 WHERE id = ?"
+_SETTLE = "UPDATE message SET state = 'accepted', worker_id = NULL, provider_id = ?, state_at = 3 WHERE id = ?"
+_ATTEMPT = "INSERT INTO attempt VALUES (?, 1, 1, 'fcm', 1, 2, 'accepted', '200', ?, '')"
+_NAME = "projects/bench/messages/0"
+
+
+def grouped_transactions(store: Store, size: int) -> float:
+    """Messages a second through the three transactions alone, in batches of ``size``, on the same rows."""
+    assert store.path is not None
+    connection = sqlite3.connect(store.path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA cache_size=-65536")
+    moved = connection.execute(_BACK).rowcount
+    connection.execute("DELETE FROM attempt")
+    [lane] = connection.execute("SELECT lane_id FROM message LIMIT 1").fetchone()
+    began, done = time.perf_counter(), 0
+    while done < moved:
+        connection.execute("BEGIN IMMEDIATE")
+        batch = connection.execute(_CLAIM, (lane, size)).fetchall()
+        connection.execute("COMMIT")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_MARK, batch)
+        connection.execute("COMMIT")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_SETTLE, [(_NAME, message) for (message,) in batch])
+        connection.executemany(_ATTEMPT, [(message, _NAME) for (message,) in batch])
+        connection.execute("COMMIT")
+        done += len(batch)
+    rate = moved / (time.perf_counter() - began)
+    connection.close()
+    return rate
+
+
+async def raw_requests(options: Mapping[str, object], count: int, connections: int) -> float:
+    """Requests a second through the transport alone, each the same small push, ``connections`` at a time."""
+    service = load_service_account("fcm", "service_account_file", Path(str(options["service_account_file"])))
+    transport = Transport(timedelta(seconds=10))
+    token = await Authority(service, transport, SystemClock()).token()
+    body = message_json(_envelope(), PushPayload("Lunch today: ramen?", "x" * 120, link="app://menu"), NOW)
+    url = f"{options['base_url']}/v1/projects/{service.project}/messages:send"
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
+    left = iter(range(count))
+
+    async def one_after_another() -> None:
+        for _ in left:
+            answer = await transport.request("POST", url, headers=headers, body=body)
+            assert isinstance(answer, Answer)
+            assert answer.status == 200, answer.body
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one_after_another() for _ in range(connections)))
+    seconds = time.perf_counter() - began
+    await transport.close()
+    return count / seconds
+
+
+def _envelope() -> Envelope:
+    return Envelope("bench", 1, "token-1", "token", PushPayload("", ""), timedelta(minutes=30), "r1-1-1")
