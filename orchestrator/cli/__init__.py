@@ -8,7 +8,10 @@ from orchestrator.errors import ConfigError, OrchestratorError
 
 
 def main() -> None:
-    """The ``orchestrator`` command. Exit codes: 0 done, 1 refused or failed, 2 a file or an argument is wrong."""
+    """The ``orchestrator`` command.
+
+    Exit codes: 0 done; 1 refused or failed; 2 a file or an argument is wrong; 130 interrupted.
+    """
     from orchestrator.cli.app import app
 
     try:

@@ -15,8 +15,11 @@ from rich.text import Text
 
 from orchestrator.campaign.load import campaign_names, check_segments, load_bundle
 from orchestrator.campaign.schema import json_schema, segment_schema
+from orchestrator.campaign.segments import SegmentFolder
 from orchestrator.campaign.spec import Campaign
+from orchestrator.campaign.topics import check_topics
 from orchestrator.clock import SystemClock
+from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, NotFoundError, Problem
 from orchestrator.settings import Settings, load_settings
 from orchestrator.timing.schedule import unreachable_zones
@@ -51,6 +54,8 @@ def validate(
         _check(name, settings, findings)
     if not campaigns:
         findings.problems += [*check_segments(settings.campaigns), *_overlooked(settings.campaigns)]
+        findings.problems += check_topics(settings.campaigns)
+        findings.notes += SegmentFolder(settings.campaigns).notes()
     findings.problems = list(dict.fromkeys(findings.problems))
     _print_json(findings) if as_json else _print(findings, settings.campaigns)
     if findings.problems:
@@ -75,6 +80,7 @@ def _check(name: str, settings: Settings, findings: _Findings) -> None:
         findings.problems.append(Problem(name, 0, "", error.message, error.hint))
     else:
         findings.campaigns.append(bundle.campaign)
+        findings.notes += TemplateSet(bundle.templates, root=str(settings.templates)).notes()
         findings.notes += _unreachable(bundle.campaign, SystemClock().now().date())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
 import typer
@@ -11,12 +11,14 @@ from rich.table import Table
 
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.spec import Campaign
+from orchestrator.cli import completing
 from orchestrator.cli.context import Context
 from orchestrator.daemon.wiring import planner_of
+from orchestrator.dispatch.cost import sms_parts
 from orchestrator.dispatch.doubt import unknown_messages
 from orchestrator.errors import InputError
 from orchestrator.ledger.stops import stopped_accounts
-from orchestrator.plan.dry import DryRun, dry_run
+from orchestrator.plan.dry import DryRun, SmsCost, dry_run
 from orchestrator.plan.rules import SEARCH_DAYS
 
 app = typer.Typer()
@@ -24,12 +26,15 @@ accounts = typer.Typer(no_args_is_help=True)
 unknown = typer.Typer(no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Name = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name.")]
+Name = Annotated[
+    str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name.", autocompletion=completing.campaigns)
+]
+File = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.", autocompletion=completing.campaigns)]
 
 
 @app.command()
 def plan(
-    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.")],
+    name: File,
     dry: Annotated[bool, typer.Option("--dry-run", help="Count only; the one way to plan by hand.")] = False,
     day: Annotated[str, typer.Option("--date", help="Local date, e.g. 2026-12-01; default: the next one due.")] = "",
     as_json: Json = False,
@@ -40,9 +45,9 @@ def plan(
     context = Context.load()
     bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
     now = context.clock.now()
-    chosen = _date(day) if day else _next_date(bundle.campaign, now.date())
+    chosen = _date(day) if day else _next_date(bundle.campaign, now)
     with context.reader() as store, store.read() as connection:
-        found = dry_run(connection, planner_of(context.settings, context.clock), bundle, chosen, now)
+        found = dry_run(connection, planner_of(context.settings, context.clock), bundle, chosen, now, sms_parts)
     if as_json:
         context.print_json(asdict(found))
     else:
@@ -56,13 +61,18 @@ def _date(text: str) -> date:
         raise InputError(f"{text!r} is no date", hint="write it like 2026-12-01") from None
 
 
-def _next_date(campaign: Campaign, today: date) -> date:
-    days = (today + timedelta(days=n) for n in range(SEARCH_DAYS))
+NOON = time(12, tzinfo=UTC)
+
+
+def _next_date(campaign: Campaign, now: datetime) -> date:
+    """The first firing date that is not over yet for most people: late in a UTC day, today is."""
+    first = now.date() if now < datetime.combine(now.date(), NOON) else now.date() + timedelta(days=1)
+    days = (first + timedelta(days=n) for n in range(SEARCH_DAYS))
     for day in days:
         if campaign.schedule.fires_on(day):
             return day
     raise InputError(
-        f"campaign {campaign.name} fires on no date from {today} on", hint="see its schedule, or give --date"
+        f"campaign {campaign.name} fires on no date from {first} on", hint="see its schedule, or give --date"
     )
 
 
@@ -82,12 +92,21 @@ def _show_plan(context: Context, found: DryRun) -> None:
         console.print(f"{hour:02d}:00 {'█' * max(1, round(40 * count / most))} {count:,}")
     owed = ", ".join(f"{count:,} by {channel}" for channel, count in found.channels.items()) or "none"
     console.print(f"Messages owed: {owed} (later steps go only to who has not come back)")
+    if found.sms is not None:
+        _show_cost(context, found.sms)
+
+
+def _show_cost(context: Context, cost: SmsCost) -> None:
+    context.console.print(f"SMS: at most {cost.messages:,} messages, about {cost.parts:,} parts")
+    for left, words in zip(cost.left, ("messages", "parts"), strict=True):
+        if left is not None:
+            context.console.print(f"The budget has {left:,} {words} left")
+    if not cost.enough:
+        context.console.print("[red]The budget will not do: what is beyond it would be skipped[/]")
 
 
 @app.command()
-def launch(
-    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.")], as_json: Json = False
-) -> None:
+def launch(name: File, as_json: Json = False) -> None:
     """Check a campaign, store it as an immutable version, and let it run."""
     context = Context.load()
     done = context.act("launch", name=name, actor=context.actor)
@@ -111,7 +130,10 @@ def resume(name: Name, as_json: Json = False) -> None:
 
 @app.command()
 def stop(
-    name: Annotated[str, typer.Argument(metavar="[CAMPAIGN]", help="The campaign's name.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(metavar="[CAMPAIGN]", help="The campaign's name.", autocompletion=completing.campaigns),
+    ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every campaign.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -152,7 +174,9 @@ def list_accounts(as_json: Json = False) -> None:
 
 
 @accounts.command("resume")
-def resume_account(name: Annotated[str, typer.Argument(metavar="ACCOUNT")], as_json: Json = False) -> None:
+def resume_account(
+    name: Annotated[str, typer.Argument(metavar="ACCOUNT", autocompletion=completing.accounts)], as_json: Json = False
+) -> None:
     """Use an account again that a provider's answer had stopped (after you mended its credentials)."""
     context = Context.load()
     done = context.act("resume_account", name=name, actor=context.actor)

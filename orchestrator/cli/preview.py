@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,17 +15,18 @@ from orchestrator.audience.people import user_ids
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.version import Bundle
 from orchestrator.channel.base import EmailPayload, Payload, SmsPayload
+from orchestrator.cli.completing import campaigns, users
 from orchestrator.cli.context import Context
+from orchestrator.content.links import Links
 from orchestrator.content.push import payload_bytes
 from orchestrator.content.sms import count
-from orchestrator.content.templates import TemplateSet
-from orchestrator.dispatch.compose import facts_for
-from orchestrator.errors import NotFoundError, RenderError, SkipMessage
+from orchestrator.content.templates import TemplateSet, warnings
+from orchestrator.daemon.wiring import preview_links
+from orchestrator.dispatch.compose import worded
+from orchestrator.dispatch.trial import SOMEBODY
+from orchestrator.errors import InputError, NotFoundError, RenderError, SkipMessage
 
 app = typer.Typer()
-
-SOMEBODY: dict[str, Any] = {"id": "preview", "name": "Ada", "country": "DE", "orders": 7, "favourite": "ramen"}
-"""Who a preview is for when no user is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +40,25 @@ class Preview:
     payload: Payload | None
     size: str
     problem: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @app.command()
 def preview(
-    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.")],
-    user: Annotated[str, typer.Option(help="A user's own id; default: an invented Ada.")] = "",
+    name: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.", autocompletion=campaigns)],
+    user: Annotated[str, typer.Option(help="A user's own id; default: an invented Ada.", autocompletion=users)] = "",
     locale: Annotated[str, typer.Option(help="en, zh, …; default: the user's own, or all titles' locales.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the HTML of the first email to this file.")] = None,
 ) -> None:
     """Show every arm and step as a person would get it."""
     context = Context.load()
     bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
-    facts = _facts(context, user) if user else SOMEBODY
+    facts = _facts(context, user) if user else dict(SOMEBODY)
     own = [str(facts["locale"])] if facts.get("locale") else list(bundle.campaign.title)
-    found = list(_previews(bundle, facts, [locale] if locale else own))
+    found = list(_previews(bundle, facts, [locale] if locale else own, preview_links(context.settings)))
+    if html is not None:
+        _write_html(html, found)
     if as_json:
         context.print_json([asdict(item) for item in found])
         return
@@ -68,7 +74,14 @@ def _facts(context: Context, user: str) -> dict[str, Any]:
         return facts_of(connection, [known[user]])[known[user]]
 
 
-def _previews(bundle: Bundle, facts: dict[str, Any], locales: list[str]) -> Iterator[Preview]:
+def _write_html(path: Path, found: Iterable[Preview]) -> None:
+    mail = next((item.payload for item in found if isinstance(item.payload, EmailPayload)), None)
+    if mail is None:
+        raise InputError("there is no email to write", hint="the campaign has no email step, or it cannot be rendered")
+    path.write_text(mail.html, encoding="utf-8")
+
+
+def _previews(bundle: Bundle, facts: dict[str, Any], locales: list[str], links: Links) -> Iterator[Preview]:
     compiled = TemplateSet(bundle.templates)
     for arm in bundle.campaign.arms:
         for step in bundle.campaign.steps:
@@ -77,12 +90,18 @@ def _previews(bundle: Bundle, facts: dict[str, Any], locales: list[str]) -> Iter
                 user = {**facts, "locale": locale}
                 payload, problem = None, ""
                 try:
-                    payload = compiled.render(template, step.channel, locale, facts_for(bundle, user, locale))
+                    payload = worded(bundle, compiled, template, step.channel, locale, user, links).payload
                 except SkipMessage as skip:
                     problem = f"not sent: {skip.message}"
                 except RenderError as error:
                     problem = str(error)
-                yield Preview(arm.name, step.index, step.channel, locale, payload, _size(payload), problem)
+                yield Preview(
+                    arm.name, step.index, step.channel, locale, payload, _size(payload), problem, _warned(payload)
+                )
+
+
+def _warned(payload: Payload | None) -> tuple[str, ...]:
+    return () if payload is None else tuple(warnings(payload))
 
 
 def _size(payload: Payload | None) -> str:
@@ -115,4 +134,6 @@ def _panel(item: Preview) -> Panel:
         return Panel(Text(item.problem, style="red"), title=head, title_align="left", width=72)
     title, words = _words(item.payload)
     body = Text(f"{title}\n" if title else "", style="bold").append(words, style="not bold")
+    for warning in item.warnings:
+        body.append(f"\n{warning}", style="yellow")
     return Panel(body, title=head, subtitle=item.size, title_align="left", subtitle_align="right", width=72)

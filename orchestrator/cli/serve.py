@@ -1,9 +1,10 @@
-"""Processes: the daemon, the sandbox, both at once; and the database they need."""
+"""Processes: the daemon, the sandbox; what would go wrong with them; and the database they need."""
 
 from __future__ import annotations
 
 import sqlite3
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,10 @@ db = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def run(
-    json_logs: Annotated[bool, typer.Option("--json-logs", help="One JSON object a line.")] = not sys.stderr.isatty(),
+    json_logs: Annotated[
+        bool | None,
+        typer.Option("--json-logs/--no-json-logs", help="One JSON object a line; by itself so without a terminal."),
+    ] = None,
 ) -> None:
     """The daemon: fires campaigns, sends, takes in receipts and events; until SIGTERM."""
     from orchestrator.daemon.logs import configure
@@ -25,8 +29,44 @@ def run(
     from orchestrator.settings import load_settings
 
     settings = load_settings()
-    configure(json=json_logs)
+    configure(json=not sys.stderr.isatty() if json_logs is None else json_logs)
     Daemon(settings).run()
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8090,
+    smtp_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to take mail on; default: 8025, or a free one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on: this machine alone by itself.")] = "127.0.0.1",
+    state: Annotated[Path, typer.Option(help="Folder of credentials and logs.")] = Path(".sandbox"),
+    callback_inbound: Annotated[
+        str, typer.Option(metavar="URL", help="Where people's replies are posted, signed.")
+    ] = "",
+    callback_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Between the statuses of a message.")
+    ] = 0.3,
+    token_lifetime: Annotated[
+        int, typer.Option(metavar="SECONDS", min=1, help="Of FCM bearer tokens; default: an hour.")
+    ] = 3600,
+) -> None:
+    """Stand-ins for the providers' servers, with an inbox in the browser; until Ctrl-C."""
+    from orchestrator.sandbox.__main__ import main
+
+    given: dict[str, object] = {
+        "port": port,
+        "smtp-port": smtp_port,
+        "host": host,
+        "state": state,
+        "callback-inbound": callback_inbound,
+    }
+    given |= {"callback-delay": callback_delay, "token-lifetime": token_lifetime}
+    code = main(
+        [word for name, value in given.items() if value not in {None, ""} for word in (f"--{name}", str(value))]
+    )
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()

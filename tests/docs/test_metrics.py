@@ -63,4 +63,5 @@ def test_no_label_could_name_a_person() -> None:
     assert labels <= {
         *("campaign", "channel", "account", "provider"),
         *("decision", "reason", "state", "outcome", "result", "status", "verdict", "asked", "what"),
+        *("deed", "confidence"),
     }

@@ -15,22 +15,41 @@ from ruamel.yaml import YAML
 from orchestrator.channel.fcm import FcmOptions
 from orchestrator.channel.log import LogOptions
 from orchestrator.channel.plugins import providers
+from orchestrator.channel.smtp import SmtpOptions
 from orchestrator.channel.twilio import TwilioOptions
-from orchestrator.settings import AccountSettings, ClockSettings, Settings
+from orchestrator.settings import AccountSettings, AlertSettings, ClockSettings, Settings
 from tests.docs.pages import blocks, documented, page, rows, section
 
 SETTINGS = page("reference/settings.md")
-OPTIONS: Mapping[str, type[BaseModel]] = {"fcm": FcmOptions, "twilio": TwilioOptions, "log": LogOptions}
-WORDS = {"none", "built in", "host and port", "FCM's own", "Twilio's own", "the auth token", "", "needed"}
+OPTIONS: Mapping[str, type[BaseModel]] = {
+    "fcm": FcmOptions,
+    "twilio": TwilioOptions,
+    "smtp": SmtpOptions,
+    "log": LogOptions,
+}
+WORDS = {
+    "none",
+    "built in",
+    "host and port",
+    "FCM's own",
+    "Twilio's own",
+    "the auth token",
+    "by tls",
+    "the system's",
+    "the sender's domain",
+    "",
+    "needed",
+}
 """What stands for a default that is no value."""
 
 
 def defaults() -> dict[str, str]:
-    return {cells[0].strip("`"): cells[1].strip("`") for cells in rows(SETTINGS) if cells[0].startswith("`")}
+    shown = [(cells[0].strip("`"), cells[1].strip("`")) for cells in rows(SETTINGS) if cells[0].startswith("`")]
+    return dict(reversed(shown))  # options of providers come later, and may share a name
 
 
 def fields() -> dict[str, FieldInfo]:
-    nested: Mapping[str, type[BaseModel]] = {"accounts.NAME": AccountSettings, "clock": ClockSettings}
+    nested: Mapping[str, type[BaseModel]] = {"accounts.NAME": AccountSettings, "alerts": AlertSettings, "clock": ClockSettings}
     inner = {
         f"{prefix}.{name}": field for prefix, model in nested.items() for name, field in model.model_fields.items()
     }

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.channel.base import PushPayload, SmsPayload
+from orchestrator.channel.base import EmailPayload, PushPayload, SmsPayload
 from orchestrator.content.defaults import read_defaults
-from orchestrator.content.files import CHANNELS, HEADERS
+from orchestrator.content.files import CHANNELS, HEADERS, MAIL_HEADERS
 from orchestrator.content.filters import FILTERS, TESTS
-from orchestrator.content.survey import LOOP_WORDS
+from orchestrator.content.survey import ADDRESSES, LOOP_WORDS
 from orchestrator.content.templates import CAMPAIGN_FACTS, TemplateSet
 from orchestrator.errors import SkipMessage
 from tests.docs.pages import blocks, documented, page, rows, section
@@ -54,13 +54,13 @@ def test_every_test_and_loop_word_is_documented() -> None:
 
 def test_every_header_and_channel_is_documented() -> None:
     files = section(TEMPLATES, "## Files and locales")
-    assert set(documented(files)) == set(HEADERS)
+    assert set(documented(files)) == {*HEADERS, *MAIL_HEADERS}
     assert all(f"`{channel}`" in files for channel in CHANNELS)
 
 
 def test_every_fact_is_documented() -> None:
     own = {"user.id", "user.name", "user.locale", "user.country", "user.…"}
-    assert set(documented(section(TEMPLATES, "## Facts"))) == {*own, *CAMPAIGN_FACTS}
+    assert set(documented(section(TEMPLATES, "## Facts"))) == {*own, *CAMPAIGN_FACTS, *ADDRESSES}
 
 
 def test_the_push_on_the_page_renders() -> None:
@@ -69,6 +69,16 @@ def test_the_push_on_the_page_renders() -> None:
     assert isinstance(sent, PushPayload)
     assert sent.link == "app://menu"
     assert "ramen" in sent.title
+
+
+def test_the_mail_on_the_page_renders() -> None:
+    (example,) = blocks(section(TEMPLATES, "## Files and locales"), "mjml")
+    links = {"unsubscribe_url": "https://p.example/u/x", "preferences_url": "https://p.example/p/x"}
+    sent = render(example, "email", {**FACTS, **links})
+    assert isinstance(sent, EmailPayload)
+    assert "1. pho" in sent.html
+    assert "ramen is on the menu" in sent.html
+    assert "Unsubscribe (https://p.example/u/x)" in sent.text
 
 
 def test_the_defaults_on_the_page_are_read() -> None:
