@@ -114,6 +114,9 @@ def _sqlite_advice() -> tuple[str, str]:
 @db.command()
 def upgrade() -> None:
     """Bring the database to this program's schema; safe to repeat."""
+    from orchestrator.daemon.wiring import links_of
+
     context = Context.load()
     with context.writer():
+        links_of(context.settings)  # makes the key, so that every process of a deployment can be given the same one
         context.console.print(f"{context.settings.database.rsplit('@')[-1]} is at this program's schema")

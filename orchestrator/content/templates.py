@@ -146,7 +146,7 @@ class TemplateSet:
     def notes(self) -> list[str]:
         """What is allowed, and yet will not look as it was meant."""
         return [
-            f"{source.path}: {source.size // 1024} KB of HTML before any fact, and Gmail shows {CLIPPED_BYTES // 1024} KB"
+            f"{source.path}: {source.size // 1024} KB of HTML before any fact, Gmail shows {CLIPPED_BYTES // 1024} KB"
             for sources in self._sources.values()
             for source in sources.values()
             if source.size > CLIPPED_BYTES

@@ -94,7 +94,7 @@ def stop_all(desk: Desk, actor: str) -> dict[str, Any]:
 def resume_account(desk: Desk, name: str, actor: str) -> dict[str, Any]:
     """Use an account again that a provider's answer had stopped."""
     with desk.store.write() as connection:
-        if stops.stopped_accounts(connection).get(name) == restored.REASON:
+        if restored.REASON in stops.stopped_accounts(connection).values():
             raise InputError("an older database was restored: no account is used", hint="orchestrator restore accept")
         ended = stops.resume_account(connection, name, desk.clock.now(), actor)
     if not ended and name not in desk.settings.accounts:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from orchestrator.channel.webhook import outward, post, signature, signing_key, wrong_webhook
 from orchestrator.errors import InputError
@@ -92,6 +93,7 @@ def listener(status: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.send_header("content-length", "0")
             self.end_headers()
 
+        @override
         def log_message(self, *_: object) -> None:
             pass
 

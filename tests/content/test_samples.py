@@ -44,6 +44,7 @@ def test_nothing_is_wrong_with_them(samples: TemplateSet) -> None:
 )
 def test_the_english_sms_is_one_part(samples: TemplateSet, message: str, user: dict[str, str]) -> None:
     payload = samples.render(message, "sms", "en-US", facts(**user))
+    assert isinstance(payload, SmsPayload)
     counted = count(payload.body)
     assert (counted.encoding, counted.parts) == ("GSM-7", 1)
     assert payload.body.endswith("Reply STOP to opt out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def backed_up(tmp_path: Path, clock: ManualClock) -> Iterator[Settings]:
+def backed_up(tmp_path: Path, clock: ManualClock) -> Settings:
     """Twelve people, six of whom were sent to after the backup was made; the backup is in place."""
     store = world.fresh(tmp_path / "t.db")
     for n in range(12):
@@ -59,7 +58,7 @@ def backed_up(tmp_path: Path, clock: ManualClock) -> Iterator[Settings]:
     for name in ("t.db-wal", "t.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup.db", tmp_path / "t.db")
-    yield settings(tmp_path)
+    return settings(tmp_path)
 
 
 def test_a_restored_backup_stops_every_account_until_an_operator_accepts(

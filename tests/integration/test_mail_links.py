@@ -98,7 +98,7 @@ def test_every_link_of_the_real_mail_works(rig: Rig) -> None:
 def test_preview_test_and_real_mail_have_the_same_links(rig: Rig) -> None:
     mail = sent_mail(rig)
     what = replace(world.bundle(steps=[{"channel": "email", "template": "lunch"}]), templates=MAIL)
-    user = {"id": "u0", "name": "U0", "locale": "en", "country": None}
+    user: dict[str, object] = {"id": "u0", "name": "U0", "locale": "en", "country": None}
     tried = worded(what, TemplateSet(MAIL), "lunch", "email", "en", user, rig.links)
     assert isinstance(tried.payload, EmailPayload)
     assert kinds(tried.payload.html) == kinds(mail["html"]) == ["c", "u", "p", "c"]
