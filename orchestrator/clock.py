@@ -118,15 +118,6 @@ class AcceleratedClock(SystemClock):
     def machine_at(self, business: datetime) -> datetime:
         return self.origin + (business - self.start) / self.speed
 
-    def at_speed(self, speed: float) -> None:
-        """Go on from the present business instant at another speed."""
-        machine = self.machine()
-        self.start, self.origin, self.speed = (
-            self.start + (machine - self.origin) * self.speed,
-            machine,
-            speed,
-        )
-
 
 @dataclass(slots=True)
 class ManualClock(SystemClock):

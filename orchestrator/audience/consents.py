@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from orchestrator.audience.aliases import aliases
 from orchestrator.audience.rows import change, insert, slices
@@ -32,6 +32,8 @@ class ConsentChange:
     source: str
     at: datetime
     dated: bool = False
+    confirmed: bool = False
+    """They confirmed it elsewhere: no double opt-in of ours is needed."""
 
 
 _Key = tuple[int, str, str]
@@ -48,13 +50,35 @@ def set_consent(
 
 def set_consents(connection: Connection, changes: Sequence[ConsentChange]) -> int:
     """Take in statements, a thousand or two at a time; how many were news. Of a merged user: they are the other's."""
-    merged = aliases(connection, (one.user_id for one in changes))
-    if merged:
-        changes = [replace(one, user_id=merged.get(one.user_id, one.user_id)) for one in changes]
+    changes = of_today(connection, changes)
     lines = _lines(connection, {(one.user_id, one.channel, one.topic) for one in changes})
     news = sum(_take(lines[one.user_id, one.channel, one.topic], one) for one in changes)
     _write(connection, lines)
+    _end_requests(connection, [one for one in changes if not one.granted])
     return news
+
+
+def of_today(connection: Connection, changes: Sequence[ConsentChange]) -> Sequence[ConsentChange]:
+    """The same statements, of merged users as those they are now."""
+    merged = aliases(connection, (one.user_id for one in changes))
+    if not merged:
+        return changes
+    return [replace(one, user_id=merged.get(one.user_id, one.user_id)) for one in changes]
+
+
+_END = text("""
+    UPDATE opt_in SET ended_at = :at WHERE user_id = :user AND channel = :channel AND topic = :topic
+      AND confirmed_at IS NULL AND ended_at IS NULL AND requested_at <= :at""")
+
+
+def _end_requests(connection: Connection, refusals: Sequence[ConsentChange]) -> None:
+    """Who refuses is not asked to confirm what they had agreed to before, news or not."""
+    if refusals:
+        rows = [
+            {"user": one.user_id, "channel": one.channel, "topic": one.topic, "at": to_micros(one.at)}
+            for one in refusals
+        ]
+        connection.execute(_END, rows)
 
 
 def _lines(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, list[dict[str, Any]]]:

@@ -21,6 +21,7 @@ from orchestrator.audience.csv_file import Rejected, Row
 from orchestrator.audience.fault import Document, Plain
 from orchestrator.audience.mapping import Kind, UserColumns, read_mapping
 from orchestrator.audience.numbering import Numbering
+from orchestrator.audience.opt_in import Asks, never_asks
 from orchestrator.audience.sources import opened
 from orchestrator.audience.takers import Events, Taker, Wrote, taker
 from orchestrator.clock import Clock
@@ -62,7 +63,7 @@ def rejects_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.rejected.csv")
 
 
-def import_file(
+def import_file(  # noqa: PLR0913  # one value each
     store: Store,
     kind: Kind | str,
     path: Path,
@@ -71,6 +72,7 @@ def import_file(
     progress: Callable[[int], None] = lambda _bytes: None,
     rejects: Path | None = None,
     declared: Declarations = NONE,
+    asks: Asks = never_asks,
 ) -> Imported:
     """Take in a file; ``progress`` is told the bytes read since it was last told.
 
@@ -90,7 +92,7 @@ def import_file(
         store.bulk(),
         ThreadPoolExecutor(1, "import-writer") as writer,
     ):
-        taken = taker(read.cells, source.header, declared)
+        taken = taker(read.cells, source.header, declared, asks)
         work = _Import(store, taken, numbering, clock, result, side, writer)
         told = 0
         for _ in work.chunks(source.rows, len(source.header)):
@@ -200,6 +202,7 @@ class _Rejects:
 
     def write(self, row: Rejected) -> None:
         if self._file is None:
+            self.path.touch(0o600)  # it repeats people's rows
             self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
             csv.writer(self._file).writerow(("line", "reason", "row"))
         text = row.text.rstrip("\r\n")[:_SHOWN]

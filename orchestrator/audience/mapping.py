@@ -113,7 +113,10 @@ class AddressColumns(_Part):
 
 
 class ConsentColumns(_Part):
-    """Consents. ``granted`` is true or false; without it every row is an agreement."""
+    """Consents. ``granted`` is true or false; without it every row is an agreement.
+
+    ``confirmed``: the agreement was confirmed elsewhere, so that no topic's double opt-in asks for it again.
+    """
 
     user: ACell
     channel: ACell
@@ -121,6 +124,7 @@ class ConsentColumns(_Part):
     granted: ACell = Cell(value=True)
     source: ACell = Cell(value="import")
     at: ATime | None = None
+    confirmed: ACell = Cell(value=False)
 
 
 class SuppressionColumns(_Part):

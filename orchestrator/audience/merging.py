@@ -25,7 +25,7 @@ from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ledger.merged import leave_merged
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.engine import Store
-from orchestrator.store.tables import address, consent, event, suppression, user_alias, users
+from orchestrator.store.tables import address, consent, event, opt_in, suppression, user_alias, users
 
 CHUNK = 1_000
 """Events that move in one transaction, at most."""
@@ -90,6 +90,7 @@ def _merge(
     words = f"{other[0][:64]} into {keep[0][:64]}"
     record(connection, [Transition(now, "merged", actor, reason=words)])
     _fill_in(connection, kept, old, now)
+    _move(connection, opt_in, old, kept)  # before the consents: a refusal of either ends them
     return Merged(
         kept=keep[0],
         merged=other[0],

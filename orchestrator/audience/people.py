@@ -10,6 +10,7 @@ from orchestrator.audience.addresses import (
     upsert_addresses,
 )
 from orchestrator.audience.consents import ConsentChange, set_consent, set_consents
+from orchestrator.audience.opt_in import take_consents
 from orchestrator.audience.suppressions import REASONS, Suppressed, lift, suppress, suppress_all
 from orchestrator.audience.users import Upserted, UserRow, ensure_users, upsert_users, user_ids
 
@@ -29,6 +30,7 @@ __all__ = [
     "set_consents",
     "suppress",
     "suppress_all",
+    "take_consents",
     "upsert_addresses",
     "upsert_users",
     "user_ids",

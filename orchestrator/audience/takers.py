@@ -22,6 +22,7 @@ from orchestrator.audience.mapping import (
     UserColumns,
 )
 from orchestrator.audience.numbering import Numbering, fingerprint
+from orchestrator.audience.opt_in import Asks, never_asks
 from orchestrator.audience.people import (
     REASONS,
     AddressRow,
@@ -29,8 +30,8 @@ from orchestrator.audience.people import (
     Suppressed,
     UserRow,
     ensure_users,
-    set_consents,
     suppress_all,
+    take_consents,
     upsert_addresses,
     upsert_users,
 )
@@ -202,34 +203,47 @@ class _Agreement:
     granted: bool
     source: str
     at: datetime | None
+    confirmed: bool
 
 
 class Consents:
     """Rows about what users agreed to."""
 
-    def __init__(self, columns: ConsentColumns, header: Sequence[str]) -> None:
+    def __init__(self, columns: ConsentColumns, header: Sequence[str], asks: Asks) -> None:
+        self.asks = asks
         self.user = _name(columns.user, header, "user")
         self.channel = needed(columns.channel, header, "channel")
         self.topic = _name(columns.topic, header, "topic")
         self.granted = needed(columns.granted, header, "granted")
         self.source = needed(columns.source, header, "source")
         self.at = instant_reader(columns.at, header)
+        self.confirmed = reader(columns.confirmed, header)
 
     def read(self, cells: Sequence[Any]) -> _Agreement:
         """A statement."""
         channel, granted = _word(self.channel(cells), CHANNELS, "channel"), truth(self.granted(cells))
-        return _Agreement(self.user(cells), channel, self.topic(cells), granted, self.source(cells), self.at(cells))
+        said = self.confirmed(cells)
+        confirmed = said is not None and truth(said)
+        user, topic, source = self.user(cells), self.topic(cells), self.source(cells)
+        return _Agreement(user, channel, topic, granted, source, self.at(cells), confirmed)
 
     def write(self, connection: Connection, values: Sequence[_Agreement], now: datetime) -> Wrote:
         """Add the versions that are new."""
         ids = ensure_users(connection, (one.user for one in values), now)
         changes = [
             ConsentChange(
-                ids[one.user], one.channel, one.topic, one.granted, one.source, one.at or now, one.at is not None
+                ids[one.user],
+                one.channel,
+                one.topic,
+                one.granted,
+                one.source,
+                one.at or now,
+                dated=one.at is not None,
+                confirmed=one.confirmed,
             )
             for one in values
         ]
-        return Wrote(set_consents(connection, changes))
+        return Wrote(take_consents(connection, changes, now, self.asks, renews=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +290,12 @@ class Suppressions:
         return Wrote(suppress_all(connection, wanted))
 
 
-def taker(columns: Columns, header: Sequence[str], declared: Declarations = NONE) -> Taker:
+def taker(columns: Columns, header: Sequence[str], declared: Declarations = NONE, asks: Asks = never_asks) -> Taker:
     """What takes in the rows that these columns describe."""
     if isinstance(columns, UserColumns):
         return Users(columns, header, declared)
+    if isinstance(columns, ConsentColumns):
+        return Consents(columns, header, asks)
     made: Taker = _TAKERS[type(columns)](columns, header)
     return made
 
@@ -287,6 +303,5 @@ def taker(columns: Columns, header: Sequence[str], declared: Declarations = NONE
 _TAKERS: Mapping[type[Any], Callable[[Any, Sequence[str]], Any]] = {
     EventColumns: Events,
     AddressColumns: Addresses,
-    ConsentColumns: Consents,
     SuppressionColumns: Suppressions,
 }

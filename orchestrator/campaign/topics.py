@@ -3,8 +3,10 @@
     promotions:
       title: {en: Offers and coupons, zh: 优惠和红包}
       text: {en: At most two a week, zh: 每周最多两条}
+      double_opt_in: [email]
 
-A topic without an entry is shown under its own name.
+``double_opt_in`` names the channels on which an agreement counts once the person has confirmed it (by mail, so that
+it can be email alone). A topic without an entry is shown under its own name.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from orchestrator.audience.opt_in import Asks
 from orchestrator.campaign.reading import read_document
 from orchestrator.errors import ConfigError, Problem
 
@@ -28,6 +31,7 @@ class _TopicForm(BaseModel):
 
     title: dict[str, str]
     text: dict[str, str] = {}
+    double_opt_in: tuple[Literal["email"], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Topic:
     name: str
     title: Mapping[str, str] = field(default_factory=dict)
     text: Mapping[str, str] = field(default_factory=dict)
+    double_opt_in: tuple[str, ...] = ()
 
     def titled(self, language: str) -> str:
         """Its title in a language, else in English, else its own name."""
@@ -62,6 +67,12 @@ def topics_in(campaigns: Path) -> dict[str, Topic]:
     return _read(path, known.st_mtime_ns, known.st_size)
 
 
+def double_opt_in(topics: Mapping[str, Topic]) -> Asks:
+    """Which of these topics ask for double opt-in, and where."""
+    wanted = {(channel, name) for name, topic in topics.items() for channel in topic.double_opt_in}
+    return lambda channel, topic: (channel, topic) in wanted
+
+
 def check_topics(campaigns: Path) -> Sequence[Problem]:
     """What is wrong with the file, if it is there."""
     try:
@@ -81,8 +92,10 @@ def _read(path: Path, changed: int, size: int) -> dict[str, Topic]:
         forms = TypeAdapter(dict[str, _TopicForm]).validate_python(document.data)
     except ValidationError as error:
         raise ConfigError([_problem(path, one["loc"], one["msg"]) for one in error.errors()]) from None
-    return {name: Topic(name, form.title, form.text) for name, form in forms.items()}
+    return {name: Topic(name, form.title, form.text, form.double_opt_in) for name, form in forms.items()}
 
 
 def _problem(path: Path, place: tuple[int | str, ...], words: str) -> Problem:
-    return Problem(str(path), 0, ".".join(map(str, place)), words, "a topic has a title and a text, each by language")
+    asked = "double_opt_in" in place
+    hint = "a list that may name email" if asked else "a topic has a title and a text, each by language"
+    return Problem(str(path), 0, ".".join(map(str, place)), words, hint)

@@ -100,6 +100,24 @@ def read_bundle(connection: Connection, digest: str) -> Bundle:
     return bundle
 
 
+def about(connection: Connection, digest: str) -> tuple[str, Mapping[str, str]]:
+    """What a version's messages are about: its topic and its titles.
+
+    Of a version that this release does not take any more too, without titles: unsubscribing has to work for ever.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
+    try:
+        campaign = read_bundle(connection, digest).campaign
+    except NotFoundError:
+        raise
+    except OrchestratorError:
+        body = json.loads(connection.execute(select(version.c.body).where(version.c.hash == digest)).scalar_one())
+        return str(body["definition"]["topic"]), {}
+    return campaign.topic, campaign.title
+
+
 def forget_versions() -> None:
     """Read every version afresh from now on."""
     _bundles.clear()

@@ -232,8 +232,13 @@ class TwilioChannel:
         return classify(answer, self._clock.machine(), (envelope.address, payload.body))
 
     async def _find(self, inquiry: Inquiry, body: str, since: datetime | None) -> str | bool:
-        """The id of the message; True when it certainly is not there, False when that cannot be said."""
-        earliest = inquiry.sent_at - _CLOCKS_APART
+        """The id of the message; True when it certainly is not there, False when that cannot be said.
+
+        It is composed again to be looked for, and the facts in it may have changed since: another text of that very
+        time to that number may be it.
+        """
+        earliest, doubtful = inquiry.sent_at - _CLOCKS_APART, False
+        latest = inquiry.sent_at + self.timeout + _CLOCKS_APART
         page = await self._messages.page_async(
             to=inquiry.address, date_sent_after=since or values.unset, page_size=_PAGE_SIZE
         )
@@ -243,9 +248,10 @@ class TwilioChannel:
                 young = record.date_created is None or record.date_created >= earliest
                 if young and record.body == body and _is_sid(record.sid):
                     return str(record.sid)
+                doubtful |= young and (record.date_created is None or record.date_created <= latest)
             past = bool(records) and all(record.date_created and record.date_created < earliest for record in records)
             if past or not page.next_page_url:  # the newest come first
-                return True
+                return not doubtful
             if number < _PAGES:
                 page = await page.next_page_async()
         return False

@@ -19,6 +19,7 @@ from orchestrator.campaign.segments import SegmentFolder
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.topics import check_topics
 from orchestrator.clock import SystemClock
+from orchestrator.content.confirming import check_confirmation
 from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, NotFoundError, Problem
 from orchestrator.settings import Settings, load_settings
@@ -54,7 +55,7 @@ def validate(
         _check(name, settings, findings)
     if not campaigns:
         findings.problems += [*check_segments(settings.campaigns), *_overlooked(settings.campaigns)]
-        findings.problems += check_topics(settings.campaigns)
+        findings.problems += [*check_topics(settings.campaigns), *check_confirmation(settings.templates)]
         findings.notes += SegmentFolder(settings.campaigns).notes()
     findings.problems = list(dict.fromkeys(findings.problems))
     _print_json(findings) if as_json else _print(findings, settings.campaigns)

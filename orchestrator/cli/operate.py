@@ -87,6 +87,8 @@ def _show_plan(context: Context, found: DryRun) -> None:
         per_arm = [f"{counts.get(decision, 0):,}" for counts in found.arms.values()]
         table.add_row(decision, *per_arm, f"{total:,}")
     console.print(table)
+    if found.hours:
+        console.print("First messages by the hour of whoever gets them")
     most = max(found.hours.values(), default=1)
     for hour, count in found.hours.items():
         console.print(f"{hour:02d}:00 {'█' * max(1, round(40 * count / most))} {count:,}")

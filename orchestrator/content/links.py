@@ -1,4 +1,4 @@
-"""The signed links of a message: clicks, the open pixel, unsubscribe, preferences.
+"""The signed links of a message: clicks, the open pixel, unsubscribe, preferences; and of a confirmation mail.
 
 A token says which message it belongs to and which link it is; where a click leads is looked up in the database, never
 taken from the request, and nobody without the key can make a token. One key signs all kinds, each under its own name,
@@ -39,6 +39,8 @@ class Kind(StrEnum):
     OPEN = "o"
     UNSUBSCRIBE = "u"
     PREFERENCES = "p"
+    CONFIRM = "confirm"
+    """Its number is that of a double opt-in's request, not of a message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ ANCHOR: Final = re.compile(r'(<(?:a|area)\b[^>]*?\shref=")([^"]*)(")', re.IGNORE
 """A link, as the HTML that css-inline writes has it: before its address, the address, after it."""
 _BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?!(?:javascript|data|file|vbscript|blob|http):)[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+")
-_WHERE = re.compile(r"\.\.|line (\d+)")
 _PREHEADER = (
     '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px">'
     "%s</div>"

@@ -12,7 +12,7 @@ from typing import Final
 from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
 
-from orchestrator.content.survey import ADDRESSES, ROOTS, Survey, path_of, skip_reason
+from orchestrator.content.survey import ALONE, ROOTS, Survey, path_of, skip_reason
 
 PRESENT: Final = "(present)"
 CONCAT: Final = "(concat)"
@@ -39,7 +39,7 @@ class _Guards(NodeTransformer):
 
     def __init__(self, found: Survey) -> None:
         # A name that is both assigned and looped over may be blank on purpose.
-        self._strict = {*ROOTS, *ADDRESSES, *(found.looped - found.assigned)}
+        self._strict = {*ROOTS, *ALONE, *(found.looped - found.assigned)}
 
     def value(self, node: nodes.Expr) -> nodes.Expr:
         """An expression whose result becomes text."""

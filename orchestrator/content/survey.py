@@ -19,8 +19,11 @@ from orchestrator.errors import did_you_mean
 ROOTS: Final = ("user", "campaign")
 ADDRESSES: Final = ("unsubscribe_url", "preferences_url")
 """Facts that stand alone: the message's own links, made when it is composed."""
+CONFIRM_URL: Final = "confirm_url"
+"""The link of a confirmation mail, and of no other message."""
+ALONE: Final = (*ADDRESSES, CONFIRM_URL)
 LOOP_WORDS: Final = frozenset({"index", "index0", "revindex", "first", "last", "length"})
-_RESERVED: Final = frozenset({*ROOTS, *ADDRESSES, "skip", "loop", "self", "super", "caller", "varargs", "kwargs"})
+_RESERVED: Final = frozenset({*ROOTS, *ALONE, "skip", "loop", "self", "super", "caller", "varargs", "kwargs"})
 _MAX_NODES = 4000
 _MAX_DEPTH = 40
 _MAX_LOOPS = 2
@@ -69,7 +72,7 @@ class Survey:
 
     def fact(self, node: nodes.Node, path: tuple[str, ...], *, optional: bool) -> None:
         """Note the use of a fact, or of a part of a local name."""
-        if path[0] not in (*ROOTS, *ADDRESSES):
+        if path[0] not in (*ROOTS, *ALONE):
             if path[0] != "loop":
                 self.used.setdefault(path[0], node.lineno or 1)
             return
@@ -159,7 +162,7 @@ def _path(node: nodes.Node, found: Survey, *, optional: bool = False) -> Iterabl
             found.fault(node, "loop is only used as loop.index and the like", hint)
     elif path[0] in ROOTS and len(path) == 1:
         found.fault(node, f"{path[0]} is not a text", f"name one fact of it: {path[0]}.name")
-    elif path[0] in ADDRESSES and len(path) > 1:
+    elif path[0] in ALONE and len(path) > 1:
         found.fault(node, f"{path[0]} has no parts")
     elif path[0] == "skip":
         found.fault(node, "skip is called with a reason", 'write {{ skip("reason") }}')

@@ -19,10 +19,12 @@ from orchestrator.content.files import Part, Place, chain, normal, parts_of, pla
 from orchestrator.content.markup import CLIPPED_BYTES, compile_markup, is_address, links_in
 from orchestrator.content.plain import tidy
 from orchestrator.content.program import ENVIRONMENT, Program, compile_text
-from orchestrator.content.survey import ADDRESSES, Fault
+from orchestrator.content.survey import ADDRESSES, ALONE, CONFIRM_URL, Fault
 from orchestrator.errors import Problem, RenderError, did_you_mean
 
 CAMPAIGN_FACTS: Final = ("campaign.name", "campaign.title")
+CONFIRMATION: Final = "_confirm"
+"""The message that asks for the second step of double opt-in."""
 _LINK = re.compile(r"(?!(?:javascript|data|file|vbscript):)[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+")
 _REMEMBERED = 2048
 
@@ -71,7 +73,7 @@ class _Ready:
             case "sms":
                 return self._sms(texts)
             case "email":
-                return self._email(texts, tuple(str(facts[name]) for name in ADDRESSES if name in facts))
+                return self._email(texts, tuple(str(facts[name]) for name in ALONE if name in facts))
             case _:
                 return self._push(texts)
 
@@ -218,7 +220,7 @@ class TemplateSet:
 
     def _unprovided(self, source: _Source, known: Collection[str] | None) -> list[Problem]:
         defaults, locales = defaults_for(source.place.message, self._defaults), self._locales(source.place.locale, "")
-        provided = {*CAMPAIGN_FACTS, *ADDRESSES, *(known or ())}
+        provided = {*CAMPAIGN_FACTS, *_own_links(source), *(known or ())}
         return [
             Problem(source.path, line, "", f"no fact {fact!r}, and no default", did_you_mean(fact, provided))
             for fact, line in source.required().items()
@@ -309,11 +311,17 @@ def _mail(path: str, place: Place, parts: Mapping[str, Part], problems: list[Pro
     return _Source(path, place, {}, tuple(found))
 
 
+def _own_links(source: _Source) -> tuple[str, ...]:
+    return (CONFIRM_URL,) if source.place.message == CONFIRMATION else ADDRESSES
+
+
 def _no_way_out(source: _Source) -> list[Problem]:
     """A mail has to say how to get no more of them."""
     page = source.programs.get("html")
-    if page is None or source.place.channel != "email" or {*ADDRESSES} & {*page.survey.facts}:
+    if page is None or source.place.channel != "email" or {*_own_links(source)} & {*page.survey.facts}:
         return []
+    if source.place.message == CONFIRMATION:
+        return [Problem(source.path, page.origin(1), "", "has no button", "link to {{ confirm_url }}")]
     hint = "link to {{ unsubscribe_url }} or {{ preferences_url }}"
     return [Problem(source.path, page.origin(1), "", "gives no way to unsubscribe", hint)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -51,9 +52,11 @@ async def serve(desk: Desk, path: Path) -> asyncio.Server:
             writer.close()
 
     path.unlink(missing_ok=True)  # noqa: ASYNC240  # once, at start
-    server = await asyncio.start_unix_server(handle, path, limit=LONGEST_LINE)
-    path.chmod(0o600)  # noqa: ASYNC240
-    return server
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(line.fileno(), 0o600)  # what bind makes has this mode from the first moment (Linux)
+    line.bind(str(path))
+    path.chmod(0o600)  # noqa: ASYNC240  # elsewhere
+    return await asyncio.start_unix_server(handle, sock=line, limit=LONGEST_LINE)
 
 
 async def _answer(
@@ -96,6 +99,7 @@ def ask(path: Path, verb: str, args: dict[str, Any], progress: Callable[[int], N
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         try:
             line.connect(str(path))
+            _refuse_strangers(path)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         with suppress(ConnectionError):
@@ -109,6 +113,16 @@ def ask(path: Path, verb: str, args: dict[str, Any], progress: Callable[[int], N
                     result: dict[str, Any] = answer["result"]
                     return result
     raise OrchestratorError("the daemon went away before it answered", hint="look at its log, then try again")
+
+
+def _refuse_strangers(path: Path) -> None:
+    """The folder may be everybody's (a long path's socket is in /tmp): a stranger's socket is told nothing.
+
+    Raises:
+        OrchestratorError: it is neither ours nor root's.
+    """
+    if path.stat().st_uid not in {os.getuid(), 0}:
+        raise OrchestratorError(f"{path} is another user's", hint="remove it, or run this as the daemon's user")
 
 
 def _lines(line: socket.socket) -> Iterator[dict[str, Any]]:

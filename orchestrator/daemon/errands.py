@@ -1,4 +1,4 @@
-"""The daemon's smaller periodic work: seeds of new runs, what operators have to hear of, the guard's file."""
+"""The daemon's smaller periodic work: seeds, confirmation mails, what operators have to hear of, the guard's file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.clock import Clock
 from orchestrator.daemon.alerting import Herald, Places, limits_of
+from orchestrator.daemon.confirming import Asker
 from orchestrator.daemon.seeds import Sower
 from orchestrator.daemon.watch import SLOWLY, watch
 from orchestrator.settings import Settings
@@ -24,14 +25,24 @@ class Errands:
     places: Places | None
     guard: Guard | None
     _looks: int = field(default=0, init=False)
+    _asker: Asker = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One for all ticks: it says what is wrong once."""
+        self._asker = Asker(self.store, self.clock, self.settings)
 
     def works(self) -> tuple[Callable[[], None], ...]:
         """What there is to do in this deployment."""
-        return (self.seeds, self.keep_guard) if self.places is None else (self.seeds, self.keep_guard, self.alerts)
+        always = (self.seeds, self.keep_guard, self.confirmations)
+        return always if self.places is None else (*always, self.alerts)
 
     def seeds(self) -> None:
         """Send the seeds of new runs their copies."""
         Sower(self.store, self.clock, self.settings).sow()
+
+    def confirmations(self) -> None:
+        """Ask people to confirm what they agreed to, where a topic wants that."""
+        self._asker.ask()
 
     def keep_guard(self) -> None:
         """Bring the guard's last lines to the disk."""

@@ -44,9 +44,10 @@ class Sower:
     def sow(self) -> None:
         """Every active run that has not been sent to its seeds yet."""
         with self.store.read() as connection:
-            active = runs_in(connection, RunState.ACTIVE)
-            bundles = [(item, read_bundle(connection, item.version)) for item in active]
+            bundles = [(item, _readable(connection, item)) for item in runs_in(connection, RunState.ACTIVE)]
         for item, bundle in bundles:
+            if bundle is None:
+                continue
             names = list(dict.fromkeys([*bundle.campaign.seeds, *self.settings.seeds]))
             if names and self._begin(item, names):
                 self._send(item, bundle, names)
@@ -86,3 +87,11 @@ class Sower:
     def _target(self, connection: Connection, user: int, channel: str) -> Target | None:
         value = best_address(connection, user, channel)
         return None if value is None else target_of(connection, channel, value, only_to(self.settings.only_to))
+
+
+def _readable(connection: Connection, item: Run) -> Bundle | None:
+    """What a run sends; None when this release cannot read it: the worker says so."""
+    try:
+        return read_bundle(connection, item.version)
+    except OrchestratorError:
+        return None

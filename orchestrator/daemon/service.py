@@ -43,7 +43,6 @@ TICK = timedelta(seconds=20)
 """How often the periodic work runs, in business time."""
 TICK_AT_LEAST, TICK_AT_MOST = timedelta(milliseconds=250), timedelta(seconds=20)
 RESTART_SECONDS = 1.0
-SHUTDOWN_SECONDS = 30
 
 
 class _Server(uvicorn.Server):

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from orchestrator.audience.facts import facts_of
 from orchestrator.audience.people import user_ids
+from orchestrator.audience.whereabouts import mailbox, phone
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import Clock
 from orchestrator.daemon.wiring import links_of, open_account_channel, planner_of
@@ -110,6 +111,21 @@ def refuse_stopped(connection: Connection, account: str) -> None:
         raise InputError(f"account {account} is stopped: {reason}", hint=f"orchestrator accounts resume {account}")
 
 
+def as_kept(channel: str, address: str) -> str:
+    """An address as the database writes it: another spelling would pass by its suppression.
+
+    Raises:
+        InputError: it is none; the error does not repeat it.
+    """
+    match channel:
+        case "sms":
+            return phone(address).value
+        case "email" if not address.endswith("@localhost"):  # a mail server on this machine: no mailbox by syntax
+            return mailbox(address)
+        case _:
+            return address.lower() if channel == "email" else address
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What an operator asks for; empty: all of them, or guessed."""
@@ -131,7 +147,7 @@ def try_campaign(
     check_arm(bundle, arm)
     account = account_for(settings, clock, bundle, channel, step)
     with store.read() as connection:
-        target = target_of(connection, channel, wanted.to, only_to(settings.only_to))
+        target = target_of(connection, channel, as_kept(channel, wanted.to), only_to(settings.only_to))
         refuse_stopped(connection, account)
         facts = facts_for_test(connection, wanted.user)
     own = [str(facts["locale"])] if facts.get("locale") else list(bundle.campaign.title)

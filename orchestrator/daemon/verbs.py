@@ -20,6 +20,7 @@ from orchestrator.audience.merging import merge_users
 from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.reading import read_document
+from orchestrator.campaign.topics import double_opt_in, topics_in
 from orchestrator.campaign.version import save_version
 from orchestrator.clock import Clock
 from orchestrator.daemon.restoring import accept_restored
@@ -108,7 +109,10 @@ def import_rows(desk: Desk, kind: str, path: str, mapping: str) -> dict[str, Any
     if document.problems:
         raise ConfigError(document.problems)
     declared = declared_in(desk.settings.campaigns)
-    done = import_file(desk.store, kind, Path(path), document, desk.clock, progress=desk.progress, declared=declared)
+    asks = double_opt_in(topics_in(desk.settings.campaigns))
+    done = import_file(
+        desk.store, kind, Path(path), document, desk.clock, progress=desk.progress, declared=declared, asks=asks
+    )
     return done.as_dict()
 
 

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Channel, Inquiry, Outcome, OutcomeClass
 from orchestrator.clock import Clock, from_micros
 from orchestrator.content.links import Links
@@ -109,6 +108,5 @@ def _compose_again(store: Store, row: object, channel: Channel, links: Links | N
         value["attempts"],
     )
     with store.read() as connection:
-        read_bundle(connection, lane.version)
         ready, _ = compose(connection, lane, [message], channel, links)
     return ready[0] if ready else None

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -16,9 +16,9 @@ from orchestrator.audience import people
 from orchestrator.channel.base import OutcomeClass, Scope
 from orchestrator.clock import Clock, to_micros
 from orchestrator.dispatch.account import Account
+from orchestrator.dispatch.burial import bury
 from orchestrator.dispatch.outcome import Answer, settlement
 from orchestrator.dispatch.wear import worn_out
-from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.settle import Settlement, settle
 from orchestrator.ledger.states import State
@@ -27,8 +27,6 @@ from orchestrator.plan.rules import seen_since
 from orchestrator.policy import predicates
 
 log = logging.getLogger(__name__)
-
-QUARANTINE = timedelta(hours=24)
 
 
 @dataclass(slots=True)
@@ -83,19 +81,12 @@ class Settler:
         self, connection: Connection, answer: Answer, account: Account, base: Settlement, now: datetime
     ) -> Settlement:
         """End the address (or, in a storm, put it aside), and move on to the user's next one."""
-        if account.storm.storming():
-            for suspect in account.storm.suspects():
-                people.revive_address(connection, suspect)
-                held = people.quarantine_address(connection, suspect, now + QUARANTINE)
-                metrics.storm_holds.labels(account.name).inc(held)
-            log.warning("storm", extra={"account": account.name, "reason": answer.outcome.code})
-            raise_alert(connection, f"{account.name}:{now:%Y-%m-%dT%H}", "storm", now, {"account": account.name})
-        else:
-            people.end_address(connection, answer.message.address_id, "dead", now)
+        bury(connection, account.name, account.storm, answer.message.address_id, now, answer.outcome.code)
         message, channel = answer.message, account.channel.channel
         fresh = to_micros(seen_since(channel, now))
         wanted = {"user": message.user_id, "channel": channel, "now": to_micros(now), "seen_since": fresh}
-        following = connection.execute(_NEXT, {**wanted, "used": message.address_id}).scalar()
+        owed = {"used": message.address_id, "message": message.id, "run": message.run_id, "step": message.step}
+        following = connection.execute(_NEXT, {**wanted, **owed}).scalar()
         if following is None:
             return replace(base, reason="address_dead")
         return replace(base, state=State.PLANNED, reason="next_address", due_at=now, address_id=following)
@@ -109,7 +100,8 @@ def _count(accounts: Mapping[str, Account], settled: Sequence[Settlement]) -> No
         metrics.messages.labels(accounts[account].channel.channel, state).inc(count)
 
 
-_NEXT = text(f"SELECT {predicates.best_address(':user', 'AND choice.id <> :used')}")
+_BUT_NOT = f"AND choice.id <> :used {predicates.not_used_by_another(':message', ':run', ':step')}"
+_NEXT = text(f"SELECT {predicates.best_address(':user', _BUT_NOT)}")
 
 _ADDRESS = text("SELECT value FROM address WHERE id = :id")
 

@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
+from sqlalchemy import Connection
+
 from orchestrator import metrics
+from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
 from orchestrator.content.links import Links
@@ -24,7 +27,7 @@ from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.door import Door, Marked, Probe, Ready
 from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.settling import Settler
-from orchestrator.errors import LeaseLostError
+from orchestrator.errors import LeaseLostError, OrchestratorError
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.ids import WorkerId, parts
@@ -67,6 +70,7 @@ class Worker:
     _sending: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _stopping: asyncio.Event = field(init=False)
     _held_until: datetime = field(init=False)
+    _unreadable: set[str] = field(default_factory=set, init=False)
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
@@ -138,7 +142,21 @@ class Worker:
 
     def _due_lanes(self) -> list[Lane]:
         with self.store.read() as connection:
-            return due_lanes(connection, self.clock.now(), self.clock.machine())
+            lanes = due_lanes(connection, self.clock.now(), self.clock.machine())
+            return [lane for lane in lanes if self._readable(connection, lane)]
+
+    def _readable(self, connection: Connection, lane: Lane) -> bool:
+        """Whether this release takes the lane's version: nothing is claimed that could only bring the worker down."""
+        if lane.version in self._unreadable:
+            return False
+        try:
+            read_bundle(connection, lane.version)
+        except OrchestratorError as error:
+            self._unreadable.add(lane.version)
+            what = {"campaign": lane.campaign, "run": lane.run_id, "error": error.message}
+            log.error("version_unreadable", extra=what)  # noqa: TRY400
+            return False
+        return True
 
     async def _through_the_door(self, lane: Lane, account: Account, room: int) -> bool:
         """Claim, compose, admit, mark, send: one batch of one lane."""

@@ -53,7 +53,7 @@ class SmsCost:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """How many, why not, when. ``hours``: first messages by hour of the members' own day."""
+    """How many, why not, when. ``hours``: first messages that leave, by hour of the members' own day."""
 
     campaign: str
     local_date: date
@@ -110,9 +110,9 @@ _CHANNELS = text("""
     SELECT lane.channel, count(*) FROM message JOIN lane ON lane.id = message.lane_id WHERE NOT message.held_out
     GROUP BY lane.channel""")
 _HOURS = text("""
-    SELECT member.zone_key, message.due_at / 3600000000 AS hour, count(*) AS n FROM message
+    SELECT member.zone_key, message.due_at / 900000000 AS quarter, count(*) AS n FROM message
     JOIN member ON member.run_id = message.run_id AND member.user_id = message.user_id
-    WHERE message.step = 1 GROUP BY 1, 2""")
+    WHERE message.step = 1 AND NOT message.held_out GROUP BY 1, 2""")  # by quarters: zones differ by no less
 
 
 def _count(connection: Connection, name: str, item: Run, *, begun: bool) -> DryRun:
@@ -124,7 +124,7 @@ def _count(connection: Connection, name: str, item: Run, *, begun: bool) -> DryR
     hours: Counter[int] = Counter()
     for row in connection.execute(_HOURS):
         zone = ZoneInfo(candidates(row.zone_key)[0])
-        hours[from_micros(row.hour * 3_600_000_000).astimezone(zone).hour] += row.n
+        hours[from_micros(row.quarter * 900_000_000).astimezone(zone).hour] += row.n
     channels = {row[0]: row[1] for row in connection.execute(_CHANNELS)}
     stopped = None if begun else "max_audience"
     return DryRun(

@@ -5,18 +5,22 @@ The database decides whether a run exists; asking twice, or from two machines, m
 
 from __future__ import annotations
 
+import logging
 from datetime import date, datetime
 
 from sqlalchemy import Connection, select
 
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import Bundle, read_bundle
+from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.restored import stop_if_restored
 from orchestrator.ledger.runs import Run, create_run, read_run
 from orchestrator.ledger.states import CampaignState
 from orchestrator.plan.rules import rule_for
 from orchestrator.store.tables import campaign
 from orchestrator.timing.schedule import due_dates
+
+log = logging.getLogger(__name__)
 
 LAST_ZONE = "Etc/GMT+12"
 """Where every date ends last (the sign is POSIX's: twelve hours behind UTC)."""
@@ -36,7 +40,11 @@ def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:
     running = select(campaign.c.name, campaign.c.version).where(campaign.c.state == CampaignState.RUNNING)
     created = []
     for name, version in connection.execute(running.order_by(campaign.c.name)).all():
-        bundle = read_bundle(connection, version)
+        try:
+            bundle = read_bundle(connection, version)
+        except OrchestratorError as error:  # this release does not take it any more: the other campaigns go on
+            log.error("version_unreadable", extra={"campaign": name, "version": version[:12], "error": error.message})  # noqa: TRY400
+            continue
         for day in due_dates(bundle.campaign.schedule.fires_on, None, now):
             over = closes_at(bundle.campaign, day)
             if over <= now:

@@ -91,6 +91,7 @@ def _sql(dialect: str, *, came_back: bool, not_reopened: bool, named: bool) -> T
     reopened = predicates.did_since("m.user_id", "member.anchor") if not_reopened else "FALSE"
     names = ", users.external_id AS user_name, a.value AS address" if named else ""
     people = "JOIN users ON users.id = m.user_id" if named else ""
+    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step")
     return text(f"""
         SELECT m.id, member.zone_key, member.country, campaign.state AS campaign_state, run.state AS run_state,
                {predicates.consented("m.user_id")} AS consented,
@@ -98,7 +99,7 @@ def _sql(dialect: str, *, came_back: bool, not_reopened: bool, named: bool) -> T
                {predicates.address_suppressed("a.value")} AS address_suppressed, m.address_id,
                CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
                          AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
-                    ELSE {predicates.best_address("m.user_id")} END AS best_address,
+                    ELSE {predicates.best_address("m.user_id", unused)} END AS best_address,
                {back} AS came_back, {reopened} AS reopened,
                EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL) AS receipt,
                previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.deadline{names}

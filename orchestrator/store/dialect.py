@@ -34,13 +34,6 @@ def bucket_sql(dialect: str, text: str) -> str:
     return f"bucket({text})"
 
 
-def json_text_sql(dialect: str, column: str, key: str) -> str:
-    """SQL for the value under a top-level ``key`` of a JSON column, as text; ``key`` is a bind parameter's name."""
-    if dialect == "postgresql":
-        return f"({column} ->> :{key})"
-    return f"json_extract({column}, '$.\"' || :{key} || '\"')"
-
-
 @cache
 def driver_sql(dialect: str, sql: str) -> str:
     """Our SQL with its ``:name`` parameters as the driver wants them: for ``exec_driver_sql`` with many rows of dicts.

@@ -49,6 +49,7 @@ class Store:
         if writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _take_lock(self.path)
+            self.path.touch(0o600)  # addresses are in it; SQLite gives its log and index the file's own mode
             self._writer = _sqlite(self.path, read_only=False)
             with self._writer.connect() as connection:  # creates the file, so that readers find one
                 connection.exec_driver_sql("SELECT 1")

@@ -139,6 +139,28 @@ consent = Table(
     Index("ix_consent_past", "user_id", "channel", "topic", **_partial("valid_until IS NOT NULL")),
 )
 
+opt_in = Table(  # agreements that wait for the person's own confirmation, and the proof of those that have it
+    "opt_in",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),  # when they agreed, as the source tells
+    Column("created_at", Instant, nullable=False),  # when it came in
+    Column("ask_at", Instant, nullable=False),  # the mail leaves not before then
+    Column("asked_at", Instant),  # committed before the mail leaves
+    Column("confirmed_at", Instant),
+    Column("ended_at", Instant),  # refused before it was confirmed
+    Index(None, "user_id", "channel", "topic"),
+    Index(
+        "ix_opt_in_waiting",
+        "ask_at",
+        **_partial("asked_at IS NULL AND confirmed_at IS NULL AND ended_at IS NULL"),
+    ),
+)
+
 suppression = Table(  # of an address (by value: it outlives the address row), or of a user on a channel
     "suppression",
     metadata,

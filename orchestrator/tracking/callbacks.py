@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, select
@@ -17,6 +17,7 @@ from orchestrator import metrics
 from orchestrator.audience import people
 from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
 from orchestrator.clock import Clock
+from orchestrator.dispatch.burial import bury
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.ledger.receipts import record_receipt
@@ -25,7 +26,6 @@ from orchestrator.store.tables import address, lane, message
 from orchestrator.tracking.keywords import Asked, asked
 
 REPLY_STATUS = "reply"
-QUARANTINE = timedelta(hours=24)
 OWN_WORD = frozenset({"stop", "provider"})
 """Suppressions that a person's START lifts: not a complaint, not what an operator decided."""
 
@@ -109,19 +109,9 @@ class CallbackBook:
         if report.state is not ReportState.SENT:
             guard.record(sent.address_id, dead=dead, accepted=report.state is ReportState.DELIVERED)
         if dead:
-            _bury(connection, callback.account, guard, sent, now)
+            bury(connection, callback.account, guard, sent.address_id, now, report.code)
         elif report.kind is OutcomeClass.SUPPRESS:
             _suppress(connection, callback, sent.value, sent.user_id, report.refusal, now)
-
-
-def _bury(connection: Connection, account: str, guard: StormGuard, sent: _Sent, now: datetime) -> None:
-    """End a dead address; in a storm, set aside all that were called dead."""
-    if not guard.storming():
-        people.end_address(connection, sent.address_id, "dead", now)
-        return
-    for suspect in guard.suspects():
-        people.revive_address(connection, suspect)
-        metrics.storm_holds.labels(account).inc(people.quarantine_address(connection, suspect, now + QUARANTINE))
 
 
 _SENT = (

@@ -6,7 +6,7 @@ A hit is kept with what it said of itself, whatever is thought of it; only ``con
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -184,12 +184,3 @@ def _network(text: str) -> Network | None:
 
 def _within(inner: Network, outer: Network) -> bool:
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
-
-
-def bursts(clicks: Sequence[tuple[int, datetime]], rules: Rules) -> set[int]:
-    """The places of those clicks of one message that are part of a burst."""
-    return {
-        place
-        for place, (link, at) in enumerate(clicks)
-        if rules._in_burst(Facts(Deed.CLICK, at, link), clicks)  # noqa: SLF001  # one rule, one place
-    }

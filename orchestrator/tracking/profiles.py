@@ -12,12 +12,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sqlalchemy import Connection
 
 from orchestrator.audience.attributes import NONE, Declarations, held_to
+from orchestrator.audience.opt_in import Asks, never_asks
 from orchestrator.audience.people import (
     AddressRow,
     ConsentChange,
     UserRow,
     ensure_users,
-    set_consents,
+    take_consents,
     upsert_addresses,
     upsert_users,
 )
@@ -69,6 +70,7 @@ class ConsentIn(_In):
     granted: bool
     at: InstantIn = Field(default=None, description="default: now")
     source: Name = SOURCE
+    confirmed: bool = Field(default=False, description="confirmed elsewhere: double opt-in does not ask again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +188,27 @@ def _address(
     return AddressRow(user, given.channel, value, given.at, given.kind)
 
 
-def keep(connection: Connection, requests: Sequence[Statements], now: datetime) -> list[Kept]:
+def keep(connection: Connection, requests: Sequence[Statements], now: datetime, asks: Asks = never_asks) -> list[Kept]:
     """Take in several requests in one transaction, in their order."""
-    return [_keep(connection, request, now) for request in requests]
+    return [_keep(connection, request, now, asks) for request in requests]
 
 
-def _keep(connection: Connection, request: Statements, now: datetime) -> Kept:
+def _keep(connection: Connection, request: Statements, now: datetime, asks: Asks) -> Kept:
     done = upsert_users(connection, request.users, now)
     addresses = upsert_addresses(connection, request.addresses, now) if request.addresses else 0
     ids = ensure_users(connection, (user for user, _ in request.consents), now)
     changes = [
         ConsentChange(
-            ids[user], one.channel, one.topic, one.granted, one.source, one.at or now, dated=one.at is not None
+            ids[user],
+            one.channel,
+            one.topic,
+            one.granted,
+            one.source,
+            one.at or now,
+            dated=one.at is not None,
+            confirmed=one.confirmed,
         )
         for user, one in request.consents
     ]
-    news = set_consents(connection, changes) if changes else 0
+    news = take_consents(connection, changes, now, asks) if changes else 0
     return Kept(done.written, addresses, news, done.zones_unknown, done.countries_unknown)

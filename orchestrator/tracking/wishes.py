@@ -7,14 +7,15 @@ A wish that changes nothing is no error: mail programs repeat theirs.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from orchestrator.audience import people
 from orchestrator.audience.aliases import aliases
-from orchestrator.campaign.version import read_bundle
+from orchestrator.audience.opt_in import Asks, never_asks, waiting_choices
+from orchestrator.campaign.version import about
 from orchestrator.store.tables import address, consent, lane, message, run, suppression, users
 
 UNSUBSCRIBE, PREFERENCES = "unsubscribe", "preferences"
@@ -36,6 +37,8 @@ class Standing:
     topic: str
     title: Mapping[str, str]
     choices: Mapping[Choice, bool]
+    waiting: Collection[Choice] = field(default_factory=frozenset)
+    """What they agreed to and have not confirmed yet (double opt-in)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +58,23 @@ _MESSAGE = (
 )
 
 
-def standing(connection: Connection, message_id: int, topics: Collection[str] = ()) -> Standing | None:
+def standing(connection: Connection, message_id: int, now: datetime, topics: Collection[str] = ()) -> Standing | None:
     """Where the person of a message stands now, also on ``topics``; None when there is no such message."""
     row = connection.execute(_MESSAGE.where(message.c.id == message_id)).first()
     if row is None:
         return None
-    campaign = read_bundle(connection, row.version).campaign
+    topic, title = about(connection, row.version)
     user_id = aliases(connection, [row.user_id]).get(row.user_id, row.user_id)
     locale = connection.execute(select(users.c.locale).where(users.c.id == user_id)).scalar() or ""
     choices = _choices(connection, user_id)
     for channel in _reachable(connection, user_id):
-        for topic in topics:
-            choices.setdefault((channel, topic), False)
-    choices.setdefault((row.channel, campaign.topic), False)
-    return Standing(user_id, locale, row.channel, campaign.topic, campaign.title, choices)
+        for other in topics:
+            choices.setdefault((channel, other), False)
+    choices.setdefault((row.channel, topic), False)
+    waiting = waiting_choices(connection, user_id, now)
+    for choice in waiting:
+        choices.setdefault(choice, False)
+    return Standing(user_id, locale, row.channel, topic, title, choices, waiting)
 
 
 def _reachable(connection: Connection, user_id: int) -> list[str]:
@@ -88,33 +94,38 @@ def _choices(connection: Connection, user_id: int) -> dict[Choice, bool]:
     return {choice: granted and choice[0] not in held for choice, granted in said.items()}
 
 
-def take_wishes(connection: Connection, wishes: Sequence[Wish]) -> list[bool]:
+def take_wishes(connection: Connection, wishes: Sequence[Wish], asks: Asks = never_asks) -> list[bool]:
     """Do what people want, in the caller's transaction; whether there is such a message, for each."""
-    return [_take(connection, wish) for wish in wishes]
+    return [_take(connection, wish, asks) for wish in wishes]
 
 
-def _take(connection: Connection, wish: Wish) -> bool:
-    now = standing(connection, wish.message_id)
+def _take(connection: Connection, wish: Wish, asks: Asks) -> bool:
+    now = standing(connection, wish.message_id, wish.at)
     if now is None:
         return False
     if wish.everything:
         _refuse_all(connection, now, wish.at)
     elif wish.choices is None:
-        _set(connection, now, {(now.channel, now.topic): False}, UNSUBSCRIBE, wish.at)
+        _set(connection, now, {(now.channel, now.topic): False}, UNSUBSCRIBE, wish.at, asks)
     else:
         changed = {one: granted for one, granted in wish.choices.items() if now.choices.get(one, False) != granted}
         # Where a refusal of a whole channel ends, what stays off there has to be said, or it would come back with it.
         back = {channel for (channel, _), granted in changed.items() if granted}
         also = {one: granted for one, granted in wish.choices.items() if one[0] in back}
-        _set(connection, now, {**also, **changed}, PREFERENCES, wish.at)
+        _set(connection, now, {**also, **changed}, PREFERENCES, wish.at, asks)
     return True
 
 
-def _set(connection: Connection, now: Standing, choices: Mapping[Choice, bool], source: str, at: datetime) -> None:
+def _set(
+    connection: Connection, now: Standing, choices: Mapping[Choice, bool], source: str, at: datetime, asks: Asks
+) -> None:
     for channel in {channel for (channel, _), granted in choices.items() if granted}:
         _lift(connection, now.user_id, channel, at)
-    for (channel, topic), granted in sorted(choices.items()):
-        people.set_consent(connection, now.user_id, channel, topic, granted=granted, source=source, at=at)
+    changes = [
+        people.ConsentChange(now.user_id, channel, topic, granted, source, at)
+        for (channel, topic), granted in sorted(choices.items())
+    ]
+    people.take_consents(connection, changes, at, asks)
 
 
 def _lift(connection: Connection, user_id: int, channel: str, at: datetime) -> None:
@@ -128,6 +139,6 @@ def _lift(connection: Connection, user_id: int, channel: str, at: datetime) -> N
 
 
 def _refuse_all(connection: Connection, now: Standing, at: datetime) -> None:
-    _set(connection, now, dict.fromkeys(now.choices, False), UNSUBSCRIBE, at)
+    _set(connection, now, dict.fromkeys(now.choices, False), UNSUBSCRIBE, at, never_asks)
     for channel in sorted({channel for channel, _ in now.choices}):
         people.suppress(connection, channel=channel, reason=UNSUBSCRIBE, source=PREFERENCES, at=at, user_id=now.user_id)

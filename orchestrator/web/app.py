@@ -10,15 +10,18 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from orchestrator.audience.attributes import NONE, Declarations
-from orchestrator.campaign.topics import Topic
+from orchestrator.audience.opt_in import Asks
+from orchestrator.campaign.topics import Topic, double_opt_in
 from orchestrator.channel.base import Callbacks, Postbox
 from orchestrator.clock import Clock
 from orchestrator.content.links import Links
+from orchestrator.errors import ConfigError
 from orchestrator.store import Store
 from orchestrator.tracking.profiles import read_consents, read_users
 from orchestrator.web import callbacks as callback_routes
 from orchestrator.web import events as event_routes
 from orchestrator.web import mail as mail_routes
+from orchestrator.web.confirming import CONFIRM_PATH, ConfirmDoor
 from orchestrator.web.consent import PREFERENCES_PATH, UNSUBSCRIBE_PATH, ConsentDoor
 from orchestrator.web.health import Health, show_metrics
 from orchestrator.web.intake import Intake
@@ -48,9 +51,10 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     back, and ``account_channels`` the (channel, provider) of each; all are read at every request, so they may grow.
     ``health`` answers quickly and says ``"ok": False`` when the process is not well. Without ``api_keys`` nobody may
     send events. ``declared`` says which attributes have types. Without ``links`` no link is
-    genuine; ``topics`` says what topics are called. Serve with lifespan on.
+    genuine; ``topics`` says what topics are called, and which ask for double opt-in. Serve with
+    lifespan on.
     """
-    intake = Intake(store, clock)
+    intake = Intake(store, clock, _asking(topics))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +78,7 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     signed = links or Links(public_url, secrets.token_bytes(32))
     hits = LinksDoor(store, clock, intake, signed)
     wishes = ConsentDoor(store, clock, intake, signed, topics)
+    second = ConfirmDoor(store, clock, intake, signed, topics)
     app.router.routes += [
         Route(event_routes.PATH, events.post, methods=["POST"]),
         Route(USERS_PATH, people.post, methods=["POST"]),
@@ -86,7 +91,20 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
         Route(OPEN_PATH, hits.open, methods=["GET"]),
         Route(UNSUBSCRIBE_PATH, wishes.unsubscribe, methods=["GET", "POST"]),
         Route(PREFERENCES_PATH, wishes.preferences, methods=["GET", "POST"]),
+        Route(CONFIRM_PATH, second.confirm, methods=["GET", "POST"]),
         Route("/healthz", Health(health).show, methods=["GET"]),
         Route("/metrics", show_metrics, methods=["GET"]),
     ]
     return app
+
+
+def _asking(topics: Callable[[], Mapping[str, Topic]]) -> Asks:
+    """Which topics ask for double opt-in now. While that file cannot be read, every mail does: nobody is taken in."""
+
+    def asks(channel: str, topic: str) -> bool:
+        try:
+            return double_opt_in(topics())(channel, topic)
+        except ConfigError:
+            return channel == "email"
+
+    return asks

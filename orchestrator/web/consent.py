@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from urllib.parse import parse_qs
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator import metrics
@@ -24,25 +20,14 @@ from orchestrator.content.links import Kind, Links
 from orchestrator.errors import ConfigError
 from orchestrator.store import Store
 from orchestrator.tracking.wishes import CHANNELS, Choice, Standing, Wish, standing
-from orchestrator.web.body import read_body
 from orchestrator.web.intake import Intake
-from orchestrator.web.links import PRIVATE
-from orchestrator.web.words import LANGUAGES, WORDS, language_of
+from orchestrator.web.pages import form_of, page_language, show_page, sorry
 
 UNSUBSCRIBE_PATH = "/u/{token}"
 PREFERENCES_PATH = "/p/{token}"
-MAX_BYTES = 65_536
-MAX_FIELDS = 500
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _SAMPLE = Standing(0, "", "email", "promotions", {}, {("email", "promotions"): True, ("push", "promotions"): False})
 
 log = logging.getLogger(__name__)
-
-
-@cache
-def _pages() -> Environment:
-    folder = Path(__file__).with_name("templates")
-    return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
 class ConsentDoor:
@@ -66,13 +51,13 @@ class ConsentDoor:
         """The page with one button, or what became of pressing it."""
         found = await self._find(request, Kind.UNSUBSCRIBE)
         if found is None:
-            return _sorry(request, 404, "not_found")
+            return sorry(request, 404, "not_found")
         message_id, now, topics = found
         if request.method == "POST":
-            if await _body(request) is None:
+            if await form_of(request) is None:
                 return Response("too long", 413)
             if not await self._do(Wish(message_id, self._clock.now()), "unsubscribe"):
-                return _sorry(request, 503, "busy", now.locale)
+                return sorry(request, 503, "busy", now.locale)
         instead = self._links.token(Kind.PREFERENCES, message_id)
         done = request.method == "POST"
         return _page(request, "unsubscribe.html", now, topics, preview=not message_id, done=done, instead=instead)
@@ -81,16 +66,16 @@ class ConsentDoor:
         """The page with every topic and channel, or what became of saving it."""
         found = await self._find(request, Kind.PREFERENCES)
         if found is None:
-            return _sorry(request, 404, "not_found")
+            return sorry(request, 404, "not_found")
         message_id, now, topics = found
         saved = ""
         if request.method == "POST":
-            form = await _body(request)
+            form = await form_of(request)
             if form is None:
                 return Response("too long", 413)
             wish = self._wish(message_id, now, form)
             if not await self._do(wish, "preferences"):
-                return _sorry(request, 503, "busy", now.locale)
+                return sorry(request, 503, "busy", now.locale)
             saved = "none_done" if wish.everything else "saved"
             again = await run_in_threadpool(self._standing, message_id, topics)
             now = now if again is None else again
@@ -122,7 +107,7 @@ class ConsentDoor:
         if not message_id:
             return _SAMPLE
         with self._store.read() as connection:
-            return standing(connection, message_id, topics)
+            return standing(connection, message_id, self._clock.now(), topics)
 
     async def _do(self, wish: Wish, asked: str) -> bool:
         """Whether the wish is on disk. A preview's is nobody's."""
@@ -139,27 +124,13 @@ class ConsentDoor:
         return kept
 
 
-async def _body(request: Request) -> dict[str, list[str]] | None:
-    """A form's fields; none of a body that is no form (a one-click request says nothing we need); None: too long."""
-    try:
-        body = await read_body(request, MAX_BYTES)
-    except ClientDisconnect:
-        return {}
-    if body is None:
-        return None
-    try:
-        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError:
-        return {}
-
-
 def name_of(choice: Choice) -> str:
     """A choice as a form calls it."""
     return f"{choice[0]}:{choice[1]}"
 
 
 def _page(request: Request, template: str, now: Standing, topics: Mapping[str, Topic], **values: object) -> Response:
-    language = _language(request, now.locale)
+    language = page_language(request, now.locale)
     names = sorted({topic for _, topic in now.choices}, key=lambda name: (name != now.topic, name))
     offered = [channel for channel in CHANNELS if any(channel == one for one, _ in now.choices)]
     shown = [
@@ -167,7 +138,7 @@ def _page(request: Request, template: str, now: Standing, topics: Mapping[str, T
             "title": _topic(topics, name).titled(language),
             "text": _topic(topics, name).told(language),
             "channels": [
-                (channel, name_of((channel, name)), now.choices[channel, name])
+                (channel, name_of((channel, name)), now.choices[channel, name], (channel, name) in now.waiting)
                 for channel in offered
                 if (channel, name) in now.choices
             ],
@@ -175,31 +146,8 @@ def _page(request: Request, template: str, now: Standing, topics: Mapping[str, T
         for name in names
     ]
     topic = _topic(topics, now.topic).titled(language)
-    return _show(request, template, language, 200, channel=now.channel, topic=topic, topics=shown, **values)
+    return show_page(request, template, language, 200, channel=now.channel, topic=topic, topics=shown, **values)
 
 
 def _topic(topics: Mapping[str, Topic], name: str) -> Topic:
     return topics.get(name) or Topic(name)
-
-
-def _language(request: Request, locale: str = "") -> str:
-    return language_of(request.query_params.get("lang", ""), locale, request.headers.get("accept-language", ""))
-
-
-def _sorry(request: Request, status: int, what: str, locale: str = "") -> Response:
-    return _show(request, "sorry.html", _language(request, locale), status, what=what)
-
-
-def _show(request: Request, template: str, language: str, status: int, **values: object) -> Response:
-    other = next(one for one in LANGUAGES if one != language)
-    text = (
-        _pages()
-        .get_template(f"{template}.j2")
-        .render(
-            words=WORDS[language], language=language, other=other, path=request.url.path.rpartition("/")[2], **values
-        )
-    )
-    headers = {**PRIVATE, "Content-Security-Policy": _POLICY, "Content-Language": language}
-    if status == 503:  # noqa: PLR2004
-        headers["Retry-After"] = "1"
-    return Response(text, status, headers, "text/html; charset=utf-8")

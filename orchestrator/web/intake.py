@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from orchestrator import metrics
 from orchestrator.audience.events import IncomingEvent
+from orchestrator.audience.opt_in import Asks, Confirmation, Request, never_asks, take_confirmations
 from orchestrator.clock import Clock
 from orchestrator.store import Store
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict
@@ -39,8 +40,9 @@ WISHES_WAITING = 5_000
 class Intake:
     """Open it with ``async with`` in the loop that serves; leaving writes what waits and ends the thread."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, asks: Asks = never_asks) -> None:
         self._clock = clock
+        self._asks = asks
         self._thread = ThreadPoolExecutor(1, "web-database")
         self.events = GroupCommit[list[IncomingEvent], Taken](
             store, self._thread, self._take_events, group=EVENTS_A_COMMIT, room=EVENTS_WAITING
@@ -53,7 +55,10 @@ class Intake:
         )
         self.hits = GroupCommit[Hit, bool](store, self._thread, HitBook().take, group=HITS_A_COMMIT, room=HITS_WAITING)
         self.wishes = GroupCommit[Wish, bool](
-            store, self._thread, take_wishes, group=WISHES_A_COMMIT, room=WISHES_WAITING
+            store, self._thread, self._take_wishes, group=WISHES_A_COMMIT, room=WISHES_WAITING
+        )
+        self.confirmations = GroupCommit[Confirmation, Request | None](
+            store, self._thread, take_confirmations, group=WISHES_A_COMMIT, room=WISHES_WAITING
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -71,10 +76,13 @@ class Intake:
 
     @property
     def _queues(self) -> tuple[GroupCommit[Any, Any], ...]:
-        return self.events, self.callbacks, self.profiles, self.hits, self.wishes
+        return self.events, self.callbacks, self.profiles, self.hits, self.wishes, self.confirmations
 
     def _take_profiles(self, connection: Connection, requests: Sequence[Statements]) -> list[Kept]:
-        return keep(connection, requests, self._clock.now())
+        return keep(connection, requests, self._clock.now(), self._asks)
+
+    def _take_wishes(self, connection: Connection, wishes: Sequence[Wish]) -> list[bool]:
+        return take_wishes(connection, wishes, self._asks)
 
     def _take_events(self, connection: Connection, requests: Sequence[list[IncomingEvent]]) -> list[Taken]:
         metrics.event_commit_size.observe(sum(map(len, requests)))

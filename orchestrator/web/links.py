@@ -13,7 +13,7 @@ import logging
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from orchestrator.clock import Clock
 from orchestrator.content.links import TRAP, Kind, Links, Token
@@ -61,7 +61,7 @@ class LinksDoor:
         if target is None or not is_address(target):
             return _nothing()
         await self._keep(request, Deed.CLICK, token, target)
-        return Response(status_code=302, headers={**PRIVATE, "Location": target})
+        return RedirectResponse(target, 302, PRIVATE)  # a header is ASCII: what an address has beyond it is escaped
 
     async def open(self, request: Request) -> Response:
         """The picture, whatever becomes of the news."""

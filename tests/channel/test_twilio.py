@@ -316,11 +316,18 @@ def test_found_though_it_has_no_date_yet(clock: ManualClock) -> None:
 
 
 def test_never_arrived(clock: ManualClock) -> None:
-    """Not a body that only looks like it, nor the same words of last week."""
-    for acts in ([page()], [page(record(BODY + " "), record("x"))], [page(record(age=timedelta(days=7)))]):
+    """Other words of another time, or the same words of last week."""
+    later = page(record(BODY + " ", -HOUR), record("x", -HOUR))
+    for acts in ([page()], [later], [page(record(age=timedelta(days=7)))]):
         outcome, _ = asked(clock, *acts)
         assert outcome is not None
         assert (outcome.kind, outcome.code) == (K.DROP_MESSAGE, "never_arrived")
+
+
+@pytest.mark.parametrize("age", [-MINUTE, timedelta(), MINUTE])
+def test_another_text_of_that_time_may_be_it(clock: ManualClock, age: timedelta) -> None:
+    """It was composed again: the points in it may have been others when it was sent."""
+    assert asked(clock, page(record("You have 41 points", age)))[0] is None
 
 
 def test_on_a_later_page(clock: ManualClock) -> None:

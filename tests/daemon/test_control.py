@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -110,3 +111,38 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 120) / "o.db"
     assert len(str(socket_path(long))) < 100
     assert socket_path(long) != socket_path(long.with_name("p.db"))
+
+
+def test_a_strangers_socket_is_told_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.path is not None
+    path = socket_path(store.path)
+    heard: list[bytes] = []
+
+    async def run() -> None:
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.read())
+            writer.close()
+
+        async with await asyncio.start_unix_server(listen, path):
+            monkeypatch.setattr("orchestrator.daemon.control.os.getuid", lambda: 12345)
+            path.chmod(0o777)
+            os.chown(path, 23456, -1)
+            with pytest.raises(OrchestratorError, match="is another user's"):
+                await asyncio.to_thread(ask, path, "launch", {}, print)
+            await asyncio.sleep(0)
+
+    if os.getuid():
+        pytest.skip("gives a file away: needs root")
+    asyncio.run(run())
+    assert b"".join(heard) == b""
+
+
+def test_the_socket_is_its_owners_alone(store: Store) -> None:
+    assert store.path is not None
+    path = socket_path(store.path)
+
+    async def run() -> int:
+        async with await serve(Desk(store, SystemClock(), Settings(database=store.url)), path):
+            return path.stat().st_mode & 0o777
+
+    assert asyncio.run(run()) == 0o600

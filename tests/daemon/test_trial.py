@@ -122,6 +122,28 @@ def test_a_suppressed_address_and_one_that_is_not_listed_get_nothing(
     assert len(out(tmp_path, "push")) == 2
 
 
+@pytest.mark.parametrize(
+    ("channel", "kept", "typed"),
+    [
+        ("email", "ada@example.com", "Ada@Example.COM"),
+        ("email", "ada@localhost", "Ada@localhost"),
+        ("sms", PHONE, "+49015112345678"),
+    ],
+)
+def test_a_suppression_holds_however_the_address_is_written(
+    store: Store, clock: ManualClock, tmp_path: Path, channel: str, kept: str, typed: str
+) -> None:
+    with store.write() as connection:
+        people.suppress(connection, channel=channel, reason="stop", source="t", at=clock.now(), address=kept)
+    steps = {"steps": [{"channel": channel, "template": "hello"}]}
+    there = settings(tmp_path)
+    account = AccountSettings(channel="email", provider="log", options={"file": str(tmp_path / "email.jsonl")})
+    there = there.model_copy(update={"accounts": {**there.accounts, "mail": account}})
+    with pytest.raises(InputError, match="suppressed"):
+        try_campaign(store, clock, there, world.bundle(steps), Wanted(typed, channel), "operator test")
+    assert out(tmp_path, channel) == []
+
+
 def test_a_stopped_account_tests_nothing(store: Store, clock: ManualClock, tmp_path: Path) -> None:
     from orchestrator.ledger.stops import stop_account
 

@@ -11,6 +11,8 @@ from sqlalchemy import select
 
 from orchestrator import metrics
 from orchestrator.audience import people
+from orchestrator.audience.merging import merge_users
+from orchestrator.campaign.version import forget_versions
 from orchestrator.channel.base import Ambiguity, Envelope, Inquiry, Outcome, OutcomeClass, Payload
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch.account import Account, open_account
@@ -18,10 +20,12 @@ from orchestrator.dispatch.worker import Worker
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger.states import State
 from orchestrator.limits.rate import MemoryLimiter
+from orchestrator.plan.due import due_runs
 from orchestrator.store import Store
-from orchestrator.store.tables import message, worker
+from orchestrator.store.tables import address, message, run, version, worker
 from orchestrator.timing.quiet import QuietHours
 from tests import world
+from tests.dispatch.doors import door, ends, through
 
 LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
 
@@ -126,4 +130,87 @@ def test_a_dead_address_does_not_move_on_to_a_stale_one(store: Store) -> None:
     with store.read() as connection:
         row = connection.execute(select(message)).one()
     assert (row.state, row.reason, row.attempts) == (State.FAILED, "address_dead", 1)
+    store.close()
+
+
+def test_an_address_that_came_with_a_merged_user_is_not_used_twice_in_a_step(store: Store) -> None:
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    bob = world.person(store, "bob")
+    planned(store, clock)
+    with store.write() as connection:  # ada's is with the provider, and bob turns out to be her
+        hers = message.c.user_id != bob
+        connection.execute(message.update().where(hers).values(state=State.ACCEPTED, sent_at=clock.now()))
+    merge_users(store, "bob", "ada", clock, "test")
+    one = account(Silent(Outcome(OutcomeClass.DROP_ADDRESS, "UNREGISTERED")))
+
+    async def work() -> None:
+        made = Worker(store, clock, QuietHours.load(None), {"fcm": one})
+        made.start()
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(10):
+            while not running.done() and await asyncio.to_thread(state) != State.FAILED:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        made.stop()
+        await running
+
+    def state() -> str:
+        with store.read() as connection:
+            return str(connection.execute(select(message.c.state).where(message.c.user_id == bob)).scalar_one())
+
+    asyncio.run(work())
+    with store.read() as connection:
+        row = connection.execute(select(message).where(message.c.user_id == bob)).one()
+    assert (row.state, row.reason, row.attempts) == (State.FAILED, "address_dead", 1)
+    store.close()
+
+
+def test_the_gate_gives_no_address_that_another_message_of_the_step_went_to(store: Store, tmp_path: Path) -> None:
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    bob = world.person(store, "bob")
+    planned(store, clock)
+    with store.write() as connection:
+        hers = message.c.user_id != bob
+        connection.execute(message.update().where(hers).values(state=State.ACCEPTED, sent_at=clock.now()))
+        connection.execute(address.update().where(address.c.user_id == bob).values(valid_until=clock.now()))
+    merge_users(store, "bob", "ada", clock, "test")
+    assert through(door(store, clock), clock, tmp_path) == []
+    assert ends(store) == {(State.ACCEPTED, None): 1, (State.SKIPPED, "no_address"): 1}
+    store.close()
+
+
+def test_a_version_that_cannot_be_read_stops_its_own_campaign_alone(store: Store) -> None:
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    planned(store, clock)
+    clock.instant = world.OPENING
+    one_step = world.DEFINITION["steps"][:1]
+    world.plan(store, world.bundle(name="other", steps=one_step, priority=90), clock)
+    clock.instant = LUNCH
+    with store.write() as connection:  # as a release that takes less finds it
+        spoilt = version.update().where(version.c.campaign == "other")
+        connection.execute(spoilt.values(body='{"format":999}'))
+    forget_versions()
+    one = account(Silent(Outcome(OutcomeClass.ACCEPTED, provider_id="p")))
+
+    async def work() -> None:
+        made = Worker(store, clock, QuietHours.load(None), {"fcm": one})
+        made.start()
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(10):
+            while not running.done() and await asyncio.to_thread(states) != ["accepted", "planned"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        made.stop()
+        await running
+
+    def states() -> list[str]:
+        with store.read() as connection:
+            return sorted(connection.execute(select(message.c.state)).scalars())
+
+    asyncio.run(work())
+    assert states() == ["accepted", "planned"]
+    with store.write() as connection:
+        connection.execute(run.delete())
+        assert [item.campaign for item, _ in due_runs(connection, world.OPENING)] == ["lunch"]
     store.close()

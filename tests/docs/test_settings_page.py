@@ -49,7 +49,11 @@ def defaults() -> dict[str, str]:
 
 
 def fields() -> dict[str, FieldInfo]:
-    nested: Mapping[str, type[BaseModel]] = {"accounts.NAME": AccountSettings, "alerts": AlertSettings, "clock": ClockSettings}
+    nested: Mapping[str, type[BaseModel]] = {
+        "accounts.NAME": AccountSettings,
+        "alerts": AlertSettings,
+        "clock": ClockSettings,
+    }
     inner = {
         f"{prefix}.{name}": field for prefix, model in nested.items() for name, field in model.model_fields.items()
     }

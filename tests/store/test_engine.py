@@ -129,3 +129,15 @@ def test_errors_of_postgresql_are_to_hide_it_too() -> None:
     assert store.dialect == "postgresql"
     assert store.writer_engine.hide_parameters
     store.close()
+
+
+def test_nobody_else_can_read_what_a_database_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    store = Store(str(path))
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE t (a)"))
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    store.close()
+    assert {name: mode for name, mode in modes.items() if name != "t.db.lock"} == dict.fromkeys(
+        ("t.db", "t.db-wal", "t.db-shm"), 0o600
+    )

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
-from orchestrator.store.tables import address, message, suppression
+from orchestrator.store.tables import address, alert, message, suppression
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict
 from tests.tracking.world import NOW, World
 
@@ -126,7 +126,9 @@ def test_many_dead_numbers_at_once_are_an_incident_not_a_reason_to_delete(
     assert sum(reason == "dead" for reason in ended(store).values()) < 10
     with store.read() as connection:
         aside = connection.execute(select(address.c.id).where(address.c.quarantined_until > NOW)).all()
+        told = connection.execute(select(alert.c.kind)).scalars().all()
     assert len(aside) > 30
+    assert told == ["storm"]
 
 
 @pytest.mark.parametrize("text", ["STOP", "STOP please", "退订", "T", "TD"])

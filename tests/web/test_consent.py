@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from orchestrator.audience import people
+from orchestrator.campaign import version as versions_kept
 from orchestrator.content.links import Kind
 from orchestrator.store import Store
-from orchestrator.store.tables import consent, lane, suppression, users
+from orchestrator.store.tables import consent, lane, suppression, users, version
 from tests.tracking.world import HOUR, NOW, World
 from tests.web.server import LINKS, Client
 
@@ -63,6 +64,16 @@ def test_get_shows_a_page_and_changes_nothing(client: Client, store: Store, sent
     assert "set-cookie" not in answer.headers
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert agreed(store) == before
+
+
+def test_unsubscribing_from_a_version_that_is_not_read_any_more_works(client: Client, store: Store, sent: int) -> None:
+    with store.write() as connection:  # as a release that reads another format finds it
+        body = connection.execute(select(version.c.body)).scalar_one()
+        connection.execute(update(version).values(body=body.replace('"format":1', '"format":999')))
+    versions_kept.forget_versions()
+    answer = client.request("POST", link(Kind.UNSUBSCRIBE, sent), b"List-Unsubscribe=One-Click", headers=FORM)
+    assert answer.status == 200
+    assert agreed(store)["email", "promotions"] == (False, "unsubscribe")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,16 @@ def test_a_click_goes_where_the_link_led_and_is_kept(client: Client, store: Stor
     assert "127.0.0.1" not in str(kept)
 
 
+def test_a_click_on_an_address_that_is_not_ascii_leads_there_too(client: Client, store: Store, sent: int) -> None:
+    number = remember(store, "https://shop.example/菜单/a%20b?q=1&dish=饺子#今天")
+    answer = client.request("GET", path(Kind.CLICK, sent, number), headers=BROWSER)
+    assert answer.status == 302
+    escaped = "https://shop.example/%E8%8F%9C%E5%8D%95/a%20b?q=1&dish=%E9%A5%BA%E5%AD%90#%E4%BB%8A%E5%A4%A9"
+    assert answer.headers["location"] == escaped
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert len(events(store)) == 1
+
+
 def test_head_leads_on_and_never_counts(client: Client, store: Store, sent: int) -> None:
     assert client.request("HEAD", path(Kind.CLICK, sent, remember(store)), headers=BROWSER).status == 302
     assert client.request("HEAD", path(Kind.OPEN, sent), headers=BROWSER).status == 200
