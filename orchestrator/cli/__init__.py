@@ -31,7 +31,7 @@ def _complain(error: OrchestratorError) -> None:
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(
-        f"[bold red]{len(error.problems)} to mend[/]" if isinstance(error, ConfigError) else "[bold red]no[/]"
+        f"[bold red]{len(error.problems)} to mend[/]" if isinstance(error, ConfigError) else "[bold red]not done[/]"
     )
     console.print(error.message, markup=False)
     if error.hint:

@@ -83,6 +83,8 @@ def _show(console: Console, done: Mapping[str, Any], file: Path) -> None:
     )
     for what, count in (("time zone", done["zones_unknown"]), ("country", done["countries_unknown"])):
         if count:
-            console.print(f"  {count:,} rows name a {what} that does not exist: taken as not known", highlight=False)
+            console.print(f"  with a {what} that does not exist, taken as not known: {count:,}", highlight=False)
     if done["rejects"]:
-        console.print(f"  each rejected row, with its line and the reason: {done['rejects']}", highlight=False)
+        console.print(
+            f"  each rejected row, with its line and the reason: {done['rejects']}", highlight=False, soft_wrap=True
+        )

@@ -28,6 +28,7 @@ _LENGTH: Final = sum(_FIELDS)
 _TEXT_LENGTH: Final = (_LENGTH * 4 + 2) // 3
 _KEY_BYTES: Final = 16
 _IN_TEXT = re.compile(r"https://[^\s<>\"'()\[\]{}，。！？；：、（）《》「」【】]+")
+_ASCII = re.compile(r"[!-~]+")
 _TRAILING = ".,;:!?*_~"
 _END = re.compile(r"</body\s*>", re.IGNORECASE)
 
@@ -123,8 +124,12 @@ class Links:
         def anchor(match: re.Match[str]) -> str:
             return match[1] + escape(through_us(unescape(match[2]))) + match[3]
 
+        known = {unescape(match[2]) for match in ANCHOR.finditer(payload.html)}
+
         def written(match: re.Match[str]) -> str:
             url = match[0].rstrip(_TRAILING)
+            if url not in known and (plain := _ASCII.match(url)):  # Chinese goes on without a space: 打开https://…查看
+                url = plain[0].rstrip(_TRAILING)
             return through_us(url) + match[0][len(url) :]
 
         html, text = ANCHOR.sub(anchor, payload.html), _IN_TEXT.sub(written, payload.text)

@@ -33,8 +33,8 @@ _WAITING = f"""
       AND NOT {predicates.user_suppressed("opt_in.user_id")}
       AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.user_id = opt_in.user_id AND consent.channel = opt_in.channel
           AND consent.topic = opt_in.topic AND consent.granted AND consent.valid_until IS NULL)
-      AND NOT EXISTS (SELECT 1 FROM opt_in AS other WHERE other.user_id = opt_in.user_id
-          AND other.channel = opt_in.channel AND other.topic = opt_in.topic AND other.asked_at > :lately)"""  # our own words
+      AND NOT EXISTS (SELECT 1 FROM opt_in AS other WHERE other.user_id = opt_in.user_id AND other.asked_at > :lately
+          AND other.channel = opt_in.channel AND other.topic = opt_in.topic)"""  # ours
 _PAGE = text(f"{_WAITING} AND opt_in.id > :after ORDER BY opt_in.id LIMIT :most")
 _ONE = text(f"{_WAITING} AND opt_in.id = :id")
 

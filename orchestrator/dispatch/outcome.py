@@ -62,9 +62,9 @@ def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: rando
             return base
         case OutcomeClass.STOP_CHANNEL:
             return _stopped(base, answer)
-        case OutcomeClass.RETRY_AFTER:
+        case OutcomeClass.RETRY_AFTER if outcome.at_most is None:
             return _again(base, answer, clock.business_span(outcome.retry_after or timedelta(seconds=60)))
-        case OutcomeClass.RETRY:
+        case OutcomeClass.RETRY | OutcomeClass.RETRY_AFTER:  # a wait that is named does not make more retries of it
             return _retry(base, answer, ambiguity, clock, chance)
         case OutcomeClass.AMBIGUOUS:
             return _ambiguous(base, answer, ambiguity, clock, chance)

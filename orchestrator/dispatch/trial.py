@@ -26,7 +26,10 @@ from orchestrator.ledger.ids import RUN_SHIFT
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.policy.allowed import OnlyTo, allowed
 
-SOMEBODY: Mapping[str, Any] = {"id": "preview", "name": "Ada", "country": "DE", "orders": 7, "favourite": "ramen"}
+SOMEBODY: Mapping[str, Any] = {
+    "id": "preview", "name": "Ada", "country": "DE", "orders": 7, "favourite": "ramen", "tier": "gold", "points": 350,
+    "points_expire_on": "2026-12-31", "cart_item": "rain jacket", "cart_value": 89.0, "week_orders": 2,
+}  # fmt: skip
 """Who a preview or a test is for when no user is named."""
 TEST_RUN = 0
 TTL = timedelta(hours=1)

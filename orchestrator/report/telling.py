@@ -56,12 +56,13 @@ def _not_in(story: Story) -> Phrase:
         )
     last, count = story.runs[-1], len(story.runs)
     when = f"{last.as_of:%Y-%m-%d %H:%M} UTC"
-    runs = (
-        f"its run of {last.local_date}" if count == 1 else f"none of its {count} runs, the last of {last.local_date},"
+    chose = (
+        f"did not select them for its run of {last.local_date} (as of {when})"
+        if count == 1
+        else f"selected them for none of its {count} runs (the last is that of {last.local_date}, as of {when})"
     )
-    did = "did not select them" if count == 1 else "selected them"
     return Phrase(
-        f"{user} was not in the audience of {name}: segment {segment} {did} for {runs} (as of {when}).",
+        f"{user} was not in the audience of {name}: segment {segment} {chose}.",
         f"{user} 不在 {name} 的目标人群中：共 {count} 个批次，最近一次为 {last.local_date}（截至 {when}），"
         f"人群 {segment} 均未选中该用户。",
     )

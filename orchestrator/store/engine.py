@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import NotFoundError, StoreLockedError
@@ -33,7 +34,8 @@ class Store:
         """Open ``url``: a path to a SQLite file, or a ``postgresql://`` address.
 
         Raises:
-            StoreLockedError: ``writer`` was asked for and another process is the SQLite file's writer.
+            StoreLockedError: ``writer`` was asked for and another process is the SQLite file's writer, or a program
+                that knows nothing of our lock file holds the file for longer than ``BUSY_SECONDS``.
             NotFoundError: a reader asked for a file that does not exist.
         """
         self.url = url
@@ -51,8 +53,13 @@ class Store:
             self._lock = _take_lock(self.path)
             self.path.touch(0o600)  # addresses are in it; SQLite gives its log and index the file's own mode
             self._writer = _sqlite(self.path, read_only=False)
-            with self._writer.connect() as connection:  # creates the file, so that readers find one
-                connection.exec_driver_sql("SELECT 1")
+            try:
+                with self._writer.connect() as connection:  # creates the file, so that readers find one
+                    connection.exec_driver_sql("SELECT 1")
+            except BaseException:
+                self._writer.dispose()
+                self._lock.close()
+                raise
         elif not self.path.is_file():
             raise NotFoundError(f"no database at {self.path.name}", hint="launch a campaign or import users first")
         self._reader = _sqlite(self.path, read_only=True)
@@ -175,7 +182,15 @@ def _sqlite(path: Path, *, read_only: bool) -> Engine:
         connection.execute("PRAGMA cache_size=-65536" if not read_only else "PRAGMA cache_size=-16384")
         connection.execute("PRAGMA temp_store=MEMORY")
 
+    def explain(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreLockedError(
+                f"{path.name} is being written by another program, and has been for {BUSY_SECONDS:g} seconds",
+                hint="end what has it open (a database browser, a sqlite3 shell, a copy under way), and try again",
+            ) from None
+
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "handle_error", explain)
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine

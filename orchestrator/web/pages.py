@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from orchestrator.web.body import read_body
 from orchestrator.web.links import PRIVATE
 from orchestrator.web.words import LANGUAGES, WORDS, language_of
 
@@ -27,7 +28,7 @@ def _pages() -> Environment:
 async def form_of(request: Request) -> dict[str, list[str]] | None:
     """A form's fields; none of a body that is no form (a one-click request says nothing we need); None: too long."""
     try:
-        body = await readform_of(request, MAX_BYTES)
+        body = await read_body(request, MAX_BYTES)
     except ClientDisconnect:
         return {}
     if body is None:

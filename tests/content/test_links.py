@@ -84,3 +84,12 @@ def test_other_channels_are_left_as_they_are(payload: SmsPayload | PushPayload) 
 def test_any_html_can_be_tracked_and_no_target_has_another_scheme(html: str) -> None:
     made = LINKS.track(EmailPayload("s", html, html), 1)
     assert all(url.startswith("https://") for url in made.targets.values())
+
+
+def test_in_chinese_text_a_link_ends_where_the_words_go_on() -> None:
+    html = '<body><a href="https://shop.cn/菜单">看</a></body>'
+    text = "看 (https://shop.cn/菜单)，或打开https://shop.cn/b?x=1查看"
+    tracked = LINKS.track(EmailPayload("s", text, html), 5)
+    assert set(tracked.targets.values()) == {"https://shop.cn/菜单", "https://shop.cn/b?x=1"}
+    assert isinstance(tracked.payload, EmailPayload)
+    assert tracked.payload.text.endswith("查看")

@@ -119,9 +119,13 @@ def test_a_strangers_socket_is_told_nothing(store: Store, monkeypatch: pytest.Mo
     heard: list[bytes] = []
 
     async def run() -> None:
+        over = asyncio.Event()
+
         async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             heard.append(await reader.read())
             writer.close()
+            await writer.wait_closed()
+            over.set()
 
         async with await asyncio.start_unix_server(listen, path):
             monkeypatch.setattr("orchestrator.daemon.control.os.getuid", lambda: 12345)
@@ -129,7 +133,7 @@ def test_a_strangers_socket_is_told_nothing(store: Store, monkeypatch: pytest.Mo
             os.chown(path, 23456, -1)
             with pytest.raises(OrchestratorError, match="is another user's"):
                 await asyncio.to_thread(ask, path, "launch", {}, print)
-            await asyncio.sleep(0)
+            await over.wait()
 
     if os.getuid():
         pytest.skip("gives a file away: needs root")

@@ -127,3 +127,14 @@ def test_backoff_spreads_over_all_of_its_span() -> None:
     waits = [backoff(6, None, chance).total_seconds() for _ in range(500)]
     assert min(waits) < 2
     assert max(waits) > 30
+
+
+@pytest.mark.parametrize("kind", [OutcomeClass.RETRY, OutcomeClass.RETRY_AFTER])
+def test_an_answer_retried_once_is_retried_once_whether_a_wait_was_named_or_not(kind: OutcomeClass) -> None:
+    outcome = Outcome(kind, "20500", retry_after=timedelta(seconds=30), at_most=1)
+    again = settled(outcome, SMS, 1)
+    assert again.state is State.PLANNED
+    assert again.due_at is not None
+    assert again.due_at >= NOW + timedelta(seconds=30)
+    assert settled(outcome, SMS, 2).state is State.UNKNOWN
+    assert settled(outcome, PUSH, 2).state is State.FAILED

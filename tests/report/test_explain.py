@@ -18,7 +18,7 @@ from orchestrator.report.telling import tell
 from orchestrator.report.values import Launched, plain
 from orchestrator.store import Store
 from orchestrator.store import tables as t
-from tests.report.book import AS_OF, NOW, Book
+from tests.report.book import AS_OF, DAY, NOW, Book
 
 DUE = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)  # 10:30 in Berlin
 
@@ -147,6 +147,11 @@ def test_not_in_the_audience_is_said_plainly(book: Book, told: Telling) -> None:
         "run of 2026-12-01 (as of 2026-11-30 09:00 UTC)."
     )
     assert "不在 lunch-winback 的目标人群中" in told("u-00001", "zh")
+    book.run(2, DAY + timedelta(days=1))
+    book.write()
+    assert told("u-00001").endswith(
+        "selected them for none of its 2 runs (the last is that of 2026-12-02, as of 2026-12-01 09:00 UTC)."
+    )
 
 
 def test_an_unknown_user_is_not_found_with_the_nearest(book: Book, told: Telling) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orchestrator.errors import NotFoundError, StoreLockedError
-from orchestrator.store import Store, lock_holder
+from orchestrator.store import Store, engine, lock_holder
 from tests.far_end import wait_for
 
 HOLD = """
@@ -141,3 +142,27 @@ def test_nobody_else_can_read_what_a_database_holds(tmp_path: Path) -> None:
     assert {name: mode for name, mode in modes.items() if name != "t.db.lock"} == dict.fromkeys(
         ("t.db", "t.db-wal", "t.db-shm"), 0o600
     )
+
+
+def test_a_program_that_knows_nothing_of_our_lock_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    path = tmp_path / "t.db"
+    store = Store(str(path))
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+    browser = sqlite3.connect(path, isolation_level=None)
+    browser.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreLockedError, match=r"t\.db is being written by another program") as caught, store.write():
+        pytest.fail("nothing may be written now")
+    assert "database browser" in caught.value.hint
+    store.close()
+    with pytest.raises(StoreLockedError, match="another program"):  # nor can it be opened; and our own lock is given up
+        Store(str(path))
+    browser.execute("ROLLBACK")
+    browser.close()
+    store = Store(str(path))
+    with store.write() as connection:
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+    store.close()
