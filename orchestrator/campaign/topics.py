@@ -34,6 +34,9 @@ class _TopicForm(BaseModel):
     double_opt_in: tuple[Literal["email"], ...] = ()
 
 
+FIELDS: Final = tuple(_TopicForm.model_fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One topic, in the words people read."""

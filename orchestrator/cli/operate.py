@@ -20,6 +20,7 @@ from orchestrator.errors import InputError
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.plan.dry import DryRun, SmsCost, dry_run
 from orchestrator.plan.rules import SEARCH_DAYS
+from orchestrator.report.reasons import reason_words
 
 app = typer.Typer()
 accounts = typer.Typer(no_args_is_help=True)
@@ -85,7 +86,7 @@ def _show_plan(context: Context, found: DryRun) -> None:
     table = Table("decision", *found.arms, "all", title="Members by decision and arm")
     for decision, total in sorted(found.decisions.items(), key=lambda item: -item[1]):
         per_arm = [f"{counts.get(decision, 0):,}" for counts in found.arms.values()]
-        table.add_row(decision, *per_arm, f"{total:,}")
+        table.add_row(_in_words(decision), *per_arm, f"{total:,}")
     console.print(table)
     if found.hours:
         console.print("First messages by the hour of whoever gets them")
@@ -96,6 +97,12 @@ def _show_plan(context: Context, found: DryRun) -> None:
     console.print(f"Messages owed: {owed} (later steps go only to who has not come back)")
     if found.sms is not None:
         _show_cost(context, found.sms)
+
+
+def _in_words(decision: str) -> str:
+    """``skipped: no_address`` with the reason as reports say it."""
+    head, colon, reason = decision.partition(": ")
+    return f"{head}: {reason_words(reason, 'en')}" if colon else head.replace("_", " ")
 
 
 def _show_cost(context: Context, cost: SmsCost) -> None:
@@ -194,6 +201,9 @@ def list_unknown(as_json: Json = False) -> None:
         found = unknown_messages(connection)
     if as_json:
         context.print_json([asdict(item) for item in found])
+        return
+    if not found:
+        context.console.print("none in doubt: what became of every message is known")
         return
     table = Table("message", "campaign", "user", "account", "sent", "why", title=f"{len(found)} in doubt")
     for item in found:

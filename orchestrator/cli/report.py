@@ -89,7 +89,12 @@ def report(
     if json:
         context.print_json(as_json(counted, found))
         return
-    _show(context, terminal.report(counted, found, locale), written)
+    if not counted.audience:
+        context.console.print(
+            f"{what} has no members yet: its first run has not been planned. See `plan {what} --dry-run`"
+        )
+        return
+    _show(context, terminal.report(counted, found, locale, context.console.width), written)
 
 
 @reports.command("retention")

@@ -104,8 +104,8 @@ class Asker:
     async def _send(self, channel: Channel, one: Waiting, payload: EmailPayload) -> bool:
         """Whether to go on with the next."""
         with self.store.write() as connection:
-            now_one = begin(connection, one.id, self.clock.now())
-        if now_one is None or now_one.address != one.address:  # the other address is asked no more than this one
+            begun = begin(connection, one, self.clock.now())
+        if not begun:
             return True
         number = secrets.randbelow((1 << RUN_SHIFT) - 1) + 1  # of run 0, as a test: no message of the ledger
         outcome = await channel.send(Envelope(str(number), 1, one.address, one.kind, payload, TTL, f"confirm-{one.id}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -219,7 +220,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
-        problem = f"cannot listen on {host}:{port}: {error.strerror}"
+        problem = f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}"
         raise OrchestratorError(problem, hint="stop what listens there, or set another `port` or `host`") from None
 
 

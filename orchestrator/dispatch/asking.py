@@ -57,13 +57,13 @@ def waiting(connection: Connection, now: datetime, after: int, most: int) -> lis
     return [_waiting(row) for row in connection.execute(_PAGE, values)]
 
 
-def begin(connection: Connection, number: int, now: datetime) -> Waiting | None:
+def begin(connection: Connection, one: Waiting, now: datetime) -> bool:
     """Mark somebody as asked, if all of it still holds; the mail leaves after the commit."""
-    row = connection.execute(_ONE, {**_times(now), "id": number}).first()
-    if row is None:
-        return None
-    connection.execute(_OF, {"number": number, "asked_at": now})
-    return _waiting(row)
+    row = connection.execute(_ONE, {**_times(now), "id": one.id}).first()
+    if row is None or row.value != one.address:  # who has another address by now is looked at again
+        return False
+    connection.execute(_OF, {"number": one.id, "asked_at": now})
+    return True
 
 
 def take_back(connection: Connection, one: Waiting, now: datetime, wait: timedelta | None) -> None:

@@ -162,8 +162,20 @@ def worth_words(finding: Finding) -> tuple[str, str, str, str]:
     return (words.money(worth.values.mean), ends, *apart)
 
 
-def report(tally: Tally, found: Findings, locale: str = "en") -> Stack:
-    """The whole report for a console."""
+NARROW = 100
+_LEFT_OUT = (2, 4, 5)
+"""Sent, delivered, opened: what a narrow console does without."""
+
+
+def fitting(table: Table, width: int | None) -> Table:
+    """The reach table with fewer columns where they would be cut to bits; the page has them all."""
+    if width is not None and width < NARROW:
+        table.columns = [column for place, column in enumerate(table.columns) if place not in _LEFT_OUT]
+    return table
+
+
+def report(tally: Tally, found: Findings, locale: str = "en", width: int | None = None) -> Stack:
+    """The whole report for a console of ``width`` columns."""
     heading = Text(f"{words.title(tally.launched, locale)}  ({tally.launched.name})", style="bold")
     notes = [Text(f"! {note}", style="yellow") for note in words.caveats(tally, found, locale)]
     parts: list[RenderableType] = [
@@ -172,7 +184,7 @@ def report(tally: Tally, found: Findings, locale: str = "en") -> Stack:
         *notes,
         Padding(decisions_table(tally, locale), (1, 0)),
         funnel_table(tally, locale),
-        Padding(reach_table(found, locale), (1, 0)),
+        Padding(fitting(reach_table(found, locale), width), (1, 0)),
         Text(words.lasting_sentence(found, locale)),
         Padding(refusals_table(found, locale), (1, 0, 0, 0)),
         *([Padding(value_table(found, locale), (1, 0, 0, 0))] if tally.launched.conversion else []),

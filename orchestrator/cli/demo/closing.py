@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 from sqlalchemy import text
 
@@ -76,7 +75,7 @@ class Closing:
         """Print everything and write the page; whether all is well."""
         found = findings(self.tally)
         console.print(Padding(terminal.decisions_table(self.tally), (1, 0)))
-        console.print(_fitting(terminal.reach_table(found), console.width))
+        console.print(terminal.fitting(terminal.reach_table(found), console.width))
         console.print(Padding(truth_table(truths(self.ledger, self.acts)), (1, 0)))
         good = print_checks(console, self.checks())
         report.write_text(page(self.tally, found), encoding="utf-8")
@@ -105,18 +104,6 @@ _STORY = text("""
     GROUP BY users.external_id
     ORDER BY max(message.step = 2 AND message.state = 'delivered') DESC, max(member.reopened_at IS NOT NULL) DESC,
              users.external_id LIMIT 1""")
-
-
-_NARROW = 100
-_LEFT_OUT = (2, 4, 5)
-"""Sent, delivered, opened: what a narrow console does without."""
-
-
-def _fitting(table: Table, width: int) -> Table:
-    """The reach table with fewer columns where they would be cut to bits; report.html has them all."""
-    if width < _NARROW:
-        table.columns = [column for place, column in enumerate(table.columns) if place not in _LEFT_OUT]
-    return table
 
 
 def near(path: Path) -> str:
