@@ -39,7 +39,8 @@ SUITE = {
     "plan-2": Bench("plan", ("1000000", "2"), ("50000", "2")),
     "dispatch-null": Bench("dispatch", ("null", "20000"), ("null", "3000"), 3, "per_second"),
     "dispatch-sandbox": Bench("dispatch", ("sandbox", "20000"), ("sandbox", "3000"), 3, "per_second"),
-    "segment": Bench("segment", ("200000", "10"), ("20000", "10")),
+    "segments": Bench("segments", ("1000000", "10"), ("20000", "10")),
+    "imports": Bench("imports", ("1000000", "random"), ("20000", "random")),
     "render": Bench("render", ("3000",), ("300",)),
     "events": Bench("events", ("20000",), ("2000",), 3, "one_a_request"),
 }

@@ -51,11 +51,27 @@ def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
     return lines
 
 
-def _segment(f: Figures) -> list[Line]:
-    what = f"count a dormancy segment: {f['users']:,} users, {f['events']:,} events"
-    beside = f"{f['found']:,} people found, {f['found_by_hand']:,} by hand"
-    reference = f"{f['by_hand_seconds'] * 1000:.0f} ms: SQL written by hand"
-    return [Line(what, f"{f['seconds'] * 1000:.0f} ms", reference, f"{f['ratio']}", beside)]
+def _segments(f: Figures) -> list[Line]:
+    size = f"{f['users']:,} users, {f['events']:,} events"
+    return [
+        Line(
+            f"count a segment, {one['segment']}",
+            f"{one['seconds'] * 1000:.0f} ms",
+            f"{one['by_hand_seconds'] * 1000:.0f} ms: SQL written by hand",
+            f"{one['ratio']}",
+            f"{size}; {one['found']:,} people found",
+        )
+        for one in f["segments"]
+    ]
+
+
+def _imports(f: Figures) -> list[Line]:
+    beside = (
+        f"in {f['order']} order, without ids of their own; {f['rows_per_second']:,} rows/s; again: "
+        f"{f['again_seconds']:.0f} s, nothing changed; peak {f['peak_mb']} MB"
+    )
+    reference = f"{f['insert_seconds']:.1f} s: bare executemany INSERT"
+    return [Line(f"import {f['rows']:,} events from CSV", f"{f['seconds']:.1f} s", reference, f"{f['ratio']}", beside)]
 
 
 def _render(f: Figures) -> list[Line]:
@@ -85,7 +101,8 @@ LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "plan-2": _plan,
     "dispatch-null": _dispatch("dispatch, a channel that answers at once", "the same three transactions, no logic"),
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
-    "segment": _segment,
+    "segments": _segments,
+    "imports": _imports,
     "render": _render,
     "events": _events,
 }

@@ -94,7 +94,9 @@ class Lines(Iterator[str]):
             return Line(line.number, raw.decode(self.mapping.fallback or "ascii"))
         except UnicodeDecodeError:
             words = f"is not {self.mapping.encoding} text" + (
-                f", nor {self.mapping.fallback}" if self.mapping.fallback else ""
+                f", nor {self.mapping.fallback}"
+                if self.mapping.fallback
+                else "; `fallback: gb18030` (or windows-1252) in the mapping may read it"
             )
             return Line(line.number, raw.decode("ascii", "replace"), words)
 

@@ -169,7 +169,9 @@ def test_another_encoding_for_the_file_or_for_some_lines(desk: Desk) -> None:
     assert counts(desk.take("users", mixed, {**USERS, "fallback": "gb18030"})) == (2, 2, 0, 0)
     assert desk.names() == {"a": "联通", "b": "李雷", "c": "韩梅梅", "d": "李雷"}
     assert counts(desk.take("users", mixed, USERS)) == (2, 0, 1, 1)
-    assert desk.rejects()[0][:2] == ("3", "is not utf-8 text")
+    line, reason, _row = desk.rejects()[0]
+    assert line == "3"
+    assert reason.startswith("is not utf-8 text; `fallback: gb18030`")
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
