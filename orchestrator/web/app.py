@@ -70,32 +70,50 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
         redirect_slashes=False,  # its answer would name whatever host the request did
     )
     keys = event_routes.Keys(api_keys)
+    signed = links or Links(public_url, secrets.token_bytes(32))
+    back = callback_routes.CallbackDoor(intake, public_url, callbacks, account_channels)
+    mail = mail_routes.MailDoor(intake, keys, postboxes or {}, account_channels)
+    app.router.routes += [
+        *_for_the_app(intake, clock, keys, declared),
+        Route(callback_routes.STATUS_PATH, back.status, methods=["POST"]),
+        Route(callback_routes.INBOUND_PATH, back.inbound, methods=["POST"]),
+        Route(mail_routes.PATH, mail.post, methods=["POST"]),
+        *_for_recipients(store, clock, intake, signed, topics),
+        Route("/healthz", Health(health).show, methods=["GET"]),
+        Route("/metrics", show_metrics, methods=["GET"]),
+    ]
+    return app
+
+
+def _for_the_app(
+    intake: Intake, clock: Clock, keys: event_routes.Keys, declared: Callable[[], Declarations]
+) -> list[Route]:
+    """What the app's own servers send, with a key."""
     events = event_routes.EventsDoor(intake, clock, keys)
     people = ProfilesDoor(intake, clock, keys, read_users, declared)
     consents = ProfilesDoor(intake, clock, keys, read_consents, declared)
-    back = callback_routes.CallbackDoor(intake, public_url, callbacks, account_channels)
-    mail = mail_routes.MailDoor(intake, keys, postboxes or {}, account_channels)
-    signed = links or Links(public_url, secrets.token_bytes(32))
-    hits = LinksDoor(store, clock, intake, signed)
-    wishes = ConsentDoor(store, clock, intake, signed, topics)
-    second = ConfirmDoor(store, clock, intake, signed, topics)
-    app.router.routes += [
+    return [
         Route(event_routes.PATH, events.post, methods=["POST"]),
         Route(USERS_PATH, people.post, methods=["POST"]),
         Route(CONSENTS_PATH, consents.post, methods=["POST"]),
         Route(OPENAPI_PATH, show_openapi, methods=["GET"]),
-        Route(callback_routes.STATUS_PATH, back.status, methods=["POST"]),
-        Route(callback_routes.INBOUND_PATH, back.inbound, methods=["POST"]),
-        Route(mail_routes.PATH, mail.post, methods=["POST"]),
+    ]
+
+
+def _for_recipients(
+    store: Store, clock: Clock, intake: Intake, links: Links, topics: Callable[[], Mapping[str, Topic]]
+) -> list[Route]:
+    """What people reach from a message, each by a signed token of their own."""
+    hits = LinksDoor(store, clock, intake, links)
+    wishes = ConsentDoor(store, clock, intake, links, topics)
+    second = ConfirmDoor(store, clock, intake, links, topics)
+    return [
         Route(CLICK_PATH, hits.click, methods=["GET"]),
         Route(OPEN_PATH, hits.open, methods=["GET"]),
         Route(UNSUBSCRIBE_PATH, wishes.unsubscribe, methods=["GET", "POST"]),
         Route(PREFERENCES_PATH, wishes.preferences, methods=["GET", "POST"]),
         Route(CONFIRM_PATH, second.confirm, methods=["GET", "POST"]),
-        Route("/healthz", Health(health).show, methods=["GET"]),
-        Route("/metrics", show_metrics, methods=["GET"]),
     ]
-    return app
 
 
 def _asking(topics: Callable[[], Mapping[str, Topic]]) -> Asks:
