@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload
-from orchestrator.channel.fcm_message import problems
+from orchestrator.channel.push.fcm_message import problems
 
 ACCEPTED = Outcome(OutcomeClass.ACCEPTED, code="200", provider_id="projects/bench/messages/0")
 

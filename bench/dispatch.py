@@ -32,7 +32,7 @@ from orchestrator.campaign.document import Document
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.version import Bundle, save_version
 from orchestrator.channel.base import Channel
-from orchestrator.channel.fcm import open_channel
+from orchestrator.channel.push.fcm import open_channel
 from orchestrator.clock import AcceleratedClock, ManualClock, SystemClock
 from orchestrator.content.files import read_folder
 from orchestrator.dispatch.account import Account, open_account

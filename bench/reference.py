@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.population import NOW
 from orchestrator.channel.base import Envelope, PushPayload
-from orchestrator.channel.fcm_auth import Authority, load_service_account
-from orchestrator.channel.fcm_message import message_json
+from orchestrator.channel.push.fcm_auth import Authority, load_service_account
+from orchestrator.channel.push.fcm_message import message_json
 from orchestrator.channel.transport import Answer, Transport
 from orchestrator.clock import SystemClock
 from orchestrator.store import Store

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.sandbox.accepted import LogError
-from orchestrator.sandbox.oauth import LONGEST
+from orchestrator.sandbox.push.oauth import LONGEST
 from orchestrator.sandbox.server import Options, serve
 
 

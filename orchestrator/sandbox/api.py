@@ -16,8 +16,8 @@ from starlette.responses import Response
 from orchestrator.sandbox.accepted import Record
 from orchestrator.sandbox.credentials import FROM_NUMBER
 from orchestrator.sandbox.faults import Fault, Kind
-from orchestrator.sandbox.segments import bill
-from orchestrator.sandbox.twilio_resource import inbound, status_of
+from orchestrator.sandbox.sms.segments import bill
+from orchestrator.sandbox.sms.twilio_resource import inbound, status_of
 from orchestrator.sandbox.world import World
 
 Endpoint = Callable[[Request], Awaitable[Response]]

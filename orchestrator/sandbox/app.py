@@ -15,8 +15,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from orchestrator.sandbox import api, fcm, mail_view, twilio
-from orchestrator.sandbox.smtp import serve_mail
+from orchestrator.sandbox import api
+from orchestrator.sandbox.email import mail_view
+from orchestrator.sandbox.email.smtp import serve_mail
+from orchestrator.sandbox.push import fcm
+from orchestrator.sandbox.sms import twilio
 from orchestrator.sandbox.world import World
 
 PAGE = Path(__file__).parent / "inbox"

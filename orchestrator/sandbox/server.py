@@ -15,7 +15,7 @@ import uvicorn
 
 from orchestrator.sandbox.app import create_app
 from orchestrator.sandbox.credentials import Credentials
-from orchestrator.sandbox.oauth import LONGEST
+from orchestrator.sandbox.push.oauth import LONGEST
 from orchestrator.sandbox.wire import SandboxProtocol
 from orchestrator.sandbox.world import World, open_world
 

@@ -11,8 +11,8 @@ from typing import Any
 from orchestrator.sandbox.accepted import AcceptedLog
 from orchestrator.sandbox.credentials import Credentials, open_credentials
 from orchestrator.sandbox.faults import FaultBook
-from orchestrator.sandbox.oauth import Issuer
-from orchestrator.sandbox.replies import Replies
+from orchestrator.sandbox.push.oauth import Issuer
+from orchestrator.sandbox.sms.replies import Replies
 from orchestrator.sandbox.webhooks import Webhooks
 
 REFUSALS_KEPT = 50

@@ -14,7 +14,7 @@ from email import message_from_bytes
 from email.message import Message
 
 from orchestrator.channel.base import OutcomeClass, Postbox, Postmark, Purpose, Report, ReportState, Scope
-from orchestrator.channel.smtp_errors import bounced
+from orchestrator.channel.email.smtp_errors import bounced
 
 MAX_BYTES = 4_000_000
 _CAME_TO = ("X-Original-To", "Delivered-To", "Envelope-To", "X-Envelope-To", "X-RCPT-TO", "To")

@@ -12,11 +12,11 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from orchestrator.channel.fcm import FcmOptions
+from orchestrator.channel.email.smtp import SmtpOptions
 from orchestrator.channel.log import LogOptions
 from orchestrator.channel.plugins import providers
-from orchestrator.channel.smtp import SmtpOptions
-from orchestrator.channel.twilio import TwilioOptions
+from orchestrator.channel.push.fcm import FcmOptions
+from orchestrator.channel.sms.twilio import TwilioOptions
 from orchestrator.settings import AccountSettings, AlertSettings, ClockSettings, Settings
 from tests.docs.pages import blocks, documented, page, rows, section
 

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from orchestrator.audience import people
 from orchestrator.channel.base import EmailPayload, Envelope, Outcome, OutcomeClass, Purpose
+from orchestrator.channel.email.smtp import SmtpChannel
 from orchestrator.channel.plugins import open_channel
-from orchestrator.channel.smtp import SmtpChannel
 from orchestrator.ledger.ids import message_id
 from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs

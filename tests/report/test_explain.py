@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.channel import fcm_errors, twilio_errors
 from orchestrator.channel.base import OutcomeClass
+from orchestrator.channel.push import fcm_errors
+from orchestrator.channel.sms import twilio_errors
 from orchestrator.channel.transport import Failure
 from orchestrator.errors import NotFoundError
 from orchestrator.report.explain import explain

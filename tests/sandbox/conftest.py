@@ -16,7 +16,7 @@ import jwt
 import pytest
 
 from orchestrator.sandbox.credentials import ACCOUNT_SID, CLIENT_EMAIL, FROM_NUMBER
-from orchestrator.sandbox.oauth import GRANT_TYPE
+from orchestrator.sandbox.push.oauth import GRANT_TYPE
 from orchestrator.sandbox.server import Options, Sandbox
 
 MESSAGES = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestrator.channel.base import OutcomeClass, Purpose, Report, ReportState
-from orchestrator.channel.smtp_signing import Signer
+from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
 from orchestrator.store.tables import address, message, suppression

@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 
 from orchestrator.campaign.topics import Topic
 from orchestrator.channel.base import Reply, Report
-from orchestrator.channel.twilio_callbacks import Signature, read
+from orchestrator.channel.sms.twilio_callbacks import Signature, read
 from orchestrator.clock import ManualClock
 from orchestrator.content.links import Links
 from orchestrator.store import Store

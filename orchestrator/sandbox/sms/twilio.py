@@ -18,10 +18,10 @@ from orchestrator.sandbox.accepted import Record
 from orchestrator.sandbox.credentials import ACCOUNT_SID, FROM_NUMBER
 from orchestrator.sandbox.door import pass_door, read_form
 from orchestrator.sandbox.faults import Fault, Kind
-from orchestrator.sandbox.segments import bill
-from orchestrator.sandbox.twilio_list import list_page
-from orchestrator.sandbox.twilio_resource import callbacks, resource
-from orchestrator.sandbox.twilio_rules import LONGEST_VALIDITY, NOT_MOBILE, STOPPED, Refusal, refusal
+from orchestrator.sandbox.sms.segments import bill
+from orchestrator.sandbox.sms.twilio_list import list_page
+from orchestrator.sandbox.sms.twilio_resource import callbacks, resource
+from orchestrator.sandbox.sms.twilio_rules import LONGEST_VALIDITY, NOT_MOBILE, STOPPED, Refusal, refusal
 from orchestrator.sandbox.world import World
 
 SEQ_DIGITS = 12

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.channel.base import EmailPayload, Postmark, Purpose
-from orchestrator.channel.smtp_address import Mailbox, read_mailbox
-from orchestrator.channel.smtp_message import Mail, Sender, Writer
-from orchestrator.channel.smtp_signing import Signer
+from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
+from orchestrator.channel.email.smtp_message import Mail, Sender, Writer
+from orchestrator.channel.email.smtp_signing import Signer
 
 KEY = Signer(b"k" * 32)
 MESSAGE = str(7 << 40 | 9 << 4 | 1)

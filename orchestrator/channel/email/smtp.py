@@ -30,15 +30,15 @@ from orchestrator.channel.base import (
     Postmark,
     Scope,
 )
+from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
+from orchestrator.channel.email.smtp_connection import Broke, Ended, Server, Tls, Unfit
+from orchestrator.channel.email.smtp_domains import DomainBrakes
+from orchestrator.channel.email.smtp_errors import Stage, classify
+from orchestrator.channel.email.smtp_message import Sender, Writer, problems_of, safe_name
+from orchestrator.channel.email.smtp_pool import Pool
+from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.channel.options import problem, read_file, read_options, read_secret
 from orchestrator.channel.rules import unsendable
-from orchestrator.channel.smtp_address import Mailbox, read_mailbox
-from orchestrator.channel.smtp_connection import Broke, Ended, Server, Tls, Unfit
-from orchestrator.channel.smtp_domains import DomainBrakes
-from orchestrator.channel.smtp_errors import Stage, classify
-from orchestrator.channel.smtp_message import Sender, Writer, problems_of, safe_name
-from orchestrator.channel.smtp_pool import Pool
-from orchestrator.channel.smtp_signing import Signer
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
 

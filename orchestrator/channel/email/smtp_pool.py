@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.channel.smtp_connection import Broke, Connection, Ended, Server
-from orchestrator.channel.smtp_errors import Stage
+from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Server
+from orchestrator.channel.email.smtp_errors import Stage
 
 MOST_MAILS = 100
 MOST_IDLE = timedelta(seconds=60)

@@ -16,8 +16,8 @@ from email.utils import format_datetime
 from urllib.parse import urlsplit
 
 from orchestrator.channel.base import EmailPayload, Purpose
-from orchestrator.channel.smtp_address import Mailbox
-from orchestrator.channel.smtp_signing import Signer
+from orchestrator.channel.email.smtp_address import Mailbox
+from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.ledger.ids import parts
 
 CRLF = b"\r\n"

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.channel.base import Envelope, Inquiry, Outcome, OutcomeClass, Payload, PushPayload, Scope, SmsPayload
+from orchestrator.channel.sms.twilio import TwilioChannel, TwilioOptions
+from orchestrator.channel.sms.twilio_callbacks import Signature
+from orchestrator.channel.sms.twilio_errors import TABLE, kind_of, until_pacific_midnight
 from orchestrator.channel.transport import Transport
-from orchestrator.channel.twilio import TwilioChannel, TwilioOptions
-from orchestrator.channel.twilio_callbacks import Signature
-from orchestrator.channel.twilio_errors import TABLE, kind_of, until_pacific_midnight
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 

@@ -20,7 +20,7 @@ from aiosmtplib.errors import (
     SMTPTimeoutError,
 )
 
-from orchestrator.channel.smtp_errors import Reply, Stage
+from orchestrator.channel.email.smtp_errors import Reply, Stage
 
 _READY, _OK, _GO_ON, _CLOSING = 220, 250, 354, 421
 

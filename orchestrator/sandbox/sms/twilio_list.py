@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from orchestrator.sandbox.accepted import AcceptedLog, Record
 from orchestrator.sandbox.credentials import ACCOUNT_SID, FROM_NUMBER
-from orchestrator.sandbox.twilio_resource import VERSION, resource
-from orchestrator.sandbox.twilio_rules import Refusal
+from orchestrator.sandbox.sms.twilio_resource import VERSION, resource
+from orchestrator.sandbox.sms.twilio_rules import Refusal
 
 LARGEST_PAGE = 1000
 DAY = 86_400.0

@@ -9,7 +9,7 @@ import pytest
 from twilio.request_validator import HMAC_SHA256, RequestValidator
 
 from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
-from orchestrator.channel.twilio_callbacks import Signature, read
+from orchestrator.channel.sms.twilio_callbacks import Signature, read
 
 # Twilio's published vector.
 TOKEN = "12345"

@@ -13,9 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from orchestrator.channel.base import Envelope, Inquiry, Outcome, OutcomeClass, Payload, PushPayload, Scope, SmsPayload
-from orchestrator.channel.fcm import FcmChannel
-from orchestrator.channel.fcm_auth import ServiceAccount
-from orchestrator.channel.fcm_message import apns_collapse_id, payload_size, problems
+from orchestrator.channel.push.fcm import FcmChannel
+from orchestrator.channel.push.fcm_auth import ServiceAccount
+from orchestrator.channel.push.fcm_message import apns_collapse_id, payload_size, problems
 from orchestrator.channel.transport import Transport
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence

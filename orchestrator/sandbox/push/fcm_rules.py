@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.sandbox.fcm_schema import Violation
+from orchestrator.sandbox.push.fcm_schema import Violation
 
 LARGEST = 4096
 LARGEST_TO_TOPIC = 2048

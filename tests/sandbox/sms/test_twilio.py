@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.sandbox.credentials import FROM_NUMBER, MESSAGING_SERVICE_SID
-from orchestrator.sandbox.segments import bill
+from orchestrator.sandbox.sms.segments import bill
 from tests.sandbox.conftest import MESSAGES, PHONE, Customer
 
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from orchestrator.sandbox.email.mail_rules import described, parsed, refused_bytes, refused_mail
 from orchestrator.sandbox.faults import Fault, Kind
-from orchestrator.sandbox.mail_rules import described, parsed, refused_bytes, refused_mail
 from orchestrator.sandbox.wire import reset
 from orchestrator.sandbox.world import World
 

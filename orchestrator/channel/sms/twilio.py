@@ -35,9 +35,9 @@ from orchestrator.channel.base import (
 )
 from orchestrator.channel.options import problem, read_options, read_secret, safe_url
 from orchestrator.channel.rules import by_status, unanswered, unsendable
+from orchestrator.channel.sms.twilio_callbacks import Signature, read
+from orchestrator.channel.sms.twilio_errors import classify
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Failure, NoAnswer, Transport
-from orchestrator.channel.twilio_callbacks import Signature, read
-from orchestrator.channel.twilio_errors import classify
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
 

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from orchestrator.channel.base import Outcome, OutcomeClass, Scope
-from orchestrator.channel.fcm_auth import GRANT, SCOPE, Authority, ServiceAccount
+from orchestrator.channel.push.fcm_auth import GRANT, SCOPE, Authority, ServiceAccount
 from orchestrator.channel.transport import Transport
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, html, reset, silence

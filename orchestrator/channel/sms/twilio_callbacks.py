@@ -19,7 +19,7 @@ from twilio.request_validator import (
 )
 
 from orchestrator.channel.base import Reply, Report, ReportState
-from orchestrator.channel.twilio_errors import kind_of
+from orchestrator.channel.sms.twilio_errors import kind_of
 
 STATES: dict[str, ReportState] = {
     "accepted": ReportState.SENT,  # by the messaging service

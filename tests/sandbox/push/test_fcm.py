@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.sandbox.fcm import FCM_ERROR
+from orchestrator.sandbox.push.fcm import FCM_ERROR
 from tests.sandbox.conftest import TOKEN, Customer
 
 FULL = {

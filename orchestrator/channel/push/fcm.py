@@ -15,10 +15,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, PushPayload
-from orchestrator.channel.fcm_auth import Authority, ServiceAccount, load_service_account
-from orchestrator.channel.fcm_errors import classify, read_error
-from orchestrator.channel.fcm_message import message_json, problems, shape
 from orchestrator.channel.options import read_options, safe_url
+from orchestrator.channel.push.fcm_auth import Authority, ServiceAccount, load_service_account
+from orchestrator.channel.push.fcm_errors import classify, read_error
+from orchestrator.channel.push.fcm_message import message_json, problems, shape
 from orchestrator.channel.retry_after import retry_after
 from orchestrator.channel.rules import by_status, unanswered, unsendable
 from orchestrator.channel.transport import Answer, NoAnswer, Transport

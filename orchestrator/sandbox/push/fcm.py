@@ -14,13 +14,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator.sandbox import fcm_rules
 from orchestrator.sandbox.accepted import Record
 from orchestrator.sandbox.credentials import PROJECT
 from orchestrator.sandbox.door import pass_door, read_body, read_form
 from orchestrator.sandbox.faults import Fault, Kind
-from orchestrator.sandbox.fcm_schema import REQUEST, Violation, parse
-from orchestrator.sandbox.oauth import GrantError, Standing
+from orchestrator.sandbox.push import fcm_rules
+from orchestrator.sandbox.push.fcm_schema import REQUEST, Violation, parse
+from orchestrator.sandbox.push.oauth import GrantError, Standing
 from orchestrator.sandbox.world import World
 
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"

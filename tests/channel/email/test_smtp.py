@@ -23,12 +23,12 @@ from orchestrator.channel.base import (
     PushPayload,
     Scope,
 )
+from orchestrator.channel.email.smtp import SmtpChannel
+from orchestrator.channel.email.smtp_errors import TABLE, Reply, Stage, bounced, classify
+from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.channel.plugins import open_channel
-from orchestrator.channel.smtp import SmtpChannel
-from orchestrator.channel.smtp_errors import TABLE, Reply, Stage, bounced, classify
-from orchestrator.channel.smtp_signing import Signer
 from orchestrator.errors import ConfigError
-from tests.channel.smtp_end import CLOSE, DOT, GREETING, OFFERS, RESET, SILENCE, SmtpEnd
+from tests.channel.email.smtp_end import CLOSE, DOT, GREETING, OFFERS, RESET, SILENCE, SmtpEnd
 
 MESSAGE = str(7 << 40 | 9 << 4 | 1)
 ADA = "ada@mail.example"

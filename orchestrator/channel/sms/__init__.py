@@ -1,0 +1,1 @@
+"""SMS: one file per provider, its codes in a table of their own."""

@@ -1,0 +1,1 @@
+"""Stand-ins for mail servers and providers of mail."""
