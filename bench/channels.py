@@ -17,6 +17,7 @@ class NullChannel:
 
     channel = "push"
     provider = "fcm"
+    kinds = frozenset({"token"})
     ambiguity = Ambiguity.RESEND
     timeout = timedelta(seconds=10)
 
@@ -48,11 +49,12 @@ class Counted:
     done: asyncio.Event = field(default_factory=asyncio.Event)
     channel: str = field(init=False)
     provider: str = field(init=False)
+    kinds: frozenset[str] = field(init=False)
     ambiguity: Ambiguity = field(init=False)
     timeout: timedelta = field(init=False)
 
     def __post_init__(self) -> None:
-        self.channel, self.provider = self.inner.channel, self.inner.provider
+        self.channel, self.provider, self.kinds = self.inner.channel, self.inner.provider, self.inner.kinds
         self.ambiguity, self.timeout = self.inner.ambiguity, self.inner.timeout
 
     async def send(self, envelope: Envelope) -> Outcome:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -28,8 +28,8 @@ class AccountSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channel: Literal["push", "sms", "email"]
-    provider: str = Field(description="name of the provider's plugin: fcm, twilio, log, or one you installed")
+    channel: Literal["push", "sms", "email", "inbox", "webhook"]
+    provider: str = Field(description="name of the provider's plugin: fcm, apns, twilio, smtp, …, or one you installed")
     rate: Annotated[float, Field(gt=0)] = Field(
         default=100.0, description="messages per second, of this process for now"
     )
@@ -37,6 +37,20 @@ class AccountSettings(BaseModel):
     ramp: timedelta = Field(default=timedelta(seconds=60), description="from a tenth of the rate to all of it")
     connections: Annotated[int, Field(ge=1, le=1000)] = Field(default=32, description="requests in flight")
     options: dict[str, Any] = Field(default_factory=dict, description="the provider's own settings")
+
+    @field_validator("options", mode="after")
+    @classmethod
+    def _from_environment(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """``NAME_env: VARIABLE`` becomes ``NAME`` with what the variable holds, which is never printed."""
+        return dict(_resolved(name, value) for name, value in options.items())
+
+
+def _resolved(name: str, value: Any) -> tuple[str, Any]:
+    if not name.endswith("_env"):
+        return name, value
+    if not isinstance(value, str) or not (secret := os.environ.get(value, "").strip()):
+        raise ValueError(f"{name}: the environment has no variable {value!r}, or it is empty")
+    return name.removesuffix("_env"), SecretStr(secret)
 
 
 class AlertSettings(BaseModel):

@@ -5,11 +5,14 @@ Source of the vocabulary: the classes all providers' answers are sorted into, wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+ANY_KIND: frozenset[str] = frozenset({"*"})
+"""The ``kinds`` of a channel that takes every address of its channel."""
 
 
 class OutcomeClass(StrEnum):
@@ -69,11 +72,16 @@ class Outcome:
     """Retries of this answer, at most; None: the message's own budget."""
     may_have_left: bool = True
     """Whether the request may have left this machine (False: certainly not sent)."""
+    dead_since: datetime | None = None
+    """With DROP_ADDRESS: when the provider learnt it. An address that was registered later is alive (APNs 410)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushPayload:
-    """A notification. ``data`` values are strings; ``link`` opens inside the app."""
+    """A notification, an item of the in-app inbox, or a webhook's content.
+
+    ``data`` values are strings; ``link`` opens inside the app.
+    """
 
     title: str
     body: str
@@ -84,9 +92,15 @@ class PushPayload:
 
 @dataclass(frozen=True, slots=True)
 class SmsPayload:
-    """A text message, as it will be billed."""
+    """A text message, as it will be billed.
+
+    ``approved`` and ``parameters``: the code of a template that the provider has approved, and what fills it, where
+    free text is impossible (Aliyun); ``body`` is then what the person will read.
+    """
 
     body: str
+    approved: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,10 @@ class Envelope:
     payload: Payload
     ttl: timedelta
     collapse_key: str
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What else is known of the address: ``environment`` and ``app`` of an APNs token, the keys of a Web Push one."""
+    ack: str = ""
+    """What the app shows when it reports this push as delivered or opened; empty: nothing is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +151,12 @@ class Channel(Protocol):
     """One account at one provider. Safe to use from many tasks of one event loop.
 
     ``send`` makes at most one request that carries the message, may block as long as ``timeout``, and never raises but
-    ``asyncio.CancelledError``. The daemon closes it.
+    ``asyncio.CancelledError``. The daemon closes it. ``kinds`` are the kinds of addresses it can send to.
     """
 
     channel: str
     provider: str
+    kinds: frozenset[str]
     ambiguity: Ambiguity
     timeout: timedelta
 
@@ -158,73 +177,30 @@ class Channel(Protocol):
         ...
 
 
-class ReportState(StrEnum):
-    """What a provider's later report says became of a message."""
+class Health(StrEnum):
+    """What a check of an account found."""
 
-    SENT = "sent"
-    """On its way; no news for the ledger beyond ``accepted``."""
-    DELIVERED = "delivered"
-    UNDELIVERED = "undelivered"
+    FINE = "fine"
+    WARNING = "warning"
+    """It works; something about it will hurt."""
+    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A provider's later word on one message. ``kind``: what an error code means for address or person, if anything.
+class Finding:
+    """One thing that ``doctor`` says of an account: what was looked at, what was found, what to do about it.
 
-    ``refusal``: with SUPPRESS, the reason of the suppression: provider, complaint or unsubscribe.
+    Neither names a secret or a person.
     """
 
-    provider_id: str
-    status: str
-    state: ReportState
-    code: str = ""
-    kind: OutcomeClass | None = None
-    refusal: str = "provider"
+    health: Health
+    what: str
+    hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A person wrote back. ``provider_id`` makes taking it in twice harmless."""
+class Checks(Protocol):
+    """What a channel implements besides :class:`Channel` when it can be checked without sending to anybody."""
 
-    provider_id: str
-    address: str
-    text: str
-
-
-class Purpose(StrEnum):
-    """What a signed message id in a mail is for."""
-
-    MESSAGE = "message"
-    """The Message-ID: quoted in bounces, complaints and answers."""
-    BOUNCE = "bounce"
-    """The envelope sender (VERP): where mail servers send bounces."""
-    UNSUBSCRIBE = "unsubscribe"
-    """The address to which a mail program writes when somebody unsubscribes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Postmark:
-    """A message of ours that a returning mail names, proven by our own signature."""
-
-    purpose: Purpose
-    message_id: int
-
-
-class Postbox(Protocol):
-    """What a channel implements besides :class:`Channel` when mails about its messages come back."""
-
-    def postmarks(self, text: str) -> list[Postmark]:
-        """Every message of this account that a text names by a genuine signature."""
-        ...
-
-
-class Callbacks(Protocol):
-    """What a channel implements besides :class:`Channel` when its provider calls back."""
-
-    def genuine(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-        """Whether the provider signed this; ``url`` is the public one that was called, query included."""
-        ...
-
-    def read(self, form: Mapping[str, str]) -> Report | Reply | None:
-        """What a genuine callback says; None when it says nothing we use."""
+    async def check(self) -> Sequence[Finding]:
+        """Ask the provider whether credentials and configuration are right. Never raises but cancellation."""
         ...

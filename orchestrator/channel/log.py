@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.channel.base import (
+    ANY_KIND,
     Ambiguity,
     Channel,
     EmailPayload,
@@ -33,7 +34,7 @@ class LogOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path
-    channel: Literal["push", "sms", "email"] = "push"
+    channel: Literal["push", "sms", "email", "inbox", "webhook"] = "push"
 
 
 def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:
@@ -50,6 +51,7 @@ class LogChannel:
 
     def __init__(self, account: str, options: LogOptions, clock: Clock) -> None:
         self.channel: str = options.channel
+        self.kinds = ANY_KIND
         self.timeout = timedelta(seconds=5)
         self._clock = clock
         try:

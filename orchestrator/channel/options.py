@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, InstanceOf, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.channel.transport import wrong_url
@@ -15,6 +15,9 @@ from orchestrator.errors import ConfigError, Problem, did_you_mean
 _FILE = "settings"  # the file's own name is known to the settings alone
 
 Model = TypeVar("Model", bound=BaseModel)
+
+FromEnvironment = InstanceOf[SecretStr] | None
+"""A secret that the settings have read from the environment (``NAME_env``): text in the file is refused."""
 
 
 def read_options(model: type[Model], account: str, options: Mapping[str, Any]) -> Model:
@@ -35,6 +38,9 @@ def _problem(model: type[BaseModel], account: str, detail: ErrorDetails) -> Prob
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return problem(account, path, "unknown option", did_you_mean(path, fields))
+    if detail["type"] == "is_instance_of":
+        name = path.split(".")[0]
+        return problem(account, name, "a secret does not stand in this file", f"write {name}_file or {name}_env")
     if detail["type"] == "missing":
         return problem(account, path, "is required")
     return problem(account, path, detail["msg"])
@@ -63,6 +69,19 @@ def read_secret(account: str, field: str, path: Path) -> str:
     if not secret or any(character.isspace() for character in secret):
         raise ConfigError([problem(account, field, f"{path} must hold one secret and nothing else")])
     return secret
+
+
+def secret_of(account: str, given: BaseModel, name: str) -> str:
+    """The secret ``name``: from the environment (``name``), else from the file ``name_file``.
+
+    Raises:
+        ConfigError: neither is given, or the file does not hold one.
+    """
+    value: SecretStr | None = getattr(given, name)
+    path: Path | None = getattr(given, f"{name}_file")
+    if (value is None) == (path is None):
+        raise ConfigError([problem(account, f"{name}_file", f"one of {name}_file and {name}_env is required")])
+    return value.get_secret_value() if value is not None else read_secret(account, f"{name}_file", path or Path())
 
 
 def safe_url(account: str, field: str, url: str) -> str:

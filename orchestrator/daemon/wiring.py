@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.channel.base import Ambiguity, Callbacks, Channel, Postbox
+from orchestrator.channel.base import Ambiguity, Channel
+from orchestrator.channel.callback import Callbacks, Postbox
 from orchestrator.channel.plugins import open_channel
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.content.links import Links
@@ -125,7 +126,7 @@ class Parts:
 
 
 def _calls_back(channel: object) -> bool:
-    return callable(getattr(channel, "genuine", None)) and callable(getattr(channel, "read", None))
+    return callable(getattr(channel, "hear", None))
 
 
 def planner_of(settings: Settings, clock: Clock) -> Planner:

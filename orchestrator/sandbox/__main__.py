@@ -36,6 +36,7 @@ def _parse(arguments: list[str] | None) -> Options:
     add("--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine alone)")
     add("--state", type=Path, default=Path(".sandbox"), help="folder of credentials and logs (default %(default)s)")
     add("--callback-inbound", metavar="URL", help="where people's replies are posted, signed")
+    add("--callback", metavar="PROVIDER=URL", action="append", default=[], help="where a provider calls back")
     add("--callback-delay", type=float, default=0.3, metavar="SECONDS", help="between the statuses of a message")
     add("--token-lifetime", type=int, default=LONGEST, metavar="SECONDS", help="of FCM bearer tokens")
     given = parser.parse_args(arguments)
@@ -47,6 +48,7 @@ def _parse(arguments: list[str] | None) -> Options:
         callback_inbound=given.callback_inbound,
         delay=given.callback_delay,
         token_lifetime=given.token_lifetime,
+        callbacks=dict(each.split("=", 1) for each in given.callback if "=" in each),
     )
 
 

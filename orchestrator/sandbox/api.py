@@ -17,6 +17,7 @@ from orchestrator.sandbox.accepted import Record
 from orchestrator.sandbox.credentials import FROM_NUMBER
 from orchestrator.sandbox.faults import Fault, Kind
 from orchestrator.sandbox.sms.segments import bill
+from orchestrator.sandbox.sms.twilio_post import TwilioPost
 from orchestrator.sandbox.sms.twilio_resource import inbound, status_of
 from orchestrator.sandbox.world import World
 
@@ -89,8 +90,25 @@ async def reply(request: Request) -> Response:
     given = _checked(ReplyIn, await _body(request))
     kept = world.replies.add(given.to, FROM_NUMBER, given.text)
     if world.callback_inbound:
-        world.webhooks.post(world.callback_inbound, [inbound(kept, bill(given.text).parts)], given.to)
+        post = TwilioPost(inbound(kept, bill(given.text).parts), world.credentials.auth_token)
+        world.webhooks.post(world.callback_inbound, [post], given.to)
     return _json({"sid": kept["sid"], "posted": bool(world.callback_inbound)}, 202)
+
+
+class CallbackIn(BaseModel):
+    """Where a provider posts what it has to say, as its console would be told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: str
+    url: Annotated[str, Field(pattern=r"^https?://")]
+
+
+async def set_callback(request: Request) -> Response:
+    """Set where a provider calls back."""
+    given = _checked(CallbackIn, await _body(request))
+    _world(request).callbacks[given.provider] = given.url
+    return Response(status_code=204)
 
 
 async def unsubscribe(request: Request) -> Response:

@@ -33,7 +33,11 @@ SAFE = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
-MESSAGES = "/2010-04-01/Accounts/{account}/Messages"
+PROVIDERS = (
+    fcm,
+    twilio,
+)
+"""The stand-ins over HTTP, each with its ``ROUTES``."""
 
 
 def create_app(world: World, mail: socket.socket) -> Starlette:
@@ -62,6 +66,7 @@ def _routes() -> list[Route]:
         Route("/sandbox/counters", api.counters),
         Route("/sandbox/mail/{seq:int}", mail_view.show),
         Route("/sandbox/unsubscribe", _own(api.unsubscribe), methods=["POST"]),
+        Route("/sandbox/callbacks", _own(api.set_callback), methods=["POST"]),
         Route("/sandbox/reply", _own(api.reply), methods=["POST"]),
         Route("/sandbox/faults", api.list_faults, methods=["GET"]),
         Route("/sandbox/faults", _own(api.add_fault), methods=["POST"]),
@@ -72,11 +77,7 @@ def _routes() -> list[Route]:
         Route("/", page),
     ]
     return [
-        Route("/v1/projects/{project}/messages:send", fcm.send, methods=["POST"]),
-        Route(f"{MESSAGES}.json", twilio.send, methods=["POST"]),
-        Route(f"{MESSAGES}.json", twilio.listed, methods=["GET"]),
-        Route(f"{MESSAGES}/{{sid}}.json", twilio.fetched, methods=["GET"]),
-        Route("/token", fcm.token, methods=["POST"]),
+        *(route for provider in PROVIDERS for route in provider.ROUTES),
         *own,
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,9 @@ FROM_NUMBER = "+15005550006"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Both providers' credentials, with the files they stand in."""
+    """The providers' credentials, with the files they stand in; ``folder`` is where they are."""
 
+    folder: Path
     service_account: Path
     private_key_pem: str
     private_key_id: str
@@ -39,6 +41,13 @@ class Credentials:
         assert isinstance(key, rsa.RSAPrivateKey)
         return key.public_key()
 
+    def secret(self, name: str, make: Callable[[], str] = lambda: secrets.token_hex(16)) -> str:
+        """The content of the file ``name`` in the folder, made the first time and kept."""
+        path = self.folder / name
+        if not path.exists():
+            write_secret(path, make() + "\n")
+        return path.read_text().strip()
+
 
 def open_credentials(folder: Path, port: int) -> Credentials:
     """Read the credentials in ``folder``, making what is not there; the token address follows the port."""
@@ -47,11 +56,12 @@ def open_credentials(folder: Path, port: int) -> Credentials:
     account = json.loads(account_file.read_text()) if account_file.exists() else _new_account()
     if account.get("token_uri") != token_uri:
         account["token_uri"] = token_uri
-        _write_secret(account_file, json.dumps(account, indent=2) + "\n")
+        write_secret(account_file, json.dumps(account, indent=2) + "\n")
     token_file = folder / "twilio-auth-token"
     if not token_file.exists():
-        _write_secret(token_file, secrets.token_hex(16) + "\n")
+        write_secret(token_file, secrets.token_hex(16) + "\n")
     return Credentials(
+        folder=folder,
         service_account=account_file,
         private_key_pem=account["private_key"],
         private_key_id=account["private_key_id"],
@@ -76,7 +86,8 @@ def _new_account() -> dict[str, str]:
     }
 
 
-def _write_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner reads."""
     # Whole or not at all: a reader started beside us must not see half a key.
     scratch = path.with_name(path.name + ".new")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

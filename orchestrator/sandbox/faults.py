@@ -10,8 +10,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Provider = Literal["fcm", "twilio", "smtp", "token", "lookup", "callback"]
-"""``lookup`` is Twilio's GET of messages; ``callback`` the webhooks the sandbox posts."""
+Provider = Literal[
+    "fcm", "apns", "webpush", "huawei", "jpush", "getui", "xiaomi", "oppo", "vivo", "twilio", "aliyun", "gateway",
+    "smtp", "ses", "sendgrid", "webhook", "token", "lookup", "callback",
+]  # fmt: skip
+"""``token`` is Google's, and every other provider's way to a token; ``lookup`` every question about what was sent;
+``callback`` the webhooks the sandbox posts."""
 
 
 class Kind(StrEnum):

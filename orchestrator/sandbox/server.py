@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -39,6 +40,7 @@ class Options:
     callback_inbound: str | None = None
     delay: float = 0.3
     token_lifetime: int = LONGEST
+    callbacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -58,7 +60,12 @@ class Sandbox:
         try:
             self._mail = _mail_socket(options)
             self._world = open_world(
-                options.state, self.port, options.callback_inbound, options.delay, options.token_lifetime
+                options.state,
+                self.port,
+                options.callback_inbound,
+                options.delay,
+                options.token_lifetime,
+                options.callbacks,
             )
         except BaseException:
             self._socket.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.sandbox.accepted import AcceptedLog
@@ -20,7 +22,11 @@ REFUSALS_KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the endpoints work with. ``callback_inbound`` is where replies are posted, if anywhere."""
+    """What the endpoints work with.
+
+    ``callback_inbound`` is where Twilio's replies are posted, if anywhere; ``callbacks`` has, by provider, where those
+    call back that are told so in their consoles and not in the request.
+    """
 
     credentials: Credentials
     issuer: Issuer
@@ -31,6 +37,7 @@ class World:
     callback_inbound: str | None
     callback_delay: float
     counters: dict[str, Counter[str]]
+    callbacks: dict[str, str] = field(default_factory=dict)
     refusals: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
 
     def count(self, provider: str, what: str) -> None:
@@ -48,7 +55,14 @@ class World:
         self.replies.close()
 
 
-def open_world(folder: Path, port: int, callback_inbound: str | None, delay: float, token_lifetime: int) -> World:
+def open_world(
+    folder: Path,
+    port: int,
+    callback_inbound: str | None,
+    delay: float,
+    token_lifetime: int,
+    callbacks: Mapping[str, str] = MappingProxyType({}),
+) -> World:
     """The sandbox that lives in ``folder``, as it was left.
 
     Raises:
@@ -69,8 +83,9 @@ def open_world(folder: Path, port: int, callback_inbound: str | None, delay: flo
         faults=faults,
         log=log,
         replies=Replies(folder / "replies.jsonl"),
-        webhooks=Webhooks(credentials.auth_token, faults, delay, posted),
+        webhooks=Webhooks(faults, delay, posted),
         callback_inbound=callback_inbound,
         callback_delay=delay,
         counters=counters,
+        callbacks=dict(callbacks),
     )

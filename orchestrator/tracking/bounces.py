@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
 
-from orchestrator.channel.base import OutcomeClass, Postbox, Postmark, Purpose, Report, ReportState, Scope
+from orchestrator.channel.base import OutcomeClass, Scope
+from orchestrator.channel.callback import Postbox, Postmark, Purpose, Report, ReportState
 from orchestrator.channel.email.smtp_errors import bounced
 
 MAX_BYTES = 4_000_000

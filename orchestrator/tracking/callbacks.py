@@ -15,7 +15,8 @@ from sqlalchemy import Connection, select
 
 from orchestrator import metrics
 from orchestrator.audience import people
-from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
+from orchestrator.channel.base import OutcomeClass
+from orchestrator.channel.callback import Reply, Report, ReportState, Seen
 from orchestrator.clock import Clock
 from orchestrator.dispatch.burial import bury
 from orchestrator.dispatch.storm import StormGuard
@@ -43,7 +44,7 @@ class Callback:
     account: str
     channel: str
     provider: str
-    said: Report | Reply
+    said: Report | Reply | Seen
     message_id: int | None
 
 
@@ -78,6 +79,8 @@ class CallbackBook:
 
     def _take(self, connection: Connection, callback: Callback, now: datetime) -> Verdict:
         said = callback.said
+        if isinstance(said, Seen):
+            return Verdict.SEEN
         if isinstance(said, Report):
             fresh = self._take_report(connection, callback, said, now)
         else:

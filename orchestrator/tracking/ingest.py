@@ -28,6 +28,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from orchestrator import metrics
 from orchestrator.audience.events import IncomingEvent, record_events
 from orchestrator.audience.users import user_ids
+from orchestrator.channel.callback import carried_id
 from orchestrator.clock import EPOCH
 from orchestrator.errors import did_you_mean
 from orchestrator.store.tables import message, user_alias
@@ -38,7 +39,6 @@ MAX_FAULTS = 100
 MAX_DEPTH = 5
 AHEAD = timedelta(minutes=5)
 """How far an event may lie in the future: phones' clocks are not ours."""
-_MAX_ID = (1 << 63) - 1
 NEED_MESSAGE = frozenset({"message_opened"})
 """Reserved names: events about a message of ours, which they must name."""
 
@@ -66,12 +66,6 @@ class Taken:
 
     accepted: int
     known: int
-
-
-def carried_id(text: str) -> int | None:
-    """The message id that a decimal string carries, or None when it carries none."""
-    plausible = text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_ID))
-    return int(text) if plausible and int(text) <= _MAX_ID else None
 
 
 def _fit(value: str) -> str:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from orchestrator.audience.attributes import NONE, Declarations
 from orchestrator.audience.opt_in import Asks
 from orchestrator.campaign.topics import Topic, double_opt_in
-from orchestrator.channel.base import Callbacks, Postbox
+from orchestrator.channel.callback import Callbacks, Postbox
 from orchestrator.clock import Clock
 from orchestrator.content.links import Links
 from orchestrator.errors import ConfigError
@@ -75,9 +75,8 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     mail = mail_routes.MailDoor(intake, keys, postboxes or {}, account_channels)
     app.router.routes += [
         *_for_the_app(intake, clock, keys, declared),
-        Route(callback_routes.STATUS_PATH, back.status, methods=["POST"]),
-        Route(callback_routes.INBOUND_PATH, back.inbound, methods=["POST"]),
         Route(mail_routes.PATH, mail.post, methods=["POST"]),
+        Route(callback_routes.PATH, back.post, methods=["POST"]),
         *_for_recipients(store, clock, intake, signed, topics),
         Route("/healthz", Health(health).show, methods=["GET"]),
         Route("/metrics", show_metrics, methods=["GET"]),

@@ -1,37 +1,34 @@
-"""``POST /callbacks/{account}/status`` and ``/inbound``: what providers tell us, and what people write back.
+"""``POST /callbacks/{account}/{hook}``: what providers tell us, and what people write back.
 
-A callback is believed only when its provider signed it, over the public URL that it called (from settings: never from
-the Host header, which anybody can write). It is answered 2xx after it is on disk. Taking it in twice, late or in
-another order changes nothing: there is no timestamp to trust, so (provider id, status) is remembered.
+A callback is believed only as far as its provider's channel vouches for it: by a signature over the public URL that was
+called (from settings: never from the Host header, which anybody can write) or over the raw body, or by a secret in the
+path. It is answered 2xx after all of it is on disk. Taking it in twice, late or in another order changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from orchestrator import metrics
-from orchestrator.channel.base import Callbacks, Reply, Report
-from orchestrator.tracking.callbacks import Callback, Verdict
-from orchestrator.tracking.ingest import carried_id
+from orchestrator.channel.callback import CallbackRequest, Callbacks, Heard, Refused, Reply, Report, Seen
+from orchestrator.tracking.callbacks import Callback
 from orchestrator.web.body import read_body
 from orchestrator.web.intake import Intake
 
-STATUS_PATH = "/callbacks/{account}/status"
-INBOUND_PATH = "/callbacks/{account}/inbound"
-MAX_BYTES = 65_536
-MAX_FIELDS = 200
-TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
+PATH = "/callbacks/{account}/{hook:path}"
+MAX_BYTES = 1 << 20
+_STATUS = {Refused.FORGED: 403, Refused.STALE: 403, Refused.MALFORMED: 400, Refused.LATER: 503}
 
 log = logging.getLogger(__name__)
 
 
 class CallbackDoor:
-    """Answers both paths of every account whose provider calls back."""
+    """Answers the paths of every account whose provider calls back."""
 
     def __init__(
         self,
@@ -45,74 +42,53 @@ class CallbackDoor:
         self._callbacks = callbacks
         self._channels = account_channels
 
-    async def status(self, request: Request) -> Response:
-        """A provider's later word on a message; the query's ``m`` is our message id."""
-        return await self._answer(request, Response(status_code=204))
-
-    async def inbound(self, request: Request) -> Response:
-        """A person's reply; answered with an empty TwiML document, which sends nothing back."""
-        return await self._answer(request, Response(TWIML, media_type="text/xml"))
-
-    async def _answer(self, request: Request, thanks: Response) -> Response:
-        account = request.path_params["account"]
-        if account not in self._callbacks or account not in self._channels:
+    async def post(self, request: Request) -> Response:
+        """One request of a provider, with everything it says."""
+        account, hook = request.path_params["account"], request.path_params["hook"]
+        if account not in self._callbacks or account not in self._channels or hook.startswith("/"):
             return Response("no such account", 404)
         try:
             body = await read_body(request, MAX_BYTES)
         except ClientDisconnect:
             return Response(status_code=400)
-        form = None if body is None else _form(body)
-        if form is None:
-            return _refuse(account, "malformed", 413 if body is None else 400)
-        return await self._judge(account, request, form, thanks)
+        if body is None:
+            return _refuse(account, "malformed", 413)
+        heard = await self._hear(account, self._read(request, body))
+        if isinstance(heard, Refused):
+            return _refuse(account, heard, _STATUS[heard])
+        return await self._keep(account, heard)
 
-    async def _judge(self, account: str, request: Request, form: Mapping[str, str], thanks: Response) -> Response:
-        if not self._genuine(account, request, form):
-            return _refuse(account, "forged", 403)
-        said = self._read(account, form)
-        if said is None:
-            metrics.webhooks.labels(account, "ignored").inc()
-            return thanks
-        return await self._keep(
-            Callback(account, *self._channels[account], said, carried_id(request.query_params.get("m", ""))), thanks
-        )
-
-    async def _keep(self, callback: Callback, thanks: Response) -> Response:
-        done = self._intake.callbacks.offer(callback)
-        if done is None:
-            return _refuse(callback.account, "busy", 503)
-        try:
-            verdict: Verdict = await done
-        except Exception:  # noqa: BLE001  # logged where it happened; the words may hold addresses
-            return _refuse(callback.account, "busy", 503)
-        metrics.webhooks.labels(callback.account, verdict).inc()
-        return thanks
-
-    def _genuine(self, account: str, request: Request, form: Mapping[str, str]) -> bool:
+    def _read(self, request: Request, body: bytes) -> CallbackRequest:
         path = request.scope.get("raw_path") or request.scope["path"].encode()
         query = request.scope["query_string"]
         url = self._public_url + path.decode("latin-1") + (f"?{query.decode('latin-1')}" if query else "")
+        hook = request.path_params["hook"]
+        return CallbackRequest(url, hook, dict(request.query_params), dict(request.headers), body)
+
+    async def _hear(self, account: str, request: CallbackRequest) -> Heard | Refused:
         try:
-            return self._callbacks[account].genuine(url, form, request.headers)
+            return await self._callbacks[account].hear(request)
         except Exception as error:  # noqa: BLE001  # what cannot be checked is not believed
             log.warning("callback_unchecked", extra={"account": account, "error": type(error).__name__})
-            return False
+            return Refused.FORGED
 
-    def _read(self, account: str, form: Mapping[str, str]) -> Report | Reply | None:
-        try:
-            return self._callbacks[account].read(form)
-        except Exception as error:  # noqa: BLE001  # a plugin's bug must not make a provider repeat for ever
-            log.warning("callback_unread", extra={"account": account, "error": type(error).__name__})
-            return None
+    async def _keep(self, account: str, heard: Heard) -> Response:
+        """Offer all of it, and answer once all of it is written; where a part is not, all of it comes again."""
+        if not heard.said:
+            metrics.webhooks.labels(account, "ignored").inc()
+        waiting = [self._intake.callbacks.offer(self._callback(account, said)) for said in heard.said]
+        offered = [done for done in waiting if done is not None]
+        results = await asyncio.gather(*offered, return_exceptions=True)
+        for result in results:
+            if not isinstance(result, BaseException):  # what failed is logged where it happened
+                metrics.webhooks.labels(account, result).inc()
+        if len(offered) < len(waiting) or any(isinstance(result, BaseException) for result in results):
+            return _refuse(account, "busy", 503)
+        return Response(heard.answer, heard.status, media_type=heard.media_type if heard.answer else None)
 
-
-def _form(body: bytes) -> dict[str, str] | None:
-    """The fields of a form, or None for what is no form."""
-    try:
-        fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-    except ValueError:
-        return None
-    return dict(fields)
+    def _callback(self, account: str, said: Report | Reply | Seen) -> Callback:
+        message_id = None if isinstance(said, Reply) else said.message_id
+        return Callback(account, *self._channels[account], said, message_id)
 
 
 def _refuse(account: str, verdict: str, status: int) -> Response:

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from orchestrator import metrics
-from orchestrator.channel.base import Postbox
+from orchestrator.channel.callback import Postbox
 from orchestrator.tracking.bounces import MAX_BYTES, read_returned
 from orchestrator.tracking.callbacks import Callback
 from orchestrator.web.body import read_body

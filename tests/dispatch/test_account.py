@@ -28,6 +28,7 @@ class Nowhere:
     """A channel that is never asked."""
 
     channel, provider, ambiguity, timeout = "push", "none", Ambiguity.RESEND, timedelta(seconds=1)
+    kinds = frozenset({"token"})
 
     async def send(self, envelope: Envelope) -> Outcome:
         raise NotImplementedError

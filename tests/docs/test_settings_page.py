@@ -12,34 +12,12 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from orchestrator.channel.email.smtp import SmtpOptions
-from orchestrator.channel.log import LogOptions
-from orchestrator.channel.plugins import providers
-from orchestrator.channel.push.fcm import FcmOptions
-from orchestrator.channel.sms.twilio import TwilioOptions
 from orchestrator.settings import AccountSettings, AlertSettings, ClockSettings, Settings
-from tests.docs.pages import blocks, documented, page, rows, section
+from tests.docs.options import model_of
+from tests.docs.pages import blocks, documented, page, rows
 
 SETTINGS = page("reference/settings.md")
-OPTIONS: Mapping[str, type[BaseModel]] = {
-    "fcm": FcmOptions,
-    "twilio": TwilioOptions,
-    "smtp": SmtpOptions,
-    "log": LogOptions,
-}
-WORDS = {
-    "none",
-    "built in",
-    "host and port",
-    "FCM's own",
-    "Twilio's own",
-    "the auth token",
-    "by tls",
-    "the system's",
-    "the sender's domain",
-    "",
-    "needed",
-}
+WORDS = {"none", "built in", "host and port", "needed"}
 """What stands for a default that is no value."""
 
 
@@ -77,25 +55,8 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
         assert shown in WORDS or same(shown, field.default)
 
 
-@pytest.mark.parametrize("provider", OPTIONS)
-def test_every_option_is_documented_with_its_default(provider: str) -> None:
-    table = {cells[0].strip("`"): cells for cells in rows(section(SETTINGS, f"### Options of `{provider}`"))}
-    table.pop("option")
-    model = OPTIONS[provider].model_fields
-    assert set(table) == {field.alias or name for name, field in model.items()}
-    for name, field in model.items():
-        shown = table[field.alias or name][1].strip("`")
-        assert (shown == "needed") == field.is_required()
-        assert shown in WORDS or same(shown, field.default)
-
-
-def test_every_provider_has_its_options() -> None:
-    assert set(providers()) == set(OPTIONS)
-
-
 def test_nothing_is_documented_that_does_not_exist() -> None:
-    options = {field.alias or name for model in OPTIONS.values() for name, field in model.model_fields.items()}
-    assert set(defaults()) <= {*fields(), *options}
+    assert set(defaults()) <= set(fields())
 
 
 def test_the_example_is_read() -> None:
@@ -103,4 +64,4 @@ def test_the_example_is_read() -> None:
     read = Settings(**YAML(typ="safe").load(StringIO(example)))
     assert {account.provider for account in read.accounts.values()} == {"fcm", "twilio"}
     for account in read.accounts.values():
-        OPTIONS[account.provider].model_validate(account.options)
+        model_of(account.provider).model_validate(account.options)

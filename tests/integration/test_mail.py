@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.audience import people
-from orchestrator.channel.base import EmailPayload, Envelope, Outcome, OutcomeClass, Purpose
+from orchestrator.channel.base import EmailPayload, Envelope, Outcome, OutcomeClass
+from orchestrator.channel.callback import Purpose
 from orchestrator.channel.email.smtp import SmtpChannel
 from orchestrator.channel.plugins import open_channel
 from orchestrator.ledger.ids import message_id

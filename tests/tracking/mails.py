@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.channel.base import Purpose
+from orchestrator.channel.callback import Purpose
 from orchestrator.channel.email.smtp_signing import Signer
 
 SIGNER = Signer(b"k" * 32)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestrator.channel.base import OutcomeClass, Purpose, Report, ReportState
+from orchestrator.channel.base import OutcomeClass
+from orchestrator.channel.callback import Purpose, Report, ReportState
 from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store

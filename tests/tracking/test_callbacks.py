@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
+from orchestrator.channel.base import OutcomeClass
+from orchestrator.channel.callback import Reply, Report, ReportState
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
 from orchestrator.store.tables import address, alert, message, suppression

@@ -16,8 +16,8 @@ import uvicorn
 from twilio.request_validator import RequestValidator
 
 from orchestrator.campaign.topics import Topic
-from orchestrator.channel.base import Reply, Report
-from orchestrator.channel.sms.twilio_callbacks import Signature, read
+from orchestrator.channel.callback import CallbackRequest, Heard, Refused
+from orchestrator.channel.sms.twilio_callbacks import Signature, hear
 from orchestrator.clock import ManualClock
 from orchestrator.content.links import Links
 from orchestrator.store import Store
@@ -37,11 +37,8 @@ class Ear:
 
     signature = Signature(TOKEN, None)
 
-    def genuine(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-        return self.signature.genuine(url, form, headers)
-
-    def read(self, form: Mapping[str, str]) -> Report | Reply | None:
-        return read(form)
+    async def hear(self, request: CallbackRequest) -> Heard | Refused:
+        return hear(self.signature, request)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from orchestrator.channel.base import (
     Outcome,
     OutcomeClass,
     Payload,
-    Postmark,
     Scope,
 )
+from orchestrator.channel.callback import Postmark
 from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
 from orchestrator.channel.email.smtp_connection import Broke, Ended, Server, Tls, Unfit
 from orchestrator.channel.email.smtp_domains import DomainBrakes
@@ -154,6 +154,7 @@ class SmtpChannel:
 
     channel = "email"
     provider = "smtp"
+    kinds = frozenset({"mailbox"})
     ambiguity = Ambiguity.HOLD
 
     def __init__(self, sender: Sender, signer: Signer, pool: Pool, server: Server, clock: Clock) -> None:

@@ -15,7 +15,8 @@ from email.header import Header
 from email.utils import format_datetime
 from urllib.parse import urlsplit
 
-from orchestrator.channel.base import EmailPayload, Purpose
+from orchestrator.channel.base import EmailPayload
+from orchestrator.channel.callback import Purpose
 from orchestrator.channel.email.smtp_address import Mailbox
 from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.ledger.ids import parts

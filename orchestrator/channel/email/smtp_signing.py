@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 
-from orchestrator.channel.base import Postmark, Purpose
+from orchestrator.channel.callback import Postmark, Purpose
 
 _DIGITS = 20
 _TOKEN = re.compile(rf"(?<![0-9A-Za-z])([0-9]{{1,19}})\.([0-9a-f]{{{_DIGITS}}})(?![0-9A-Za-z])", re.IGNORECASE)

@@ -54,6 +54,7 @@ class FcmChannel:
 
     channel = "push"
     provider = "fcm"
+    kinds = frozenset({"token", "fid"})
     ambiguity = Ambiguity.RESEND
 
     def __init__(

@@ -21,21 +21,11 @@ from twilio.http.response import Response
 from twilio.rest import Client
 from typing_extensions import override
 
-from orchestrator.channel.base import (
-    Ambiguity,
-    Channel,
-    Envelope,
-    Inquiry,
-    Outcome,
-    OutcomeClass,
-    Payload,
-    Reply,
-    Report,
-    SmsPayload,
-)
-from orchestrator.channel.options import problem, read_options, read_secret, safe_url
+from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, SmsPayload
+from orchestrator.channel.callback import CallbackRequest, Heard, Refused
+from orchestrator.channel.options import FromEnvironment, problem, read_options, read_secret, safe_url, secret_of
 from orchestrator.channel.rules import by_status, unanswered, unsendable
-from orchestrator.channel.sms.twilio_callbacks import Signature, read
+from orchestrator.channel.sms.twilio_callbacks import Signature, hear
 from orchestrator.channel.sms.twilio_errors import classify
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Failure, NoAnswer, Transport
 from orchestrator.clock import Clock, SystemClock
@@ -57,7 +47,8 @@ class TwilioOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
-    auth_token_file: Path
+    auth_token_file: Path | None = None
+    auth_token: FromEnvironment = None
     sender: Annotated[str | None, Field(alias="from", min_length=3)] = None
     messaging_service_sid: Annotated[str | None, Field(pattern=r"^MG[0-9a-fA-F]{32}$")] = None
     signing_key_file: Path | None = None
@@ -75,7 +66,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     """The plugin: a Twilio account from its options. Status callbacks go to ``callback_url/status``."""
     given = read_options(TwilioOptions, account, options)
     base_url = safe_url(account, "base_url", given.base_url)
-    token = read_secret(account, "auth_token_file", given.auth_token_file)
+    token = secret_of(account, given, "auth_token")
     key = read_secret(account, "signing_key_file", given.signing_key_file) if given.signing_key_file else None
     if "_" in (urlsplit(callback_url).hostname or ""):
         raise ConfigError([problem(account, "", "Twilio calls no host with an underscore", "change public_url")])
@@ -133,6 +124,7 @@ class TwilioChannel:
 
     channel = "sms"
     provider = "twilio"
+    kinds = frozenset({"phone"})
     ambiguity = Ambiguity.HOLD
 
     def __init__(
@@ -200,13 +192,9 @@ class TwilioChannel:
             return Outcome(OutcomeClass.ACCEPTED, code="reconciled", provider_id=found)
         return Outcome(OutcomeClass.DROP_MESSAGE, code="never_arrived") if found else None
 
-    def genuine(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-        """Whether Twilio signed this."""
-        return self._signature.genuine(url, form, headers)
-
-    def read(self, form: Mapping[str, str]) -> Report | Reply | None:
-        """What a genuine callback says."""
-        return read(form)
+    async def hear(self, request: CallbackRequest) -> Heard | Refused:
+        """Status callbacks, where the query's ``m`` is our message id, and what people write back."""
+        return hear(self._signature, request)
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -18,7 +18,7 @@ from twilio.request_validator import (
     get_signature_algorithm,
 )
 
-from orchestrator.channel.base import Reply, Report, ReportState
+from orchestrator.channel.callback import CallbackRequest, Heard, Refused, Reply, Report, ReportState, carried_id
 from orchestrator.channel.sms.twilio_errors import kind_of
 
 STATES: dict[str, ReportState] = {
@@ -34,6 +34,7 @@ STATES: dict[str, ReportState] = {
     "failed": ReportState.UNDELIVERED,
     "canceled": ReportState.UNDELIVERED,
 }
+TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 _ORIGIN = re.compile(r"(https?)://([^/?#:@]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)?(?=[/?]|$)")
 
 
@@ -70,7 +71,19 @@ def _variants(url: str) -> set[str]:
     return {url, other + url[parts.end() :]}
 
 
-def read(form: Mapping[str, str]) -> Report | Reply | None:
+def hear(signature: Signature, request: CallbackRequest) -> Heard | Refused:
+    """Whether Twilio said this, and what; a reply gets an empty TwiML document, which sends nothing back."""
+    form = request.form()
+    if form is None:
+        return Refused.MALFORMED
+    if not signature.genuine(request.url, form, request.headers):
+        return Refused.FORGED
+    said = read(form, request.query.get("m", ""))
+    heard = () if said is None else (said,)
+    return Heard(heard, TWIML, "text/xml") if request.hook == "inbound" else Heard(heard)
+
+
+def read(form: Mapping[str, str], message_id: str = "") -> Report | Reply | None:
     """What a genuine callback says; None when it says nothing we use."""
     sid = form.get("MessageSid") or form.get("SmsSid") or form.get("SmsMessageSid") or ""
     if not sid:
@@ -78,7 +91,7 @@ def read(form: Mapping[str, str]) -> Report | Reply | None:
     status = form.get("MessageStatus") or form.get("SmsStatus") or ""
     if state := STATES.get(status):
         code = form.get("ErrorCode", "")
-        return Report(sid, status, state, code, kind_of(code))
+        return Report(sid, status, state, code, kind_of(code), message_id=carried_id(message_id))
     if "Body" in form and form.get("From"):
         return Reply(sid, form["From"], form["Body"])
     return None

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from orchestrator.sandbox.accepted import Record
 from orchestrator.sandbox.credentials import PROJECT
@@ -223,3 +224,9 @@ def _words(answer: Response) -> str:
 
 def _json(content: object, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json; charset=UTF-8")
+
+
+ROUTES = (
+    Route("/v1/projects/{project}/messages:send", send, methods=["POST"]),
+    Route("/token", token, methods=["POST"]),
+)

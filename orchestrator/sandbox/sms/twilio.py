@@ -13,6 +13,7 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from orchestrator.sandbox.accepted import Record
 from orchestrator.sandbox.credentials import ACCOUNT_SID, FROM_NUMBER
@@ -20,6 +21,7 @@ from orchestrator.sandbox.door import pass_door, read_form
 from orchestrator.sandbox.faults import Fault, Kind
 from orchestrator.sandbox.sms.segments import bill
 from orchestrator.sandbox.sms.twilio_list import list_page
+from orchestrator.sandbox.sms.twilio_post import TwilioPost
 from orchestrator.sandbox.sms.twilio_resource import callbacks, resource
 from orchestrator.sandbox.sms.twilio_rules import LONGEST_VALIDITY, NOT_MOBILE, STOPPED, Refusal, refusal
 from orchestrator.sandbox.world import World
@@ -84,7 +86,8 @@ def _find(world: World, sid: str) -> Record | None:
 async def _accept(world: World, form: dict[str, str], fault: Fault | None) -> Response:
     record = await world.log.append(_record(form, fault), lambda seq: f"SM{secrets.token_hex(10)}{seq:0{SEQ_DIGITS}x}")
     if "StatusCallback" in form:
-        world.webhooks.post(form["StatusCallback"], callbacks(record), record["to"])
+        posts = [TwilioPost(each, world.credentials.auth_token) for each in callbacks(record)]
+        world.webhooks.post(form["StatusCallback"], posts, record["to"])
     return _json(resource(record, world.callback_delay, fresh=True), 201)
 
 
@@ -157,3 +160,11 @@ def _error(found: Refusal) -> Response:
 
 def _json(content: object, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+_MESSAGES = "/2010-04-01/Accounts/{account}/Messages"
+ROUTES = (
+    Route(f"{_MESSAGES}.json", send, methods=["POST"]),
+    Route(f"{_MESSAGES}.json", listed, methods=["GET"]),
+    Route(f"{_MESSAGES}/{{sid}}.json", fetched, methods=["GET"]),
+)

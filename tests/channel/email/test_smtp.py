@@ -18,11 +18,10 @@ from orchestrator.channel.base import (
     Inquiry,
     Outcome,
     OutcomeClass,
-    Postmark,
-    Purpose,
     PushPayload,
     Scope,
 )
+from orchestrator.channel.callback import Postmark, Purpose
 from orchestrator.channel.email.smtp import SmtpChannel
 from orchestrator.channel.email.smtp_errors import TABLE, Reply, Stage, bounced, classify
 from orchestrator.channel.email.smtp_signing import Signer

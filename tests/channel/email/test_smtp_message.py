@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.channel.base import EmailPayload, Postmark, Purpose
+from orchestrator.channel.base import EmailPayload
+from orchestrator.channel.callback import Postmark, Purpose
 from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
 from orchestrator.channel.email.smtp_message import Mail, Sender, Writer
 from orchestrator.channel.email.smtp_signing import Signer

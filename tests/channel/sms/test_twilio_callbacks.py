@@ -8,7 +8,8 @@ from base64 import b64encode
 import pytest
 from twilio.request_validator import HMAC_SHA256, RequestValidator
 
-from orchestrator.channel.base import OutcomeClass, Reply, Report, ReportState
+from orchestrator.channel.base import OutcomeClass
+from orchestrator.channel.callback import Reply, Report, ReportState
 from orchestrator.channel.sms.twilio_callbacks import Signature, read
 
 # Twilio's published vector.
