@@ -1,4 +1,4 @@
-"""Connections kept for the next mail: few, not for long, and each asked whether it is still there before it is used."""
+"""Connections kept for the next mail: few, not for long, and each asked first whether it is still there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Server
+from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Gone, Server
 from orchestrator.channel.email.smtp_errors import Stage
 
 MOST_MAILS = 100
@@ -43,11 +43,28 @@ class Pool:
             self._free.release()
 
     async def _through(self, sender: str, recipient: str, content: bytes, *, utf8: bool) -> Ended:
-        connection = await self._rested() or Connection(self._server)
+        while (kept := self._rested()) is not None:
+            ended = await self._with(kept, sender, recipient, content, utf8=utf8)
+            if not isinstance(ended, Gone):
+                return ended
+        fresh = Connection(self._server)
         done = False
         try:
-            if not connection.open and (refused := await connection.connect()) is not None:
-                return refused
+            refused = await fresh.connect()
+            done = True
+        finally:
+            if not done:
+                fresh.drop()
+        if refused is not None:
+            return refused
+        ended = await self._with(fresh, sender, recipient, content, utf8=utf8)
+        return Broke(Stage.MAIL, "lost") if isinstance(ended, Gone) else ended
+
+    async def _with(
+        self, connection: Connection, sender: str, recipient: str, content: bytes, *, utf8: bool
+    ) -> Ended | Gone:
+        done = False
+        try:
             ended = await connection.carry(sender, recipient, content, utf8=utf8)
             done = True
             return ended
@@ -57,21 +74,14 @@ class Pool:
             else:
                 connection.drop()
 
-    async def _rested(self) -> Connection | None:
-        """A kept connection that still answers, the one used last first."""
+    def _rested(self) -> Connection | None:
+        """A kept connection, the one used last first. Whether it is still there, its next mail will tell."""
         while self._resting:
             kept = self._resting.pop()
             kept.until.cancel()
-            if not kept.connection.open:
-                continue
-            alive = False
-            try:
-                alive = await kept.connection.reset()
-            finally:
-                if not alive:
-                    kept.connection.drop()
-            if alive:
+            if kept.connection.open:
                 return kept.connection
+            kept.connection.drop()
         return None
 
     def _rest(self, connection: Connection) -> None:

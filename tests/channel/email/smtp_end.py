@@ -51,6 +51,7 @@ class SmtpEnd:
     commands: list[str] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     connections: int = 0
+    lone_dots: int = 0
     port: int = 0
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -99,21 +100,32 @@ class SmtpEnd:
             text = [f"250{'-' if n < len(lines) - 1 else ' '}{each}" for n, each in enumerate(lines)]
             writer.write("\r\n".join([*text, ""]).encode())
             return
+        if word in {"RCPT", "DATA"} and writer not in self._open:
+            writer.write(b"503 5.5.1 MAIL first\r\n")
+            return
         said = await self._reply(writer, word)
-        if word == "MAIL":
+        if word in {"MAIL", "RSET"}:
+            self._open.pop(writer, None)
+        if word == "MAIL" and said.startswith("25"):
             self._open[writer] = [line.partition("<")[2].partition(">")[0]]
-        elif word == "RCPT":
+        elif word == "RCPT" and said.startswith("25"):
             self._open[writer].append(line.partition("<")[2].partition(">")[0])
         elif word == "DATA" and said.startswith("354"):
             await self._message(reader, writer)
 
     async def _message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        content = await reader.readuntil(b"\r\n.\r\n")
-        said = await self._reply(writer, DOT)
-        if said.startswith("250"):
-            plain = content[:-3].replace(b"\r\n..", b"\r\n.")
-            sender, *recipients = self._open[writer]
-            self.taken.append(Taken(sender, tuple(recipients), plain))
+        lines = []
+        while (line := await reader.readline()) != b".\r\n":
+            if not line.endswith(b"\n"):
+                raise _GoneError
+            lines.append(line.removeprefix(b"."))
+        sender, *recipients = self._open.pop(writer)
+        if not recipients:
+            writer.write(b"554 5.5.1 no valid recipients\r\n")
+            self.lone_dots += not lines
+            return
+        if (await self._reply(writer, DOT)).startswith("250"):
+            self.taken.append(Taken(sender, tuple(recipients), b"".join(lines)))
 
     async def _reply(self, writer: asyncio.StreamWriter, word: str) -> str:
         script = self.scripts[word]

@@ -241,6 +241,32 @@ def test_connections_are_used_again_with_rset_between(options: dict[str, Any]) -
     assert far.connections == 2  # a hundred mails each at most
     assert far.counts["RSET"] == 120
     assert far.counts["MAIL"] == 122
+    assert far.lone_dots == 1  # RFC 2920 §3.1: DATA was answered 354 though its recipient was refused
+    assert len(far.taken) == 121
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_commands_go_out_together_only_where_that_is_offered(options: dict[str, Any], pipelining: bool) -> None:
+    """RFC 2920: with PIPELINING a mail takes two round trips; without, a command waits for the answer to the last."""
+    far = SmtpEnd(offers=("PIPELINING", "SIZE 20000000") if pipelining else ("SIZE 20000000",))
+
+    async def do(channel: SmtpChannel, far: SmtpEnd) -> None:
+        far.say("MAIL", "451 4.3.0 later")
+        assert (await channel.send(envelope())).code == "451 4.3.0"
+        assert (await channel.send(envelope())).kind is OutcomeClass.ACCEPTED
+
+    run(options, do, far)
+    words = [line.split(" ")[0] for line in far.commands if not line.startswith(("EHLO", "QUIT"))]
+    refused = ["MAIL", "RCPT", "DATA"] if pipelining else ["MAIL"]
+    assert words == [*refused, "RSET", "MAIL", "RCPT", "DATA"]
+    assert far.connections == 1
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
+def test_a_connection_lost_between_pipelined_commands_has_taken_nothing(options: dict[str, Any], stage: str) -> None:
+    outcome, far = once(options, [(stage, RESET)])
+    assert (outcome.kind, outcome.may_have_left) == (OutcomeClass.RETRY, False)
+    assert far.taken == []
 
 
 def test_no_more_connections_than_allowed(options: dict[str, Any]) -> None:
