@@ -2,14 +2,14 @@
 
 There is no idempotency key, and nobody to ask: a mail whose answer was lost after its final dot is held
 (``Ambiguity.HOLD``). Its Message-ID stays the same, so that a resend an operator orders can at least be recognised.
-DKIM signing and delivery to the world are the relay's business.
+Delivery to the world is the relay's business; DKIM too, unless the account has a key of its own.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import parseaddr
@@ -23,6 +23,8 @@ from orchestrator.channel.base import (
     Channel,
     EmailPayload,
     Envelope,
+    Finding,
+    Health,
     Inquiry,
     Outcome,
     OutcomeClass,
@@ -31,9 +33,10 @@ from orchestrator.channel.base import (
 )
 from orchestrator.channel.callback import Postmark
 from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
-from orchestrator.channel.email.smtp_connection import Broke, Ended, Server, Tls, Unfit
+from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Server, Tls, Unfit
+from orchestrator.channel.email.smtp_dkim import DkimSigner, read_key
 from orchestrator.channel.email.smtp_domains import DomainBrakes
-from orchestrator.channel.email.smtp_errors import Stage, classify
+from orchestrator.channel.email.smtp_errors import Reply, Stage, classify
 from orchestrator.channel.email.smtp_message import Sender, Writer, problems_of, safe_name
 from orchestrator.channel.email.smtp_pool import Pool
 from orchestrator.channel.email.smtp_signing import Signer
@@ -69,6 +72,9 @@ class SmtpOptions(BaseModel):
     bounce: str | None = None
     verp_key_file: Path | None = None
     unsubscribe_mailto: str | None = None
+    dkim_key_file: Path | None = None
+    dkim_selector: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,62}$")] = None
+    dkim_domain: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9.\-]+$")] = None
     ca_file: Path | None = None
     hello: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9.\-]+$")] = None
     connections: Annotated[int, Field(ge=1, le=200)] = 32
@@ -83,6 +89,9 @@ class SmtpOptions(BaseModel):
             raise ValueError("'tls: none' is for a server on this machine alone; use starttls or implicit")
         if self.verp_key_file is None and (self.bounce or self.unsubscribe_mailto):
             raise ValueError("'bounce' and 'unsubscribe_mailto' need 'verp_key_file': unsigned mail is not believed")
+        signs = self.dkim_selector is not None
+        if signs != (self.dkim_key_file is not None) or (self.dkim_domain and not signs):
+            raise ValueError("'dkim_key_file' and 'dkim_selector' go together; 'dkim_domain' needs both")
         return self
 
 
@@ -102,7 +111,18 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
         password=read_secret(account, "password_file", given.password_file) if given.password_file else None,
         context=_context(account, given),
     )
-    return SmtpChannel(sender, _signer(account, given), Pool(server, given.connections), server, SystemClock())
+    writer = Writer(sender, signer := _signer(account, given), _dkim(account, given, sender))
+    return SmtpChannel(writer, signer, Pool(server, given.connections), server, SystemClock())
+
+
+def _dkim(account: str, given: SmtpOptions, sender: Sender) -> DkimSigner | None:
+    if given.dkim_key_file is None or given.dkim_selector is None:
+        return None
+    try:
+        key = read_key(read_file(account, "dkim_key_file", given.dkim_key_file))
+    except ValueError as error:
+        raise ConfigError([problem(account, "dkim_key_file", str(error), "openssl genrsa 2048")]) from None
+    return DkimSigner(given.dkim_domain or sender.mailbox.domain, given.dkim_selector, key)
 
 
 def _context(account: str, given: SmtpOptions) -> ssl.SSLContext | None:
@@ -157,11 +177,12 @@ class SmtpChannel:
     kinds = frozenset({"mailbox"})
     ambiguity = Ambiguity.HOLD
 
-    def __init__(self, sender: Sender, signer: Signer, pool: Pool, server: Server, clock: Clock) -> None:
+    def __init__(self, writer: Writer, signer: Signer, pool: Pool, server: Server, clock: Clock) -> None:
         self.timeout = _COMMANDS * server.timeout + server.final
-        self._writer = Writer(sender, signer)
+        self._writer = writer
         self._signer = signer
         self._pool = pool
+        self._server = server
         self._clock = clock
         self._brakes = DomainBrakes(clock.monotonic)
 
@@ -197,6 +218,21 @@ class SmtpChannel:
         """Every message of this account that a returning mail names under our signature."""
         return self._signer.find(text)
 
+    async def check(self) -> Sequence[Finding]:
+        """Connect, encrypt, greet and log in, and hang up again: no mail is begun."""
+        connection = Connection(self._server)
+        refused = await connection.connect()
+        offers = connection.offers
+        connection.hang_up()
+        if refused is not None:
+            return [Finding(Health.BROKEN, *_refusal(refused))]
+        logged_in = ", the login is accepted" if self._server.username else ""
+        found = [Finding(Health.FINE, f"the server answers ({self._server.tls}){logged_in}")]
+        if "pipelining" not in offers:
+            slow = "the server does not offer PIPELINING: a mail takes five round trips instead of two"
+            found.append(Finding(Health.WARNING, slow, "raise the account's connections, or use a nearer relay"))
+        return found
+
     async def close(self) -> None:
         """Hang up."""
         self._pool.close()
@@ -208,6 +244,15 @@ _UNFIT = {
     Unfit.UTF8: Outcome(OutcomeClass.DROP_MESSAGE, "no_smtputf8", may_have_left=False),  # another server might take it
     Unfit.SIZE: Outcome(OutcomeClass.DROP_MESSAGE, "over_size", may_have_left=False),
 }
+
+
+def _refusal(refused: Reply | Broke | Unfit) -> tuple[str, str]:
+    """What went wrong on the way in, and what to do; the server's words are left out: they may quote the user name."""
+    if isinstance(refused, Reply):
+        return f"the server refuses with {refused.name}", "535 is a wrong user name or password; else ask its operator"
+    if isinstance(refused, Unfit):
+        return f"the server does not fit: {refused}", "choose another port or tls"
+    return f"the server cannot be reached: {refused.failure}", "check host, port, tls and the firewall"
 
 
 def _outcome(ended: Ended, message_id: str, private: tuple[str, ...]) -> Outcome:

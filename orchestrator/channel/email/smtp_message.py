@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from orchestrator.channel.base import EmailPayload
 from orchestrator.channel.callback import Purpose
 from orchestrator.channel.email.smtp_address import Mailbox
+from orchestrator.channel.email.smtp_dkim import DkimSigner
 from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.ledger.ids import parts
 
@@ -57,9 +58,10 @@ class Mail:
 class Writer:
     """Writes the mails of one account."""
 
-    def __init__(self, sender: Sender, signer: Signer) -> None:
+    def __init__(self, sender: Sender, signer: Signer, dkim: DkimSigner | None = None) -> None:
         self._sender = sender
         self._signer = signer
+        self._dkim = dkim
         self._fixed = _fixed_headers(sender)
 
     def write(self, message_id: str, to: Mailbox, payload: EmailPayload, date: datetime) -> Mail:
@@ -91,7 +93,8 @@ class Writer:
                 b"",
             ]
         )
-        return Mail(self._envelope_sender(message_id), name, content.replace(b"\r\n.", b"\r\n.."))
+        signed = content if self._dkim is None else self._dkim.header(content, date) + content
+        return Mail(self._envelope_sender(message_id), name, signed.replace(b"\r\n.", b"\r\n.."))
 
     def _envelope_sender(self, message_id: str) -> str:
         bounce = self._sender.bounce

@@ -15,6 +15,7 @@ from orchestrator.channel.base import (
     Ambiguity,
     EmailPayload,
     Envelope,
+    Health,
     Inquiry,
     Outcome,
     OutcomeClass,
@@ -476,3 +477,39 @@ def test_wrong_options_are_named(options: dict[str, Any], change: dict[str, Any]
         open_channel("mail", "smtp", {**options, **change}, callback_url="")
     expected = f"accounts.mail.options.{field}" if field else "accounts.mail.options"
     assert caught.value.problems[0].field == expected
+
+
+def findings(options: dict[str, Any], end: SmtpEnd | None = None, **more: Any) -> list[tuple[Health, str]]:
+    async def do(channel: SmtpChannel, far: SmtpEnd) -> list[tuple[Health, str]]:
+        found = await channel.check()
+        assert far.counts["MAIL"] == 0
+        assert "hunter2" not in repr(found)
+        return [(each.health, each.what) for each in found]
+
+    found: list[tuple[Health, str]] = run(options, do, end, **more)
+    return found
+
+
+def test_a_check_greets_logs_in_and_begins_no_mail(options: dict[str, Any], tmp_path: Path) -> None:
+    login: dict[str, Any] = {"username": "u", "password_file": str(tmp_path / "password")}
+    assert findings(options, **login) == [(Health.FINE, "the server answers (none), the login is accepted")]
+    refusing = SmtpEnd()
+    refusing.say("AUTH", "535 5.7.8 u hunter2hunter2 is wrong", "535 5.7.8 no")
+    [(health, what)] = findings(options, refusing, **login)
+    assert (health, what) == (Health.BROKEN, "the server refuses with 535 5.7.8")
+    slow = findings(options, SmtpEnd(offers=("SIZE 20000000",)))
+    assert [health for health, _ in slow] == [Health.FINE, Health.WARNING]
+    silent = SmtpEnd()
+    silent.say(GREETING, CLOSE)
+    assert findings(options, silent)[0][0] is Health.BROKEN
+
+
+def test_a_key_for_dkim_needs_its_selector(options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "dkim.pem").write_text("nonsense")
+    for more, words in (
+        ({"dkim_key_file": str(tmp_path / "dkim.pem")}, "go together"),
+        ({"dkim_key_file": str(tmp_path / "dkim.pem"), "dkim_selector": "s1"}, "no private key"),
+        ({"dkim_domain": "food.example"}, "go together"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            open_channel("mail", "smtp", {**options, **more}, callback_url="")
