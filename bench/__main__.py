@@ -39,6 +39,7 @@ SUITE = {
     "plan-2": Bench("plan", ("1000000", "2"), ("50000", "2")),
     "dispatch-null": Bench("dispatch", ("null", "20000"), ("null", "3000"), 3, "per_second"),
     "dispatch-sandbox": Bench("dispatch", ("sandbox", "20000"), ("sandbox", "3000"), 3, "per_second"),
+    "mail": Bench("mail", ("20000",), ("2000",), 3, "per_second"),
     "segments": Bench("segments", ("1000000", "10"), ("20000", "10")),
     "imports": Bench("imports", ("1000000", "random"), ("20000", "random")),
     "render": Bench("render", ("3000",), ("300",)),

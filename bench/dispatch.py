@@ -171,7 +171,7 @@ async def _through(
     await running
     seconds, used = time.perf_counter() - began, time.process_time() - used
     await channel.close()
-    states = _states(store)
+    states = states_of(store)
     assert states.get("accepted") == owed, f"only {states} of {owed}"
     split = {name: round(spent / owed * 1e6, 1) for name, spent in watch.seconds.items()}
     split["event_loop"] = round(used / owed * 1e6 - sum(split.values()), 1)
@@ -186,7 +186,8 @@ async def _through(
     }
 
 
-def _states(store: Store) -> dict[str, int]:
+def states_of(store: Store) -> dict[str, int]:
+    """Messages by state."""
     with store.read() as connection:
         rows = connection.exec_driver_sql("SELECT state, count(*) FROM message GROUP BY state").all()
     return {str(state): int(n) for state, n in rows}

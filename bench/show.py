@@ -51,6 +51,17 @@ def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
     return lines
 
 
+def _mail(f: Figures) -> list[Line]:
+    split = ", ".join(f"{name.replace('_', ' ')} {spent:.0f}" for name, spent in f["cpu_us_split"].items())
+    beside = (
+        f"personal HTML, {f['content_bytes'] / 1000:.1f} kB on the wire; {f['connections']} connections; "
+        f"{f['duplicates']} duplicates; peak {f['peak_mb']:.0f} MB; {f['cpu_us_per_message']:.0f} µs of processor time "
+        f"a mail: {split}; postfix's smtp-source: {f['source_per_second']:,}/s"
+    )
+    reference = f"{f['reference_per_second']:,}/s: a bare client writing as many bytes"
+    return [Line("mail to postfix's smtp-sink", f"{f['per_second']:,} mails/s", reference, f"{f['ratio']}", beside)]
+
+
 def _segments(f: Figures) -> list[Line]:
     size = f"{f['users']:,} users, {f['events']:,} events"
     return [
@@ -101,6 +112,7 @@ LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "plan-2": _plan,
     "dispatch-null": _dispatch("dispatch, a channel that answers at once", "the same three transactions, no logic"),
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
+    "mail": _mail,
     "segments": _segments,
     "imports": _imports,
     "render": _render,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from orchestrator.channel.base import EmailPayload
@@ -30,6 +31,7 @@ _URL = re.compile(r"https?://[!-;=?-~]{1,900}")  # printable ASCII without < and
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 !#$%&'*+/=?^_`{|}~\-]+")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]")
 _PLAIN_LINE = 900  # octets; 998 is the limit of RFC 5322
+_PIECES = 8192  # of some hundred bytes each
 _SHORT_SUBJECT = 66
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -132,10 +134,10 @@ def problems_of(payload: EmailPayload, most_bytes: int) -> list[str]:
         found.append("a line break or control character in the subject")
     if payload.unsubscribe and not _URL.fullmatch(payload.unsubscribe):
         found.append("the unsubscribe address is no http address")
-    if any(_SURROGATE.search(text) for text in (payload.subject, payload.text, payload.html)):
-        found.append("half of a character (a lone surrogate) in the text")
-        return found
-    size = len(payload.text.encode()) + len(payload.html.encode())
+    try:
+        size = sum(len(text.encode()) for text in (payload.subject, payload.text, payload.html))
+    except UnicodeEncodeError:
+        return [*found, "half of a character (a lone surrogate) in the text"]
     return [*found, f"{size} bytes; at most {most_bytes}"] if size > most_bytes else found
 
 
@@ -173,21 +175,35 @@ def _unstructured(header: str, text: str) -> str:
 
 
 def _part(kind: str, text: str) -> bytes:
-    encoding, body = _encoded(_BREAKS.sub("\r\n", text).encode())
+    encoding, body = _encoded(_BREAKS.sub("\n", text) if "\r" in text else text)
     head = f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n"
     return head.encode() + CRLF + body
 
 
-def _encoded(data: bytes) -> tuple[str, bytes]:
-    """In the shortest encoding that no mail server rewrites."""
-    ascii_only = data.isascii()
-    if ascii_only and b"\x00" not in data and max(map(len, data.split(CRLF))) <= _PLAIN_LINE:
-        return "7bit", data
+def _encoded(text: str) -> tuple[str, bytes]:
+    """In the shortest encoding that no mail server rewrites; lines of ``text`` end in a line feed."""
+    data = text.encode()
+    ascii_only = text.isascii()
+    if ascii_only and b"\x00" not in data and max(map(len, data.split(b"\n"))) <= _PLAIN_LINE:
+        return "7bit", data.replace(b"\n", CRLF)
     foreign = 0 if ascii_only else len(data.translate(None, _ASCII))
     if foreign * 6 > len(data):  # three letters an octet against four for three
-        return "base64", encodebytes(data).replace(b"\n", CRLF)
-    quoted = binascii.b2a_qp(data, istext=True)  # its soft breaks are LF where the text has no line end of its own
-    return "quoted-printable", quoted.replace(CRLF, b"\n").replace(b"\n", CRLF)
+        return "base64", encodebytes(data.replace(b"\n", CRLF)).replace(b"\n", CRLF)
+    *tags, rest = text.split(">")
+    return "quoted-printable", b"".join(map(_quoted_tag, tags)) + _quoted(rest)
+
+
+@lru_cache(maxsize=_PIECES)
+def _quoted_tag(piece: str) -> bytes:
+    """What stands before and in a tag, on lines of its own: what a template says to everybody is encoded once.
+
+    It ends in a soft break, which a reader takes out again.
+    """
+    return _quoted(f"{piece}>") + b"=\r\n"
+
+
+def _quoted(text: str) -> bytes:
+    return binascii.b2a_qp(text.encode(), istext=True).replace(CRLF, b"\n").replace(b"\n", CRLF)
 
 
 _ASCII = bytes(range(128))
