@@ -158,7 +158,8 @@ def _may_wait(timing: Timing, waited: timedelta) -> bool:
 
 def _extent(window: Window) -> tuple[timedelta, timedelta]:
     """First opening and last end, from the date's midnight."""
-    return timedelta(minutes=window.parts[0][0]), timedelta(minutes=window.parts[-1][1])
+    starts, ends = [part.start for part in window.parts], [part.end for part in window.parts]
+    return timedelta(minutes=min(starts)), timedelta(minutes=max(ends))
 
 
 def _short(length: timedelta) -> str:

@@ -23,6 +23,7 @@ from orchestrator.content.confirming import check_confirmation
 from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, NotFoundError, Problem
 from orchestrator.settings import Settings, load_settings
+from orchestrator.timing.days import days_text
 from orchestrator.timing.schedule import unreachable_zones
 from orchestrator.timing.window import Window
 
@@ -82,7 +83,8 @@ def _check(name: str, settings: Settings, findings: _Findings) -> None:
     else:
         findings.campaigns.append(bundle.campaign)
         findings.notes += TemplateSet(bundle.templates, root=str(settings.templates)).notes()
-        findings.notes += _unreachable(bundle.campaign, SystemClock().now().date())
+        today = SystemClock().now().date()
+        findings.notes += [*_shut(bundle.campaign, today), *_unreachable(bundle.campaign, today)]
 
 
 def _overlooked(campaigns: Path) -> list[Problem]:
@@ -101,13 +103,24 @@ def _unreachable(campaign: Campaign, today: date) -> list[str]:
     ]
 
 
+def _shut(campaign: Campaign, today: date) -> list[str]:
+    """Weekdays on which the campaign fires, and on which no window of the first step is open."""
+    fired = {day.weekday() for day in _days_ahead(campaign, today) if campaign.schedule.fires_on(day)}
+    windows = {campaign.timing_of(arm, campaign.steps[0]).window for arm in campaign.arms}
+    return [
+        f"{campaign.name}: fires on {days_text(frozenset(shut))}, when {window} is shut: nobody gets anything that day"
+        for window in sorted(windows, key=str)
+        if (shut := {weekday for weekday in fired if not window.of_weekday(weekday)})
+    ]
+
+
 def _days_ahead(campaign: Campaign, today: date) -> Iterable[date]:
     first = max([today, *filter(None, [campaign.schedule.first])])
     return sorted({*campaign.schedule.dates, *(first + timedelta(days=n) for n in range(_AHEAD))})
 
 
 def _early(window: Window) -> bool:
-    return any(start % 1440 < _CLOCKS_CHANGE_BEFORE for start, _ in window.parts)
+    return any(part.start % 1440 < _CLOCKS_CHANGE_BEFORE for part in window.parts)
 
 
 def _gaps(name: str, window: Window, days: list[date]) -> Iterable[str]:

@@ -19,9 +19,11 @@ from orchestrator.ledger.states import CampaignState
 from orchestrator.plan.rules import rule_for
 from orchestrator.store.tables import campaign
 from orchestrator.timing.schedule import due_dates
+from orchestrator.timing.window import Window
 
 log = logging.getLogger(__name__)
 
+_WHOLE_DAY = Window.parse("00:00-24:00")
 LAST_ZONE = "Etc/GMT+12"
 """Where every date ends last (the sign is POSIX's: twelve hours behind UTC)."""
 
@@ -29,7 +31,8 @@ LAST_ZONE = "Etc/GMT+12"
 def closes_at(campaign: Campaign, day: date) -> datetime:
     """When the run of a date is over for everybody: the last closing of any arm's or step's window, anywhere."""
     rules = [rule_for(campaign, arm, step, day) for arm in campaign.arms for step in campaign.steps]
-    return max(rule.window.on(rule.days[-1], LAST_ZONE).intervals[-1][1] for rule in rules)
+    ends = [end for rule in rules for on in rule.days for _, end in rule.window.on(on, LAST_ZONE).intervals]
+    return max(ends) if ends else _WHOLE_DAY.on(day, LAST_ZONE).intervals[-1][1]  # on a weekday without a window
 
 
 def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:

@@ -59,7 +59,7 @@ class QuietRow(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: tuple[Literal["push", "sms", "email"], ...]
+    channels: tuple[Literal["push", "sms", "email", "inbox", "webhook"], ...]
     countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
     hours: Annotated[str, AfterValidator(_checked_hours)]
     days: Annotated[str, AfterValidator(_checked_days)] = "every"

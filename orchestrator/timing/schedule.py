@@ -47,8 +47,12 @@ def due_dates(fires_on: Callable[[date], bool], after: datetime | None, now: dat
 
 
 def unreachable_zones(window: Window, dates: Iterable[date]) -> tuple[tuple[str, date], ...]:
-    """Zones in which ``window`` does not exist on one of ``dates`` (it lies in a gap), each with that date."""
-    return tuple((zone, day) for day in dates for zone in canonical_zones() if not window.on(day, zone))
+    """Zones in which ``window`` does not exist on one of ``dates`` (it lies in a gap), each with that date.
+
+    Dates on whose weekday the window has no part at all are left out: there it is nowhere.
+    """
+    open_days = [day for day in dates if window.of_weekday(day.weekday())]
+    return tuple((zone, day) for day in open_days for zone in canonical_zones() if not window.on(day, zone))
 
 
 def _midnight(day: date) -> datetime:

@@ -70,6 +70,13 @@ def test_markup_in_a_file_is_printed_as_it_is(project: Project) -> None:
     assert "text: '[/red][bold]'" in run("validate").output
 
 
+def test_a_weekday_without_a_window_is_noted(project: Project) -> None:
+    project.edit(project.campaign, ('"10:30-11:45", late', '"mon-fri 10:30-11:45, sat 12:00-14:00", late'))
+    result = run("validate")
+    assert result.exit_code == 0
+    assert "note: lunch-winback: fires on sun, when mon-fri 10:30-11:45, sat 12:00-14:00 is shut" in result.output
+
+
 def test_a_window_that_clocks_skip_is_noted(project: Project) -> None:
     project.edit(
         project.campaign,

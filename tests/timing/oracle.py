@@ -45,7 +45,7 @@ def minutes_around(day: date) -> list[datetime]:
 def is_inside(window: Window, day: date, wall: datetime) -> bool:
     """Whether a wall clock that shows ``wall`` is inside the window of ``day``: by its definition alone."""
     shown = (wall.date() - day).days * 1440 + wall.hour * 60 + wall.minute
-    return any(start <= shown < end for start, end in window.parts)
+    return any(start <= shown < end for start, end, days in window.parts if day.weekday() in days)
 
 
 def differences(window: Window, day: date, zone: str) -> list[datetime]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import InputError
 from orchestrator.timing.instants import InstantSet
-from orchestrator.timing.window import Window
+from orchestrator.timing.window import Part, Window
 from orchestrator.timing.zonedata import canonical_zones, zone_names
 from tests.timing.oracle import DAY, differences, distinct_transitions, is_inside, minutes_around, transitions
 
@@ -36,7 +36,20 @@ def windows(draw: st.DrawFn) -> Window:
     tail = min(parts[0][0], parts[-1][0] - 1)  # as far as it can go into the next date without meeting the first part
     if tail > 0 and parts[-1][0] < 1440 and draw(st.booleans()):
         parts[-1] = (parts[-1][0], 1440 + draw(st.integers(1, tail)))
-    return Window(tuple(parts))
+    return Window(tuple(Part(start, end) for start, end in parts))
+
+
+@st.composite
+def weekly(draw: st.DrawFn) -> Window:
+    """A window for some weekdays, and perhaps another for some of the others."""
+    days = draw(st.lists(st.integers(0, 6), unique=True, min_size=1, max_size=6))
+    cut = draw(st.integers(0, len(days)))
+    parts: list[Part] = []
+    for some in (days[:cut], days[cut:]):
+        if some:
+            start = draw(st.integers(0, 1439))
+            parts.append(Part(start, draw(st.integers(start + 1, 1440)), frozenset(some)))
+    return Window(tuple(sorted(parts, key=lambda part: (sorted(part.days), part.start))))
 
 
 any_zone = st.sampled_from(sorted(zone_names()))
@@ -44,7 +57,7 @@ any_day = st.dates(date(2026, 1, 1), date(2028, 12, 31))
 
 
 class TestText:
-    @given(windows())
+    @given(st.one_of(windows(), weekly()))
     def test_text_and_window_are_the_same_thing(self, window: Window) -> None:
         assert Window.parse(str(window)) == window
 
@@ -60,6 +73,13 @@ class TestText:
             ("22:00-00:00", "22:00-24:00"),
             ("00:00-24:00", "00:00-24:00"),
             ("10:00-11:00, 11:00-12:00", "10:00-11:00, 11:00-12:00"),
+            ("mon-fri 10:30-11:45, sat-sun 12:00-14:00", "mon-fri 10:30-11:45, sat-sun 12:00-14:00"),
+            ("mon-fri 10:30-11:45, 17:00-18:30", "mon-fri 10:30-11:45, 17:00-18:30"),
+            ("Sat/Sun 9:00-10:00", "sat-sun 09:00-10:00"),
+            ("mon/wed 9:00-10:00", "mon/wed 09:00-10:00"),
+            ("every 9:00-10:00", "09:00-10:00"),
+            ("9:00-10:00, sat 12:00-13:00", "every 09:00-10:00, sat 12:00-13:00"),
+            ("mon 22:00-02:00, tue 03:00-04:00", "mon 22:00-02:00, tue 03:00-04:00"),
         ],
     )
     def test_what_may_be_written(self, text: str, canonical: str) -> None:
@@ -84,6 +104,10 @@ class TestText:
             ("10:00-12:00, 10:00-12:00", "overlap"),
             ("00:00-24:00, 10:00-11:00", "overlap"),
             ("22:00-08:00, 07:00-09:00", "over midnight"),
+            ("9:00-10:00, sat 9:30-13:00", "overlap"),
+            ("sun 22:00-08:00, mon 07:00-09:00", "over midnight"),
+            ("funday 9:00-10:00", "no weekday"),
+            ("mon- 9:00-10:00", "no weekday"),
             ("1" * 10_000_000, "characters"),
         ],
     )
@@ -106,7 +130,7 @@ class TestAgainstEveryMinute:
         assert differences(window, day, zone) == []
 
     @settings(max_examples=80, deadline=None)
-    @given(windows(), any_day, any_zone)
+    @given(st.one_of(windows(), weekly()), any_day, any_zone)
     def test_on_any_day_anywhere(self, window: Window, day: date, zone: str) -> None:
         assert differences(window, day, zone) == []
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import InputError
-from orchestrator.timing.window import Window
+from orchestrator.timing.window import Part, Window
 from orchestrator.timing.zonedata import canonical_zones, zones_by_country
 from orchestrator.timing.zones import candidates, country_of, is_zone, nearest_zone, on_all, on_any, zone_key
 
@@ -99,7 +99,7 @@ def test_one_of_several_zones_counts_as_all_of_them() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["country:US", "country:AU", "country:ES", "country:CN", "Europe/Berlin"]), st.integers(0, 20))
 def test_all_is_the_intersection_and_any_the_union(key: str, hour: int) -> None:
-    window = Window(((hour * 60, hour * 60 + 600),))
+    window = Window((Part(hour * 60, hour * 60 + 600),))
     each = [window.on(DAY, zone) for zone in candidates(key)]
     edges = {edge for found in each for pair in found.intervals for edge in pair}
     for instant in edges:
