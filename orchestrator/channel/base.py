@@ -9,10 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 ANY_KIND: frozenset[str] = frozenset({"*"})
 """The ``kinds`` of a channel that takes every address of its channel."""
+
+
+ACK_LENGTH = 44
+"""Characters of an acknowledgement (``Envelope.ack``): letters, digits, ``-`` and ``_``."""
+ACK_ROOM = len("ack") + ACK_LENGTH
+"""Bytes that ``ack`` takes as a key with its value, where keys and values are counted; JSON adds its quotes and signs.
+``problems`` counts it always: a payload is judged before it is known whether the message has one."""
 
 
 class OutcomeClass(StrEnum):
@@ -175,6 +182,16 @@ class Channel(Protocol):
     async def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """What a channel is besides :class:`Channel` when there is no provider behind it, but the app's own feed.
+
+    What it accepts is written there as its message is settled, and is shown for ``keep``.
+    """
+
+    keep: timedelta
 
 
 class Health(StrEnum):

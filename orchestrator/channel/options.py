@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, InstanceOf, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -34,16 +34,33 @@ def read_options(model: type[Model], account: str, options: Mapping[str, Any]) -
 
 
 def _problem(model: type[BaseModel], account: str, detail: ErrorDetails) -> Problem:
-    fields = [field.alias or name for name, field in model.model_fields.items()]
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return problem(account, path, "unknown option", did_you_mean(path, fields))
+        *outer, word = detail["loc"]
+        return problem(account, path, "unknown option", did_you_mean(str(word), _known(model, outer)))
     if detail["type"] == "is_instance_of":
         name = path.split(".")[0]
         return problem(account, name, "a secret does not stand in this file", f"write {name}_file or {name}_env")
     if detail["type"] == "missing":
         return problem(account, path, "is required")
     return problem(account, path, detail["msg"])
+
+
+def _known(model: type[BaseModel], outer: Sequence[int | str]) -> list[str]:
+    """The options that there are where ``outer`` leads to, in ``model`` or in a model within it."""
+    for part in outer:
+        inner = [field.annotation for name, field in model.model_fields.items() if part in {name, field.alias}]
+        found = next((each for annotation in inner for each in _models(annotation)), None)
+        model = found or model  # the position in a list leads to no other model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in ``Spec | None`` or ``list[Spec]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def problem(account: str, field: str, message: str, hint: str = "") -> Problem:

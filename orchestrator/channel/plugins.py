@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from orchestrator.channel.base import Channel
+from orchestrator.channel.base import ANY_KIND, Channel
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 GROUP = "orchestrator.channels"
@@ -27,6 +28,34 @@ def open_channel(account: str, provider: str, options: Mapping[str, Any], *, cal
         ConfigError: unknown provider, a plugin that does not load, or wrong options.
     """
     return _load(account, _plugin(account, provider))(account, options, callback_url.rstrip("/"))
+
+
+def kinds_of(account: str, provider: str) -> frozenset[str]:
+    """The kinds of addresses that a provider's channels take, told without opening one.
+
+    A channel's class says it (``kinds``); where it does not, every kind is taken to fit.
+
+    Raises:
+        ConfigError: unknown provider, or a plugin that does not load.
+    """
+    said = [vars(each).get("kinds") for each in _classes(account, provider)]
+    found = [kinds for kinds in said if isinstance(kinds, frozenset)]
+    return frozenset[str]().union(*found) if found else ANY_KIND
+
+
+def calls_back(account: str, provider: str) -> bool:
+    """Whether a provider calls back, told without opening a channel.
+
+    Raises:
+        ConfigError: unknown provider, or a plugin that does not load.
+    """
+    return any("hear" in vars(each) for each in _classes(account, provider))
+
+
+def _classes(account: str, provider: str) -> list[type]:
+    """The classes that the plugin's module knows: the channel's is among them."""
+    module = sys.modules[_load(account, _plugin(account, provider)).__module__]
+    return [each for each in vars(module).values() if isinstance(each, type)]
 
 
 def _plugin(account: str, provider: str) -> EntryPoint:

@@ -47,6 +47,8 @@ class Failure(StrEnum):
     """The request went out; no whole answer came in time."""
     BROKEN = "broken"
     """The connection broke, or what came was not HTTP, after the request may have gone out."""
+    REFUSED = "refused"
+    """The server said that it did not process the request (HTTP/2: REFUSED_STREAM, or above GOAWAY's last stream)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Transport:
         *,
         connections: int = 1000,
         pool_timeout: timedelta = _POOL_TIMEOUT,
+        connect_timeout: timedelta = _CONNECT_TIMEOUT,
         root_pem: bytes | None = None,
         pinned: tuple[str, str, int] | None = None,
     ) -> None:
@@ -89,7 +92,7 @@ class Transport:
             .follow_redirects(enable=False)
             .referer(enable=False)
             .user_agent("reengagement-orchestrator")
-            .connect_timeout(min(_CONNECT_TIMEOUT, timeout / 2))
+            .connect_timeout(min(connect_timeout, timeout / 2))
             .timeout(timeout)
             .max_connections(connections)
             .pool_timeout(pool_timeout)

@@ -6,7 +6,7 @@ replace the first. So a lost answer is sent again (``Ambiguity.RESEND``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,15 +14,32 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, PushPayload
-from orchestrator.channel.options import read_options, safe_url
-from orchestrator.channel.push.fcm_auth import Authority, ServiceAccount, load_service_account
+from orchestrator.channel.base import (
+    Ambiguity,
+    Channel,
+    Envelope,
+    Finding,
+    Inquiry,
+    Outcome,
+    OutcomeClass,
+    Payload,
+    PushPayload,
+)
+from orchestrator.channel.options import FromEnvironment, problem, read_options, safe_url
+from orchestrator.channel.push.fcm_auth import (
+    Authority,
+    ServiceAccount,
+    load_service_account,
+    read_service_account,
+)
+from orchestrator.channel.push.fcm_check import PROBE, answered, no_token
 from orchestrator.channel.push.fcm_errors import classify, read_error
 from orchestrator.channel.push.fcm_message import message_json, problems, shape
 from orchestrator.channel.retry_after import retry_after
 from orchestrator.channel.rules import by_status, unanswered, unsendable
 from orchestrator.channel.transport import Answer, NoAnswer, Transport
 from orchestrator.clock import Clock, SystemClock
+from orchestrator.errors import ConfigError
 
 BASE_URL = "https://fcm.googleapis.com"
 REQUEST_TIMEOUT = timedelta(seconds=12)  # Google asks for ten at least
@@ -35,7 +52,8 @@ class FcmOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    service_account_file: Path
+    service_account_file: Path | None = None
+    service_account: FromEnvironment = None
     base_url: str = BASE_URL
     timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = REQUEST_TIMEOUT
 
@@ -44,9 +62,21 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     """The plugin: an FCM account from its options. FCM never calls back."""
     del callback_url
     read = read_options(FcmOptions, account, options)
-    service = load_service_account(account, "service_account_file", read.service_account_file)
+    service = _service(account, read)
     base_url = safe_url(account, "base_url", read.base_url)
     return FcmChannel(service, Transport(read.timeout), SystemClock(), base_url=base_url)
+
+
+def _service(account: str, given: FcmOptions) -> ServiceAccount:
+    field = "service_account_file"
+    if given.service_account_file is not None and given.service_account is None:
+        return load_service_account(account, field, given.service_account_file)
+    if given.service_account is None:
+        raise ConfigError([problem(account, field, "is required, or service_account_env")])
+    if given.service_account_file is not None:
+        raise ConfigError([problem(account, field, "stands beside service_account_env: give one of the two")])
+    content = given.service_account.get_secret_value().encode()
+    return read_service_account(account, "service_account_env", content, "the variable")
 
 
 class FcmChannel:
@@ -96,6 +126,14 @@ class FcmChannel:
         """FCM answers no questions about a message."""
         del inquiry
         return None
+
+    async def check(self) -> Sequence[Finding]:
+        """A token, and a message that FCM only looks at, to a device that cannot exist."""
+        token = await self._authority.token()
+        if isinstance(token, Outcome):
+            asked = await self._authority.knock()  # what time is it there?
+            return no_token(token, asked, self._clock.machine())
+        return answered(await self._post(token, PROBE), self._clock.machine())
 
     async def close(self) -> None:
         """Let go of connections, and of a token exchange under way."""

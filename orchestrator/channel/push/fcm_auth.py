@@ -77,18 +77,27 @@ def load_service_account(account: str, field: str, path: Path) -> ServiceAccount
     Raises:
         ConfigError: what is wrong with the file; never what stands in it.
     """
+    return read_service_account(account, field, read_file(account, field, path), str(path))
+
+
+def read_service_account(account: str, field: str, content: bytes, named: str) -> ServiceAccount:
+    """Read what stands in Google's JSON key file. ``named``: where it was found.
+
+    Raises:
+        ConfigError: what is wrong with it; never what stands in it.
+    """
     try:
-        read = _KeyFile.model_validate_json(read_file(account, field, path))
+        read = _KeyFile.model_validate_json(content)
         key = load_pem_private_key(read.private_key.get_secret_value().encode(), password=None)
     except ValidationError as error:
         wrong = ", ".join(
             sorted({".".join(map(str, one["loc"])) or "not JSON" for one in error.errors(include_input=False)})
         )
-        raise ConfigError([problem(account, field, f"{path} is no service account's key file ({wrong})")]) from None
+        raise ConfigError([problem(account, field, f"{named} is no service account's key file ({wrong})")]) from None
     except (ValueError, TypeError):
-        raise ConfigError([problem(account, field, f"{path}: private_key is no private key in PEM")]) from None
+        raise ConfigError([problem(account, field, f"{named}: private_key is no private key in PEM")]) from None
     if not isinstance(key, RSAPrivateKey):
-        raise ConfigError([problem(account, field, f"{path}: private_key is no RSA key")])
+        raise ConfigError([problem(account, field, f"{named}: private_key is no RSA key")])
     token_url = safe_url(account, f"{field}: token_uri", read.token_uri)
     return ServiceAccount(read.project_id, read.client_email, read.private_key_id, key, token_url)
 
@@ -143,6 +152,11 @@ class Authority:
                 return replace(rule.outcome("token:refused"), may_have_left=False)
             self._forced_at, self._token = now, None
         return await self.token()
+
+    async def knock(self) -> Answer | NoAnswer:
+        """What the token server answers to an empty request: a refusal, with its date."""
+        headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+        return await self._transport.request("POST", self._service.token_url, headers=headers, body=b"")
 
     async def close(self) -> None:
         """Give up an exchange under way."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.channel.base import Envelope, Payload, PushPayload
+from orchestrator.channel.base import ACK_LENGTH, Envelope, Payload, PushPayload
 
 PAYLOAD_LIMIT = 4096
 """Bytes, keys plus values, of notification and data."""
@@ -17,7 +17,7 @@ _APNS_ID_LIMIT = 64
 _ID_ROOM = 20  # decimal digits of our longest message id
 _RESERVED = frozenset({"from", "message_type", "notification"})
 _RESERVED_PREFIXES = ("google", "gcm")
-_OURS = frozenset({"msg_id", "link"})
+_OURS = frozenset({"msg_id", "link", "ack"})
 
 
 def message_json(envelope: Envelope, payload: PushPayload, now: datetime) -> bytes:
@@ -27,21 +27,15 @@ def message_json(envelope: Envelope, payload: PushPayload, now: datetime) -> byt
     message = {
         target: envelope.address,
         "notification": _notification(payload),
-        "data": _data(payload, envelope.message_id),
+        "data": _data(payload, envelope.message_id, envelope.ack),
         "android": {
             "priority": "high",
             "ttl": f"{seconds}s",
             "collapse_key": envelope.collapse_key,
             "notification": {"tag": envelope.collapse_key},
         },
-        "apns": {
-            "headers": {
-                "apns-priority": "10",
-                "apns-collapse-id": apns_collapse_id(envelope.collapse_key),
-                "apns-expiration": str(int(now.timestamp()) + seconds if seconds else 0),  # 0: now or never
-            }
-        },
-        "webpush": _webpush(payload, seconds),
+        "apns": _apns(envelope, payload, str(int(now.timestamp()) + seconds if seconds else 0)),  # 0: now or never
+        "webpush": _webpush(envelope, payload, seconds),
     }
     return orjson.dumps({"validate_only": False, "message": message})
 
@@ -70,8 +64,8 @@ def problems(payload: Payload) -> list[str]:
 
 
 def payload_size(payload: PushPayload) -> int:
-    """Bytes of keys and values, with the longest id we may add."""
-    parts = _notification(payload) | _data(payload, "0" * _ID_ROOM)
+    """Bytes of keys and values, with the longest id and acknowledgement that we may add."""
+    parts = _notification(payload) | _data(payload, "0" * _ID_ROOM, "0" * ACK_LENGTH)
     return sum(len(key.encode()) + len(value.encode()) for key, value in parts.items())
 
 
@@ -86,15 +80,35 @@ def _notification(payload: PushPayload) -> dict[str, str]:
     return {name: value for name, value in parts.items() if value}
 
 
-def _data(payload: PushPayload, message_id: str) -> dict[str, str]:
+def _data(payload: PushPayload, message_id: str, ack: str) -> dict[str, str]:
     link = {"link": payload.link} if payload.link else {}
-    return {**payload.data, **link, "msg_id": message_id}
+    shown = {"ack": ack} if ack else {}
+    return {**payload.data, **link, **shown, "msg_id": message_id}
 
 
-def _webpush(payload: PushPayload, seconds: int) -> dict[str, Any]:
-    """No ``Topic``: through Chrome's endpoint it counts as a collapse key and delays what must be prompt."""
+def _apns(envelope: Envelope, payload: PushPayload, expiration: str) -> dict[str, Any]:
+    headers = {
+        "apns-priority": "10",
+        "apns-collapse-id": apns_collapse_id(envelope.collapse_key),
+        "apns-expiration": expiration,
+    }
+    if not payload.image:
+        return {"headers": headers}
+    # An iPhone shows an image only when the app's extension may change the notification.
+    return {
+        "headers": headers,
+        "payload": {"aps": {"mutable-content": 1}},
+        "fcm_options": {"image": payload.image},
+    }
+
+
+def _webpush(envelope: Envelope, payload: PushPayload, seconds: int) -> dict[str, Any]:
+    """A tag, so that a second copy replaces the first.
+
+    No ``Topic``: through Chrome's endpoint it counts as a collapse key and delays what must be prompt.
+    """
     link = {"fcm_options": {"link": payload.link}} if payload.link.startswith("https://") else {}
-    return {"headers": {"TTL": str(seconds)}, **link}
+    return {"headers": {"TTL": str(seconds)}, "notification": {"tag": envelope.collapse_key}, **link}
 
 
 def _is_reserved(key: str) -> bool:

@@ -101,7 +101,11 @@ def test_the_request(key: RSAPrivateKey, clock: ManualClock) -> None:
                             "apns-expiration": str(expires),
                         }
                     },
-                    "webpush": {"headers": {"TTL": "5400"}, "fcm_options": {"link": "https://app.example/x"}},
+                    "webpush": {
+                        "headers": {"TTL": "5400"},
+                        "notification": {"tag": "run-7-user-9"},
+                        "fcm_options": {"link": "https://app.example/x"},
+                    },
                 },
             }
 

@@ -1,0 +1,191 @@
+"""Several HTTP/2 connections to one server, kept for as long as it keeps them; one request on one of them at a time.
+
+A request waits for a stream, never longer than its timeout. Whatever becomes of it, it is not sent again here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from orchestrator.channel.http2 import IDLE_PING, Connection, Fields
+from orchestrator.channel.http2_connect import connect
+from orchestrator.channel.transport import Answer, Failure, NoAnswer
+
+Compose = Callable[[Connection], Fields]
+"""The fields of a request, once it is known which connection carries it."""
+Judge = Callable[["Pool", Connection, Answer], None]
+"""What an answer means for its connection: proven, to be retired, to be left alone for a while."""
+
+_CONNECT_TIMEOUT = timedelta(seconds=10)
+_GOODBYE = 1.0  # seconds that the other side is given to hang up as well
+_HTTPS = 443
+_TROUBLES: tuple[tuple[type[OSError], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not one we trust"),
+    (ssl.SSLError, "the TLS handshake failed"),
+    (socket.gaierror, "its name is not found"),
+    (TimeoutError, "it does not answer"),
+    (OSError, "the connection failed"),
+)
+
+
+class Pool:
+    """Connections to one server. Safe for many tasks of one loop; ``request`` raises nothing but cancellation."""
+
+    def __init__(
+        self,
+        url: str,
+        context: ssl.SSLContext,
+        judge: Judge,
+        *,
+        connections: int,
+        timeout: timedelta,
+        idle_ping: timedelta = IDLE_PING,
+    ) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or _HTTPS
+        self.authority = parts.netloc
+        self.trouble = ""
+        """Why the last request without an answer got none, as far as the server or its connection said so."""
+        self._context = context
+        self._judge = judge
+        self._most = connections
+        self._timeout = timeout.total_seconds()
+        self._idle_ping = idle_ping
+        self._connections: list[Connection] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._waiting: deque[asyncio.Future[Connection | NoAnswer]] = deque()
+
+    async def request(self, compose: Compose, body: bytes) -> Answer | NoAnswer:
+        """Exactly one request; ``NoAnswer.left`` is False when it certainly was not processed."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        while True:
+            connection = await self._take(deadline)
+            if isinstance(connection, NoAnswer):
+                return connection
+            connection.reserved -= 1
+            if not connection.retired:
+                break
+            connection.retire()  # it was, after it was handed over to us: if nobody else has a stream there, it ends
+        answer = await connection.request(compose(connection), body, deadline)
+        if isinstance(answer, Answer):
+            self._judge(self, connection, answer)
+            self._changed()
+        else:
+            self.trouble = f"it went away {connection.farewell.reason}".rstrip() if connection.farewell else ""
+        return answer
+
+    @property
+    def resting(self) -> timedelta:
+        """How long every connection is to be left alone; zero when one may be used, or another one opened."""
+        live = self._live()
+        if len(live) < self._most:
+            return timedelta()
+        return timedelta(seconds=min(connection.resting for connection in live))
+
+    def renew(self) -> None:
+        """Every connection is replaced; what is under way on the old ones ends as it would."""
+        for connection in self._live():
+            connection.retire()
+
+    async def close(self) -> None:
+        """Hang up everywhere."""
+        for task in self._connecting:
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(tuple(self._connecting))
+        self._fail_waiting(Failure.CONNECT)
+        for connection in self._connections:
+            connection.close()
+        if lost := [connection.lost for connection in self._connections]:
+            await asyncio.wait(lost, timeout=_GOODBYE)
+        for connection in self._connections:
+            connection.abort()
+        self._connections.clear()
+
+    async def _take(self, deadline: float) -> Connection | NoAnswer:
+        """A connection with a stream reserved on it."""
+        if not self._waiting and (connection := self._roomiest()) is not None:
+            if connection.busy:
+                self._grow(1)  # spread out, without waiting for it
+            connection.reserved += 1
+            return connection
+        if self.resting:
+            return NoAnswer(Failure.POOL, left=False)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Connection | NoAnswer] = loop.create_future()
+        self._waiting.append(waiter)
+        self._grow(len(self._waiting))
+        try:
+            await asyncio.wait((waiter,), timeout=deadline - loop.time())
+        except asyncio.CancelledError:
+            self._give_back(waiter)
+            raise
+        if not waiter.done():
+            waiter.cancel()
+            return NoAnswer(Failure.POOL if self._live() else Failure.CONNECT, left=False)
+        return waiter.result()
+
+    def _give_back(self, waiter: asyncio.Future[Connection | NoAnswer]) -> None:
+        """Whoever waited was cancelled: the stream that was kept for it is for somebody else."""
+        handed = waiter.result() if waiter.done() else None
+        if handed is None:
+            waiter.cancel()
+        elif isinstance(handed, Connection):
+            handed.reserved -= 1
+            self._changed()
+
+    def _changed(self) -> None:
+        """Connections came, went, or have room: hand it to those who wait, the longest first."""
+        self._connections = [connection for connection in self._connections if not connection.lost.done()]
+        while self._waiting:
+            if self._waiting[0].done():  # gave up
+                _ = self._waiting.popleft()
+            elif (connection := self._roomiest()) is not None:
+                connection.reserved += 1
+                self._waiting.popleft().set_result(connection)
+            else:
+                self._grow(len(self._waiting))
+                return
+
+    def _live(self) -> list[Connection]:
+        return [connection for connection in self._connections if not connection.retired]
+
+    def _roomiest(self) -> Connection | None:
+        best = max(self._connections, key=lambda connection: (connection.room, -connection.busy), default=None)
+        return best if best is not None and best.room > 0 else None
+
+    def _grow(self, wanted: int) -> None:
+        """Open as many more connections as are wanted and allowed."""
+        allowed = self._most - len(self._live())
+        for _ in range(min(wanted, allowed) - len(self._connecting)):
+            task = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(min(_CONNECT_TIMEOUT.total_seconds(), self._timeout / 2)):
+                connection = await connect(
+                    self._host, self._port, self._context, self._changed, idle_ping=self._idle_ping
+                )
+        except OSError as error:  # a timeout is one, too
+            self.trouble = next(words for kind, words in _TROUBLES if isinstance(error, kind))
+            if not self._live() and len(self._connecting) == 1:  # no other is coming
+                self._fail_waiting(Failure.CONNECT)
+            return
+        self.trouble = ""
+        self._connections.append(connection)
+        self._changed()
+
+    def _fail_waiting(self, failure: Failure) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            with suppress(asyncio.InvalidStateError):
+                waiter.set_result(NoAnswer(failure, left=False))
