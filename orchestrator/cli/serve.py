@@ -1,16 +1,17 @@
-"""Processes: the daemon, the sandbox; what would go wrong with them; and the database they need."""
+"""Processes: the daemon and the sandbox, and the database they need."""
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from orchestrator.cli.context import Context
+
+if TYPE_CHECKING:
+    from orchestrator.sandbox.server import Sandbox
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True)
@@ -39,8 +40,26 @@ def sandbox(
     smtp_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port to take mail on; default: 8025, or a free one.")
     ] = None,
+    apns_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of APNs (HTTP/2); default: 8443, or a free one.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on: this machine alone by itself.")] = "127.0.0.1",
     state: Annotated[Path, typer.Option(help="Folder of credentials and logs.")] = Path(".sandbox"),
+    deployment: Annotated[
+        str,
+        typer.Option(
+            "--app",
+            metavar="URL",
+            help="Web API of a deployment with the accounts of --print-config: providers call back there, and the "
+            "apps on the phones report what arrives.",
+        ),
+    ] = "",
+    callback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER=URL", help="Where a provider calls back, as its console would be told; several times."
+        ),
+    ] = None,
     callback_inbound: Annotated[
         str, typer.Option(metavar="URL", help="Where people's replies are posted, signed.")
     ] = "",
@@ -50,65 +69,62 @@ def sandbox(
     token_lifetime: Annotated[
         int, typer.Option(metavar="SECONDS", min=1, help="Of FCM bearer tokens; default: an hour.")
     ] = 3600,
+    print_config: Annotated[
+        bool,
+        typer.Option("--print-config", help="Print a channels.yaml with an account at every provider, and end."),
+    ] = False,
 ) -> None:
-    """Stand-ins for the providers' servers, with an inbox in the browser; until Ctrl-C."""
+    r"""Stand-ins for the providers' servers, with an inbox in the browser; until Ctrl-C.
+
+    It speaks FCM, APNs, Web Push, Huawei, Xiaomi, OPPO, vivo, JPush, Getui, Twilio, Aliyun, an HTTP gateway, SMTP, SES,
+    SendGrid and signed webhooks, as strictly as they do. `--print-config` prints accounts at all of them, to be pasted
+    into `channels.yaml`.
+
+    \b
+    Ports: HTTP and the inbox page on --port, mail on --smtp-port, APNs (HTTP/2 and TLS) on --apns-port.
+    Folder (--state): what customers need (keys, secrets, the CA of APNs), made once, readable by you alone;
+      accepted.jsonl, all that was accepted, one JSON a line; replies.jsonl, what people wrote back;
+      http-port, smtp-port, apns-port: where it was last.
+    Callbacks: FCM, APNs and Web Push have none, Twilio's statuses go where the message says. The others post to
+      --app URL, at /callbacks/PROVIDER/HOOK, or to where --callback PROVIDER=URL says; SMS replies to
+      --callback-inbound (Twilio's) or --callback aliyun-reply=URL.
+    Inbox: http://127.0.0.1:8090/ shows each message as its phone, browser or mail program would; open it,
+      answer it, unsubscribe. The page's fault switches, or POST /sandbox/faults, make providers misbehave:
+      see docs/howto/sandbox.md.
+    """
     from orchestrator.sandbox.__main__ import main
 
     given: dict[str, object] = {
         "port": port,
         "smtp-port": smtp_port,
+        "apns-port": apns_port,
         "host": host,
         "state": state,
+        "app": deployment,
         "callback-inbound": callback_inbound,
     }
     given |= {"callback-delay": callback_delay, "token-lifetime": token_lifetime}
-    code = main(
-        [word for name, value in given.items() if value not in {None, ""} for word in (f"--{name}", str(value))]
-    )
+    words = [word for name, value in given.items() if value not in {None, ""} for word in (f"--{name}", str(value))]
+    words += [word for each in callback or [] for word in ("--callback", each)]
+    code = main([*words, "--print-config"] if print_config else words, _tell)
     if code:
         raise typer.Exit(code)
 
 
-@app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False) -> None:
-    """Look for what would go wrong: SQLite's version, zone data, settings, accounts."""
-    from importlib.metadata import version
+def _tell(sandbox: Sandbox) -> None:
+    """Where everything is, as a table: the sandbox's own print is plain."""
+    from rich.console import Console
+    from rich.table import Table
 
-    from orchestrator.daemon.wiring import open_channels
-    from orchestrator.errors import OrchestratorError
+    from orchestrator.sandbox.server import rows
 
-    context = Context.load()
-    rows = [
-        ("sqlite", *_sqlite_advice()),
-        ("zone data", "ok", f"tzdata {version('tzdata')} from its package"),
-    ]
-    try:
-        open_channels(context.settings)
-        names = ", ".join(context.settings.accounts) or "none configured: nothing can be sent"
-        rows.append(("accounts", "ok" if context.settings.accounts else "look", names))
-    except OrchestratorError as error:
-        rows.append(("accounts", "wrong", str(error)))
-    rows.append(("api keys", "ok" if context.settings.api_keys else "look", f"{len(context.settings.api_keys)} set"))
-    if as_json:
-        context.print_json([{"what": what, "verdict": verdict, "says": says} for what, verdict, says in rows])
-    else:
-        table = Table("what", "verdict", "says")
-        for what, verdict, says in rows:
-            colour = {"ok": "green", "look": "yellow"}.get(verdict, "red")
-            table.add_row(what, f"[{colour}]{verdict}[/]", says)
-        context.console.print(table)
-    if any(verdict == "wrong" for _, verdict, _ in rows):
-        raise typer.Exit(1)
-
-
-def _sqlite_advice() -> tuple[str, str]:
-    """SQLite before 3.51.3 (but 3.44.6 and 3.50.7) can lose writes of several WAL connections; ours has one writer."""
-    version = sqlite3.sqlite_version_info
-    fixed = version >= (3, 51, 3) or version[:3] in {(3, 44, 6), (3, 50, 7)}
-    words = f"{sqlite3.sqlite_version}: " + (
-        "has the WAL fix" if fixed else "without the WAL fix of 3.51.3; safe here, for one process writes the file"
-    )
-    return ("ok" if fixed else "look"), words
+    table = Table("provider", "where", "its customer's files", box=None, pad_edge=False)
+    for row in rows(sandbox):
+        table.add_row(*row)
+    console = Console(soft_wrap=True)
+    console.print(f"Sandbox: inbox at {sandbox.url}/", highlight=False)
+    console.print(table, highlight=False)
+    console.print(f"All that is accepted: {sandbox.options.state / 'accepted.jsonl'}", highlight=False)
 
 
 @db.command()

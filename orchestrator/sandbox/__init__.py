@@ -11,6 +11,8 @@ The way through it is the way a request goes::
     oauth             Google's token endpoint
     fcm               POST messages:send, judged by fcm_schema (JSON, names, types) and fcm_rules (meaning)
     twilio            POST and GET Messages, judged by twilio_rules; twilio_list pages through them
+    jpush, getui      two push services of China; once: what they count once, by an id of its own
+    aliyun, gateway   SMS with approved templates, and two gateways that exist nowhere
     smtp              a mail server, judging by mail_rules; mail_view shows what it took, and nothing it could do
     door, faults      every request passes here: what it is told to suffer before and after it is accepted
     accepted          accepted.jsonl: one fsync for all that wait, before any of them is answered

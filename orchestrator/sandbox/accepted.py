@@ -43,6 +43,10 @@ class AcceptedLog:
             raise LogError(f"{path} is in use by another sandbox: stop it, or give another --state") from None
         self._ends = array("Q", [0])  # _ends[n] is where record n ends; records count from 1
         self._by_address: dict[str, array[int]] = {}  # latest address last
+        self._providers: dict[str, frozenset[str]] = {}  # by address; the sets are few, and shared
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
+        self.kept: Callable[[Record], None] | None = None
+        """Hears of each record that is appended, once it is on disk."""
         self.by_provider: Counter[str] = Counter()
         self._taken = 0  # sequence numbers given out, on disk or not
         self._pending: list[tuple[bytes, Record, asyncio.Future[None]]] = []
@@ -69,6 +73,8 @@ class AcceptedLog:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         await future
+        if self.kept is not None:
+            self.kept(record)
         return record
 
     def get(self, seq: int) -> Record | None:
@@ -87,6 +93,10 @@ class AcceptedLog:
     def of(self, address: str) -> Sequence[int]:
         """Numbers of the records to one address, oldest first."""
         return self._by_address.get(address, array("Q"))
+
+    def providers_at(self, address: str) -> frozenset[str]:
+        """The providers that have taken something for an address."""
+        return self._providers.get(address, frozenset())
 
     def addresses(self, fragment: str, limit: int, wanted: Callable[[str], bool]) -> list[str]:
         """Addresses that contain ``fragment``, the one written to latest first."""
@@ -136,6 +146,8 @@ class AcceptedLog:
         numbers = self._by_address.pop(address, None) or array("Q")
         numbers.append(len(self._ends) - 1)
         self._by_address[address] = numbers
+        met = self._providers.get(address, frozenset()) | {record["provider"]}
+        self._providers[address] = self._sets.setdefault(met, met)
 
     def _read_back(self) -> None:
         with self._path.open("rb") as lines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,8 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.sandbox.accepted import Record
+from orchestrator.sandbox.accounts import CALLING
 from orchestrator.sandbox.credentials import FROM_NUMBER
-from orchestrator.sandbox.faults import Fault, Kind
+from orchestrator.sandbox.faults import Fault, Kind, Provider, can_suffer
+from orchestrator.sandbox.handset import ack_of
+from orchestrator.sandbox.sms.aliyun_post import upstream
 from orchestrator.sandbox.sms.segments import bill
 from orchestrator.sandbox.sms.twilio_post import TwilioPost
 from orchestrator.sandbox.sms.twilio_resource import inbound, status_of
@@ -23,6 +26,7 @@ from orchestrator.sandbox.world import World
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 MOST_MESSAGES = 10_000
+MOST_PHONES = 240
 SHOWN_PER_PHONE = 12
 PATIENCE = timedelta(seconds=10)
 INBOX_FIELDS = (
@@ -38,8 +42,16 @@ INBOX_FIELDS = (
     "encoding",
     "tag",
     "from",
+    "provider",
+    "image",
+    "fate",
 )
-
+KINDS = {
+    **dict.fromkeys(("twilio", "aliyun", "gateway"), "sms"),
+    **dict.fromkeys(("smtp", "ses", "sendgrid"), "email"),
+    "webhook": "webhook",
+}
+"""What a provider's messages arrive as; all others are pushes."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -72,8 +84,9 @@ class Look(BaseModel):
     """Which phones the inbox shows; ``known`` is the version it already has."""
 
     q: Annotated[str, Field(max_length=200)] = ""
-    kind: Literal["all", "push", "sms", "email"] = "all"
-    limit: Annotated[int, Field(ge=1, le=60)] = 12
+    kind: Literal["all", "push", "sms", "email", "webhook"] = "all"
+    provider: Annotated[str, Field(max_length=40)] = ""
+    limit: Annotated[int, Field(ge=1, le=MOST_PHONES)] = 12
     known: str = ""
 
 
@@ -92,7 +105,16 @@ async def reply(request: Request) -> Response:
     if world.callback_inbound:
         post = TwilioPost(inbound(kept, bill(given.text).parts), world.credentials.auth_token)
         world.webhooks.post(world.callback_inbound, [post], given.to)
+    _upstream(world, kept)
     return _json({"sid": kept["sid"], "posted": bool(world.callback_inbound)}, 202)
+
+
+def _upstream(world: World, kept: dict[str, Any]) -> None:
+    """The same reply as Aliyun posts it, when the person's last text came through Aliyun."""
+    url, numbers = world.callbacks.get("aliyun-reply"), world.log.of(kept["from"])
+    last = world.log.get(numbers[-1]) if numbers else None
+    if url and last is not None and last["provider"] == "aliyun":
+        world.webhooks.post(url, [upstream(kept)], kept["from"])
 
 
 class CallbackIn(BaseModel):
@@ -107,6 +129,10 @@ class CallbackIn(BaseModel):
 async def set_callback(request: Request) -> Response:
     """Set where a provider calls back."""
     given = _checked(CallbackIn, await _body(request))
+    if given.provider not in CALLING:
+        raise HTTPException(
+            400, f"provider: {given.provider!r} does not call back; these do: {', '.join(sorted(CALLING))}"
+        )
     _world(request).callbacks[given.provider] = given.url
     return Response(status_code=204)
 
@@ -133,8 +159,9 @@ async def add_fault(request: Request) -> Response:
 
 
 async def list_faults(request: Request) -> Response:
-    """The faults that are on."""
-    return _json({"faults": list(_world(request).faults.listed())})
+    """The faults that are on, and what each provider can be told to suffer."""
+    able = {provider: sorted(can_suffer(provider)) for provider in get_args(Provider)}
+    return _json({"faults": list(_world(request).faults.listed()), "can_suffer": able})
 
 
 async def clear_faults(request: Request) -> Response:
@@ -155,7 +182,7 @@ async def inbox(request: Request) -> Response:
     version = _version(world)
     if look.known == version:
         return _json({"version": version, "unchanged": True})
-    found = world.log.addresses(look.q.strip(), look.limit, lambda each: look.kind in {"all", _kind(each)})
+    found = world.log.addresses(look.q.strip(), look.limit + 1, lambda each: _wanted(world, each, look))
     return _json(
         {
             "version": version,
@@ -165,19 +192,28 @@ async def inbox(request: Request) -> Response:
             "refusals": list(world.refusals)[:12],
             "sender": FROM_NUMBER,
             "inbound": bool(world.callback_inbound),
-            "phones": [_phone(world, address) for address in found],
+            "app": world.app,
+            "more": len(found) > look.limit,
+            "phones": [_phone(world, address) for address in found[: look.limit]],
         }
     )
 
 
+def _wanted(world: World, address: str, look: Look) -> bool:
+    providers = world.log.providers_at(address)
+    right_kind = look.kind == "all" or any(kind_of(each) == look.kind for each in providers)
+    return right_kind and (not look.provider or look.provider in providers)
+
+
 def _phone(world: World, address: str) -> dict[str, Any]:
     numbers = world.log.of(address)
-    records = [world.log.get(number) for number in numbers[-SHOWN_PER_PHONE:]]
+    records = [record for number in numbers[-SHOWN_PER_PHONE:] if (record := world.log.get(number)) is not None]
     return {
         "address": address,
-        "kind": _kind(address),
+        "kind": kind_of(records[-1]["provider"]),
+        "provider": records[-1]["provider"],
         "total": len(numbers),
-        "messages": [_brief(world, record) for record in records if record is not None],
+        "messages": [_brief(world, record) for record in records],
         "replies": world.replies.of(address)[-SHOWN_PER_PHONE:],
         "stopped": world.replies.stopped_any(address),
     }
@@ -187,18 +223,20 @@ def _brief(world: World, record: Record) -> dict[str, Any]:
     brief = {name: record[name] for name in INBOX_FIELDS if record.get(name) is not None}
     if record["provider"] == "twilio":
         brief["status"] = status_of(record, world.callback_delay)
+    if ack_of(record):
+        brief["ack"] = True
     return brief
 
 
-def _kind(address: str) -> str:
-    if address.startswith("+"):
-        return "sms"
-    return "email" if "@" in address else "push"
+def kind_of(provider: str) -> str:
+    """What a provider's messages arrive as: ``push``, ``sms``, ``email`` or ``webhook``."""
+    return KINDS.get(provider, "push")
 
 
 def _version(world: World) -> str:
     happened = sum(counter.total() for counter in world.counters.values())
-    return f"{len(world.log)}.{world.replies.count}.{happened}.{'-'.join(map(str, world.faults.hits))}"
+    faults = "-".join(f"{number}:{hits}" for number, hits in world.faults.hits.items())
+    return f"{len(world.log)}.{world.replies.count}.{happened}.{faults}"
 
 
 def _world(request: Request) -> World:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from orchestrator.sandbox import api
-from orchestrator.sandbox.email import mail_view
+from orchestrator.sandbox import api, handset, webhook
+from orchestrator.sandbox.email import mail_view, sendgrid, ses
 from orchestrator.sandbox.email.smtp import serve_mail
-from orchestrator.sandbox.push import fcm
-from orchestrator.sandbox.sms import twilio
+from orchestrator.sandbox.push import fcm, getui, huawei, jpush, oppo, vivo, webpush, xiaomi
+from orchestrator.sandbox.push.apns import Apns
+from orchestrator.sandbox.sms import aliyun, gateway, twilio
 from orchestrator.sandbox.world import World
 
 PAGE = Path(__file__).parent / "inbox"
@@ -36,26 +38,53 @@ SAFE = {
 PROVIDERS = (
     fcm,
     twilio,
+    ses,
+    sendgrid,
+    webpush,
+    webhook,
+    huawei,
+    xiaomi,
+    oppo,
+    vivo,
+    jpush,
+    getui,
+    aliyun,
+    gateway,
 )
 """The stand-ins over HTTP, each with its ``ROUTES``."""
 
 
-def create_app(world: World, mail: socket.socket) -> Starlette:
-    """The sandbox as an ASGI application; it starts and stops the webhooks and the mail server, and ends the world."""
+def create_app(world: World, mail: socket.socket, push: socket.socket, *, reporting: bool = False) -> Starlette:
+    """The sandbox as an ASGI application; it starts and stops what does not speak HTTP/1.1, and ends the world.
+
+    ``mail`` is where mail is taken, ``push`` where APNs listens. ``reporting``: apps on phones report what arrives.
+    """
+    apple = Apns(world)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         world.webhooks.start()
         server = await serve_mail(world, mail)
+        await apple.serve(push)
         try:
             yield
         finally:
             server.close()
+            apple.close()
             await world.webhooks.stop()
             world.close()
 
     app = Starlette(routes=_routes(), lifespan=lifespan, exception_handlers={HTTPException: _complain})
     app.state.world = world
+    app.state.refuses = lambda: world.faults.draw_connection("http") is not None
+    if reporting:
+        world.log.kept = partial(handset.arrived, world)
+    for maker in (huawei, xiaomi, oppo, vivo, jpush, getui, aliyun, gateway):
+        maker.own_secrets(world)
+    webpush.own_key(world)  # the files that its customers are set up with are there before the first request
+    webhook.secret(world)
+    ses.own_secret(world)
+    sendgrid.own_keys(world)
     return app
 
 
@@ -65,6 +94,7 @@ def _routes() -> list[Route]:
         Route("/sandbox/inbox", api.inbox),
         Route("/sandbox/counters", api.counters),
         Route("/sandbox/mail/{seq:int}", mail_view.show),
+        Route("/sandbox/open", _own(handset.open_message), methods=["POST"]),
         Route("/sandbox/unsubscribe", _own(api.unsubscribe), methods=["POST"]),
         Route("/sandbox/callbacks", _own(api.set_callback), methods=["POST"]),
         Route("/sandbox/reply", _own(api.reply), methods=["POST"]),

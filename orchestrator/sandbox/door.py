@@ -12,13 +12,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from orchestrator.sandbox.faults import Fault, Kind, Provider
-from orchestrator.sandbox.wire import Dribble, Reset, Silence
+from orchestrator.sandbox.wire import Dribble, Drip, Reset, Silence, whole
 from orchestrator.sandbox.world import World
 
 Refuse = Callable[[Fault], Response]
 Accept = Callable[[Fault | None], Awaitable[Response]]
 
 LARGEST_BODY = 1 << 20
+MOVED = "<!DOCTYPE html><title>Moved</title><p>The document has moved."
+ODD = b'{"error":{"message":"backend said something else"}}'
 FORM = "application/x-www-form-urlencoded"
 BAD_GATEWAY = """<!DOCTYPE html>
 <html lang=en>
@@ -38,20 +40,20 @@ async def pass_door(
     if fault is None:
         return _counted(world, provider, await accept(None))
     world.count(provider, f"fault {fault.kind.value}")
-    if fault.kind is Kind.DELAY:
+    if fault.kind is Kind.DELAY and not fault.accept:
         await asyncio.sleep(fault.seconds)
     if not fault.accepts:
         return _before(fault, request, refuse)
     answer = _counted(world, provider, await accept(fault))
-    return _after(fault, request, answer) if answer.status_code < 300 else answer  # noqa: PLR2004  # a refusal stands
+    return await _after(fault, request, answer) if answer.status_code < 300 else answer  # noqa: PLR2004  # a refusal stands
 
 
-async def read_body(request: Request) -> bytes | None:
+async def read_body(request: Request, most: int = LARGEST_BODY) -> bytes | None:
     """The body, or None when it is larger than anybody's should be."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
+        if len(body) > most:
             return None
     return bytes(body)
 
@@ -86,23 +88,36 @@ def _before(fault: Fault, request: Request, refuse: Refuse) -> Response:
         return Silence()
     if fault.kind is Kind.HTML:
         return HTMLResponse(BAD_GATEWAY, fault.status or 502)
+    if fault.status and 300 <= fault.status < 400:  # noqa: PLR2004  # as HTTP has it, and somebody in front says it
+        return HTMLResponse(MOVED, fault.status, {"location": f"{request.url}?moved=1"})
     answer = refuse(fault)
     answer.headers.update(retry_after(fault))
-    if 300 <= answer.status_code < 400:  # noqa: PLR2004  # as HTTP has it
-        answer.headers["location"] = f"{request.url}?moved=1"
     return answer
 
 
-def _after(fault: Fault, request: Request, answer: Response) -> Response:
-    if fault.kind is Kind.RESET_AFTER:
-        return Reset(request)
-    if fault.kind is Kind.SILENCE:
-        return Silence()
-    if fault.kind is Kind.SLOW:
-        return Dribble(answer, fault.seconds)
-    if fault.kind is Kind.TRUNCATED:
-        body = bytes(answer.body)
-        return Response(body[: len(body) // 2], answer.status_code, media_type="application/json")
-    if fault.kind is Kind.ODD:
-        return Response(b'{"error":{"message":"backend said something else"}}', 200, media_type="application/json")
-    return answer
+async def _after(fault: Fault, request: Request, answer: Response) -> Response:
+    """What becomes of the answer to what was accepted."""
+    if fault.kind is Kind.DELAY and fault.accept:
+        await asyncio.sleep(fault.seconds)
+    broken = _BROKEN.get(fault.kind)
+    return answer if broken is None else broken(fault, request, answer)
+
+
+def _truncated(request: Request, answer: Response) -> Response:
+    """Half of the JSON; where an answer has none, half of its head."""
+    body = bytes(answer.body)
+    if not body:
+        head = whole(answer)
+        return Drip(request, head[: len(head) // 2], pause=0.0)
+    return Response(body[: len(body) // 2], answer.status_code, media_type="application/json")
+
+
+_BROKEN: dict[Kind, Callable[[Fault, Request, Response], Response]] = {
+    Kind.RESET_AFTER: lambda _fault, request, _answer: Reset(request),
+    Kind.SILENCE: lambda _fault, _request, _answer: Silence(),
+    Kind.SLOW: lambda fault, _request, answer: Dribble(answer, fault.seconds),
+    Kind.DRIP: lambda _fault, request, answer: Drip(request, whole(answer), pause=1.0),
+    Kind.TRUNCATED: lambda _fault, request, answer: _truncated(request, answer),
+    Kind.ODD: lambda _fault, _request, _answer: Response(ODD, 200, media_type="application/json"),
+}
+"""What an answer turns into on its way."""

@@ -6,16 +6,19 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 import uvicorn
+from starlette.applications import Starlette
 
+from orchestrator.sandbox import accounts
 from orchestrator.sandbox.app import create_app
 from orchestrator.sandbox.credentials import Credentials
+from orchestrator.sandbox.handset import APP
 from orchestrator.sandbox.push.oauth import LONGEST
 from orchestrator.sandbox.wire import SandboxProtocol
 from orchestrator.sandbox.world import World, open_world
@@ -24,20 +27,25 @@ STOP_WITHIN = 1
 """Seconds that answers under way are given when the sandbox stops."""
 START_WITHIN = 10.0
 SMTP_PORT = 8025
+APNS_PORT = 8443
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a sandbox is started. ``port`` 0 takes a free one; ``delay`` is the seconds between a message's statuses.
 
-    ``smtp_port`` None takes 8025, or a free one where that is taken.
+    ``smtp_port`` None takes 8025, ``apns_port`` None takes 8443, or a free one where that is taken. ``app``: the web
+    API of a deployment whose accounts are those of ``accounts``: providers call back there, apps on phones report
+    there; ``callbacks`` go before it.
     """
 
     state: Path
     port: int = 0
     smtp_port: int | None = 0
+    apns_port: int | None = 0
     host: str = "127.0.0.1"
     callback_inbound: str | None = None
+    app: str | None = None
     delay: float = 0.3
     token_lifetime: int = LONGEST
     callbacks: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +58,7 @@ class Sandbox:
     options: Options
     _socket: socket.socket = field(init=False)
     _mail: socket.socket = field(init=False)
+    _push: socket.socket = field(init=False)
     _world: World = field(init=False)
     _server: uvicorn.Server = field(init=False)
     _thread: threading.Thread | None = field(init=False, default=None)
@@ -58,20 +67,19 @@ class Sandbox:
         options = self.options
         self._socket = socket.create_server((options.host, options.port), backlog=2048)
         try:
-            self._mail = _mail_socket(options)
-            self._world = open_world(
-                options.state,
-                self.port,
-                options.callback_inbound,
-                options.delay,
-                options.token_lifetime,
-                options.callbacks,
-            )
+            self._mail = _socket(options.host, options.smtp_port, SMTP_PORT)
+            self._push = _socket(options.host, options.apns_port, APNS_PORT)
+            app = options.app or APP
+            self._world = open_world(options.state, self.port, options.delay, options.token_lifetime, {}, app)
         except BaseException:
             self._socket.close()
             raise
-        (options.state / "smtp-port").write_text(f"{self.smtp_port}\n")
-        self._server = uvicorn.Server(_config(self._world, self._mail))
+        self._world.callbacks.update(_callbacks(options, self._world.credentials))
+        place = self.place
+        for name, port in zip(accounts.PORT_FILES, place[1:], strict=True):
+            (options.state / name).write_text(f"{port}\n")
+        made = create_app(self._world, self._mail, self._push, reporting=options.app is not None)
+        self._server = uvicorn.Server(_config(made))
 
     @property
     def port(self) -> int:
@@ -82,6 +90,16 @@ class Sandbox:
     def smtp_port(self) -> int:
         """The port it takes mail on; the file ``smtp-port`` in its folder says it too."""
         return int(self._mail.getsockname()[1])
+
+    @property
+    def apns_port(self) -> int:
+        """The port APNs listens on; the file ``apns-port`` in its folder says it too."""
+        return int(self._push.getsockname()[1])
+
+    @property
+    def place(self) -> accounts.Place:
+        """Where its customers find it."""
+        return accounts.Place(self.options.state, self.port, self.smtp_port, self.apns_port)
 
     @property
     def url(self) -> str:
@@ -111,36 +129,44 @@ class Sandbox:
             self._thread.join(START_WITHIN)
         self._socket.close()
         self._mail.close()
+        self._push.close()
 
 
-def serve(options: Options) -> None:
-    """Run the sandbox in this process until SIGTERM or Ctrl-C, and say where the inbox is."""
+def serve(options: Options, say: Callable[[Sandbox], None] | None = None) -> None:
+    """Run the sandbox in this process until SIGTERM or Ctrl-C. ``say`` says where it is; plainly, when left out."""
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn gives the signal back when it is done: leave with 0 then
         signal.signal(number, _leave)
     sandbox = Sandbox(options)
-    _say(
-        f"Sandbox: inbox at {sandbox.url}/",
-        f"  FCM      base_url {sandbox.url}  service account {sandbox.credentials.service_account}",
-        f"  Twilio   base_url {sandbox.url}  auth token file {sandbox.credentials.auth_token_file}",
-        f"  SMTP     host 127.0.0.1 port {sandbox.smtp_port} tls none",
-        f"  accepted {options.state / 'accepted.jsonl'}",
-    )
+    (say or _say)(sandbox)
     sandbox.run()
 
 
-def _mail_socket(options: Options) -> socket.socket:
-    wanted = SMTP_PORT if options.smtp_port is None else options.smtp_port
+def rows(sandbox: Sandbox) -> list[tuple[str, str, str]]:
+    """Each provider, where its accounts point to, and the files of its credentials."""
+    known = accounts.accounts(sandbox.place).items()
+    return [(name, accounts.address_of(each), accounts.credentials_of(each)) for name, each in known]
+
+
+def _callbacks(options: Options, credentials: Credentials) -> dict[str, str]:
+    secret = credentials.secret(accounts.CALLBACK_SECRET)
+    usual = accounts.callbacks(options.app, secret) if options.app else {}
+    inbound = {"twilio": options.callback_inbound} if options.callback_inbound else {}
+    return {**usual, **inbound, **options.callbacks}
+
+
+def _socket(host: str, given: int | None, usual: int) -> socket.socket:
+    """The port that was asked for; else the usual one, or a free one."""
     try:
-        return socket.create_server((options.host, wanted), backlog=2048)
+        return socket.create_server((host, usual if given is None else given), backlog=2048)
     except OSError:
-        if options.smtp_port is not None:
+        if given is not None:
             raise
-        return socket.create_server((options.host, 0), backlog=2048)
+        return socket.create_server((host, 0), backlog=2048)
 
 
-def _config(world: World, mail: socket.socket) -> uvicorn.Config:
+def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(world, mail),
+        app,
         http=SandboxProtocol,
         ws="none",
         lifespan="on",
@@ -156,6 +182,8 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _say(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
+def _say(sandbox: Sandbox) -> None:
+    lines = [f"{name:9} {address:40} {files}".rstrip() for name, address, files in rows(sandbox)]
+    log = sandbox.options.state / "accepted.jsonl"
+    sys.stdout.write("\n".join([f"Sandbox: inbox at {sandbox.url}/", *lines, f"accepted  {log}"]) + "\n")
     sys.stdout.flush()

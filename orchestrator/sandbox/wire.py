@@ -9,7 +9,9 @@ import asyncio
 import os
 import socket
 import struct
+from typing import cast
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,7 +22,18 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class SandboxProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol; ``request.state.transport`` is the connection."""
+    """uvicorn's HTTP protocol; ``request.state.transport`` is the connection.
+
+    ``app.state.refuses()`` says of each connection whether it is ended before anything is said.
+    """
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        super().connection_made(transport)
+        app = self.config.app
+        assert isinstance(app, Starlette)
+        if app.state.refuses():
+            reset(transport)
 
     @override
     def on_message_begin(self) -> None:
@@ -60,6 +73,8 @@ class Dribble(Response):
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answer
+        if not answer.body:  # then its head is all there is to wait for
+            await asyncio.sleep(self._seconds)
         await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
         body = bytes(answer.body)
         steps = min(20, len(body)) or 1
@@ -68,6 +83,41 @@ class Dribble(Response):
             await asyncio.sleep(self._seconds / steps)
             await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+class Drip(Response):
+    """``data`` as it stands instead of an answer, a byte every ``pause`` seconds; then the connection ends."""
+
+    def __init__(self, request: Request, data: bytes, *, pause: float) -> None:
+        super().__init__()
+        self._transport: asyncio.Transport = request.state.transport
+        self._data = data
+        self._pause = pause
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for byte in self._data:
+            if self._transport.is_closing():
+                break
+            self._transport.write(bytes([byte]))
+            await asyncio.sleep(self._pause)
+        self._transport.close()
+        await _gone(receive)
+
+
+def whole(answer: Response) -> bytes:
+    """An answer as it goes over the wire."""
+    lines = [f"HTTP/1.1 {answer.status_code} X".encode()]
+    lines += [name + b": " + value for name, value in answer.raw_headers]
+    return b"\r\n".join([*lines, b"", bytes(answer.body)])
+
+
+class Ended(asyncio.Protocol):
+    """A connection that ends as it begins."""
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        reset(cast("asyncio.Transport", transport))  # uvloop's is one in all but name
 
 
 def reset(transport: asyncio.Transport) -> None:

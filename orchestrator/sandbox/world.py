@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from orchestrator.sandbox.accepted import AcceptedLog
@@ -24,8 +23,8 @@ REFUSALS_KEPT = 50
 class World:
     """What the endpoints work with.
 
-    ``callback_inbound`` is where Twilio's replies are posted, if anywhere; ``callbacks`` has, by provider, where those
-    call back that are told so in their consoles and not in the request.
+    ``callbacks`` has, by provider, where those call back that are told so in their consoles and not in the request.
+    ``app`` is the deployment's web API, which the apps on the phones report to.
     """
 
     credentials: Credentials
@@ -34,11 +33,16 @@ class World:
     log: AcceptedLog
     replies: Replies
     webhooks: Webhooks
-    callback_inbound: str | None
     callback_delay: float
     counters: dict[str, Counter[str]]
+    app: str
     callbacks: dict[str, str] = field(default_factory=dict)
     refusals: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
+
+    @property
+    def callback_inbound(self) -> str | None:
+        """Where Twilio's replies are posted, if anywhere."""
+        return self.callbacks.get("twilio")
 
     def count(self, provider: str, what: str) -> None:
         """One more of something."""
@@ -56,12 +60,7 @@ class World:
 
 
 def open_world(
-    folder: Path,
-    port: int,
-    callback_inbound: str | None,
-    delay: float,
-    token_lifetime: int,
-    callbacks: Mapping[str, str] = MappingProxyType({}),
+    folder: Path, port: int, delay: float, token_lifetime: int, callbacks: Mapping[str, str], app: str
 ) -> World:
     """The sandbox that lives in ``folder``, as it was left.
 
@@ -84,8 +83,8 @@ def open_world(
         log=log,
         replies=Replies(folder / "replies.jsonl"),
         webhooks=Webhooks(faults, delay, posted),
-        callback_inbound=callback_inbound,
         callback_delay=delay,
         counters=counters,
+        app=app,
         callbacks=dict(callbacks),
     )

@@ -25,7 +25,7 @@ async def show(request: Request) -> Response:
     """The HTML part of one mail, or its text where it has none."""
     world: World = request.app.state.world
     record = world.log.get(request.path_params["seq"])
-    if record is None or record["provider"] != "smtp":
+    if record is None or "html" not in record:
         return HTMLResponse("", 404, HARMLESS)
     html = record["html"] or f"<pre>{escape(record['body'])}</pre>"
     return HTMLResponse(html, headers=HARMLESS)

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from orchestrator.sandbox.email.mail_rules import described, parsed, refused_bytes, refused_mail
 from orchestrator.sandbox.faults import Fault, Kind
-from orchestrator.sandbox.wire import reset
+from orchestrator.sandbox.wire import Ended, reset
 from orchestrator.sandbox.world import World
 
 HOSTNAME = "mail.sandbox.invalid"
@@ -26,7 +26,9 @@ async def serve_mail(world: World, listening: socket.socket) -> asyncio.Server:
     """Take mail on a socket, in the running loop."""
     loop = asyncio.get_running_loop()
 
-    def connected() -> SMTP:
+    def connected() -> asyncio.BaseProtocol:
+        if world.faults.draw_connection("smtp") is not None:
+            return Ended()
         return SMTP(
             _Desk(world),
             data_size_limit=LARGEST,
@@ -88,15 +90,18 @@ class _Desk:
             return await self._take(envelope, to)
         if fault.kind is Kind.STATUS:
             return self._told(server, to, fault)
-        if fault.kind is Kind.DELAY:
+        if fault.kind is Kind.DELAY and not fault.accept:
             await asyncio.sleep(fault.seconds)
         answer = await self._take(envelope, to) if fault.accepts else ""
         if fault.kind is Kind.RESET_AFTER:
             _cut(server)
         if fault.kind is Kind.SILENCE:
             await asyncio.Event().wait()  # until the client gives up
-        if fault.kind is Kind.SLOW:
+        if fault.kind is Kind.SLOW or (fault.kind is Kind.DELAY and fault.accept):
             await asyncio.sleep(fault.seconds)
+        if fault.kind is Kind.DRIP:
+            await _drip(server, answer[:-1])
+            return answer[-1:]
         return answer
 
     async def handle_exception(self, _error: Exception) -> str:
@@ -149,6 +154,15 @@ def _cut(server: SMTP) -> None:
     """RST in the middle of a transaction."""
     reset(cast("asyncio.Transport", server.transport))  # uvloop's is one in all but name
     raise ConnectionResetError
+
+
+async def _drip(server: SMTP, answer: str) -> None:
+    """Write at one byte a second, for as long as somebody listens."""
+    for byte in answer.encode():
+        if server.transport is None or server.transport.is_closing():
+            return
+        server.transport.write(bytes([byte]))
+        await asyncio.sleep(1.0)
 
 
 def _close(server: SMTP) -> None:

@@ -49,8 +49,8 @@ function drawTallies(data) {
   const of = (provider, what) => data.counters[provider]?.[what] ?? 0;
   const faults = Object.values(data.counters).flatMap((counter) => Object.entries(counter))
     .filter(([what]) => what.startsWith("fault ")).reduce((sum, [, n]) => sum + n, 0);
-  const refused = ["fcm", "twilio", "smtp", "token"].reduce((sum, provider) => sum + of(provider, "refused"), 0);
-  const tallies = [["pushes", data.accepted.fcm ?? 0], ["texts", data.accepted.twilio ?? 0], ["mails", data.accepted.smtp ?? 0],
+  const refused = ["fcm", "twilio", "smtp", "ses", "sendgrid", "token"].reduce((sum, provider) => sum + of(provider, "refused"), 0);
+  const tallies = [["pushes", data.accepted.fcm ?? 0], ["texts", data.accepted.twilio ?? 0], ["mails", ["smtp", "ses", "sendgrid"].reduce((sum, name) => sum + (data.accepted[name] ?? 0), 0)],
     ["rate", rate(Object.values(data.accepted).reduce((sum, n) => sum + n, 0))],
     ["callbacks", of("callback", "posted")], ["refused", refused], ["suffered", faults]];
   at("tallies").replaceChildren(...tallies.map(([word, value]) =>

@@ -86,8 +86,9 @@ export async function drawDetail(root, seq, close) {
     const value = ["time", "expires_at"].includes(name) ? instant(record[name]) : String(record[name]);
     return [make("dt", {}, say(`f_${name}`)), make("dd", {}, name === "fate" && known(`s_${value}`) ? say(`s_${value}`) : value)];
   });
-  root.classList.toggle("wide", record.provider === "smtp");
-  if (record.provider === "smtp") return drawMail(root, record, rows, close);
+  const mail = ["smtp", "ses", "sendgrid"].includes(record.provider);
+  root.classList.toggle("wide", mail);
+  if (mail) return drawMail(root, record, rows, close);
   root.replaceChildren(
     make("div", { class: "detail-head" }, make("h2", {}, say("detail")), make("button", { type: "button", class: "quiet", onclick: close }, say("close"))),
     make("blockquote", { dir: "auto" }, record.title ? make("strong", {}, record.title) : null, record.body),

@@ -65,6 +65,10 @@ class Issuer:
         self._judge(self._claims(assertion))
         return {"access_token": self._mint(), "expires_in": self.lifetime, "token_type": "Bearer"}
 
+    def another(self) -> str:
+        """A bearer token, for whoever has been recognised in another way."""
+        return self._mint()
+
     def standing(self, token: str) -> Standing:
         """Whether a bearer token is ours and still good."""
         head, _, mac = token.rpartition(".")
@@ -73,6 +77,11 @@ class Issuer:
         issued, expires = (float(part) for part in head.split(".")[1].split("-")[:2])
         good = issued / 1e6 > self._revoked_until and time.time() < expires / 1e6
         return Standing.GOOD if good else Standing.EXPIRED
+
+    @property
+    def revoked_until(self) -> float:
+        """Tokens given out before this instant are expired; other providers' tokens heed it too."""
+        return self._revoked_until
 
     def expire_all(self) -> None:
         """Every token given out so far is expired from now on."""
