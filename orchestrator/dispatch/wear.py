@@ -1,11 +1,13 @@
-"""Mailboxes that keep failing without being called dead: full three times in a month, or refused on two days.
+"""Addresses that keep failing without being called dead: a full mailbox, a phone that is off, an unnamed refusal.
 
-Counted over what the ledger has: attempts that were refused, and bounces that came later. A failure that names no
-reason at all (5xx without an enhanced code) may be one bad hour of a mail server; on another day it is the mailbox.
+Counted over what the ledger has: attempts that were refused, and bad news that came later. Once is never enough: a
+phone may be off for a night, and a failure that names no reason at all may be one bad hour of a mail server.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -13,32 +15,50 @@ from sqlalchemy import Connection, text
 from orchestrator.clock import to_micros
 
 WITHIN = timedelta(days=30)
-FULL_TIMES = 3
-_FULL, _UNNAMED = "%5.2.2", "5__"  # as SQL's LIKE has it: "552 5.2.2" and "5.2.2"; "550"
+_DAY = 24 * 3600 * 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Wear:
+    """What is counted, and when it is enough. ``stored``: the codes as SQL's LIKE finds them in the ledger.
+
+    ``times`` failed messages within thirty days; with ``days``, on so many different days.
+    """
+
+    code: re.Pattern[str]
+    stored: tuple[str, str]
+    times: int
+    days: bool = False
+
+
+TABLE: tuple[Wear, ...] = (
+    Wear(re.compile(r".*5\.2\.2"), ("%5.2.2", "%5.2.2"), 3),  # mailbox full: "552 5.2.2", "5.2.2", SES's
+    Wear(re.compile(r"30003"), ("30003", "30003"), 3),  # Twilio: handset unreachable; others wrongly suppress at once
+    Wear(re.compile(r"5..|5\.0\.0"), ("5__", "5.0.0"), 2, days=True),  # "550" and no enhanced code: no reason given
+)
 
 _FAILED = text("""
     SELECT message.id AS message_id, max(message.sent_at) AS sent_at FROM message
     WHERE message.user_id = (SELECT user_id FROM address WHERE address.id = :address)
       AND message.address_id = :address AND message.sent_at >= :since
-      AND (EXISTS (SELECT 1 FROM attempt WHERE attempt.message_id = message.id
-                   AND attempt.outcome = 'drop_message' AND attempt.code LIKE :code)
-           OR EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = message.id
-                      AND receipt.state = 'undelivered' AND receipt.code LIKE :code)
+      AND (EXISTS (SELECT 1 FROM attempt WHERE attempt.message_id = message.id AND attempt.outcome = 'drop_message'
+                   AND (attempt.code LIKE :code OR attempt.code LIKE :other))
+           OR EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = message.id AND receipt.state = 'undelivered'
+                      AND (receipt.code LIKE :code OR receipt.code LIKE :other))
            OR message.id = :current)
     GROUP BY message.id""")
 
 
 def worn_out(connection: Connection, address_id: int, code: str, now: datetime, current: int | None = None) -> bool:
-    """Whether a mailbox that failed with this code, just now too, is to be given up.
+    """Whether an address that failed with this code, just now too, is to be given up.
 
     ``current``: the message that failed now, where its attempt is not written yet.
     """
-    full = code.endswith("5.2.2")
-    if not full and not (len(code) == len(_UNNAMED) and code.startswith("5")):
+    row = next((row for row in TABLE if row.code.fullmatch(code)), None)
+    if row is None:
         return False
     wanted = {"address": address_id, "since": to_micros(now - WITHIN), "current": current or 0}
-    failed = connection.execute(_FAILED, {**wanted, "code": _FULL if full else _UNNAMED}).all()
-    if full:
-        return len(failed) >= FULL_TIMES
-    days = {row.sent_at // (24 * 3600 * 10**6) for row in failed}
-    return len(days) > 1
+    codes = dict(zip(("code", "other"), row.stored, strict=True))
+    failed = connection.execute(_FAILED, {**wanted, **codes}).all()
+    counted = {one.sent_at // _DAY for one in failed} if row.days else failed
+    return len(counted) >= row.times

@@ -6,25 +6,34 @@ does nothing, so a STOP that is repeated after a START does not take the START b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, or_, select
 
 from orchestrator import metrics
 from orchestrator.audience import people
 from orchestrator.channel.base import OutcomeClass
-from orchestrator.channel.callback import Reply, Report, ReportState, Seen
-from orchestrator.clock import Clock
-from orchestrator.dispatch.burial import bury
+from orchestrator.channel.callback import Reply, Report, ReportState, Seen, SeenDeed
+from orchestrator.clock import EPOCH, Clock
+from orchestrator.content.links import number_of
+from orchestrator.dispatch.burial import bury, stop_on_surge
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.ledger.receipts import record_receipt
 from orchestrator.ledger.states import State
-from orchestrator.store.tables import address, lane, message
+from orchestrator.ledger.stops import stop_account
+from orchestrator.store.tables import address, attempt, lane, message
+from orchestrator.tracking.hits import Hit, HitBook
 from orchestrator.tracking.keywords import Asked, asked
+from orchestrator.tracking.machines import AGENT_LENGTH, Deed, cut_network
+
+log = logging.getLogger(__name__)
 
 REPLY_STATUS = "reply"
 OWN_WORD = frozenset({"stop", "provider"})
@@ -68,10 +77,11 @@ class _Sent:
 
 @dataclass(slots=True)
 class CallbackBook:
-    """Takes callbacks in. One per process, used from its database thread; remembers storm guards alone."""
+    """Takes callbacks in. One per process, used from its database thread; remembers storm guards and traps alone."""
 
     clock: Clock
-    _guards: dict[str, StormGuard] = field(default_factory=dict)
+    guards: dict[str, StormGuard] = field(default_factory=dict)
+    hits: HitBook = field(default_factory=HitBook)
 
     def take(self, connection: Connection, callbacks: Sequence[Callback]) -> list[Verdict]:
         """Take in several callbacks, in order, in the caller's transaction."""
@@ -80,21 +90,34 @@ class CallbackBook:
     def _take(self, connection: Connection, callback: Callback, now: datetime) -> Verdict:
         said = callback.said
         if isinstance(said, Seen):
-            return Verdict.SEEN
-        if isinstance(said, Report):
+            fresh = self._take_seen(connection, callback, said, now)
+        elif isinstance(said, Report):
             fresh = self._take_report(connection, callback, said, now)
         else:
             fresh = _take_reply(connection, callback, said, now)
         return Verdict.TAKEN if fresh else Verdict.SEEN
 
+    def _take_seen(self, connection: Connection, callback: Callback, seen: Seen, now: datetime) -> bool:
+        """An open or click that the provider counted; of a message that this account never had: nothing."""
+        sent = None if callback.message_id is None else _sent(connection, callback.message_id, callback.account)
+        if sent is None or callback.message_id is None:
+            return False
+        return self.hits.take(connection, [_hit(callback, seen, callback.message_id, now)]) == [True]
+
     def _take_report(self, connection: Connection, callback: Callback, report: Report, now: datetime) -> bool:
         sent = None if callback.message_id is None else _sent(connection, callback.message_id, callback.account)
+        status = report.status
+        if sent is not None and report.address and not _same(report.address, sent.value):
+            sent = _other(connection, callback.channel, sent, report.address)
+            status = (
+                f"{status} {sha256(report.address.lower().encode()).hexdigest()[:12]}"  # no news of our own address
+            )
         fresh = record_receipt(
             connection,
             message_id=callback.message_id if sent else None,
             provider=callback.provider,
             provider_id=report.provider_id,
-            status=report.status,
+            status=status,
             state=_STATES[report.state],
             code=report.code,
             at=now,
@@ -104,17 +127,39 @@ class CallbackBook:
         return fresh
 
     def _act(self, connection: Connection, callback: Callback, report: Report, sent: _Sent, now: datetime) -> None:
-        """What the report says about the address or the person."""
+        """What the report says about the address, the person or the account."""
+        account, failed = callback.account, report.state is ReportState.UNDELIVERED
+        counted = failed and report.kind in {None, OutcomeClass.DROP_MESSAGE}
         dead = report.kind is OutcomeClass.DROP_ADDRESS or (
-            report.kind is OutcomeClass.DROP_MESSAGE and worn_out(connection, sent.address_id, report.code, now)
+            counted and worn_out(connection, sent.address_id, report.code, now)
         )
-        guard = self._guards.setdefault(callback.account, StormGuard(self.clock.monotonic))
+        guard = self.guards.setdefault(account, StormGuard(self.clock.monotonic))
         if report.state is not ReportState.SENT:
-            guard.record(sent.address_id, dead=dead, accepted=report.state is ReportState.DELIVERED)
+            guard.record(sent.address_id, dead=dead, accepted=not failed, code=report.code)
+            stop_on_surge(connection, account, guard, self.clock.machine())
         if dead:
-            bury(connection, callback.account, guard, sent.address_id, now, report.code)
+            bury(connection, account, guard, sent.address_id, now, report.code)
         elif report.kind is OutcomeClass.SUPPRESS:
             _suppress(connection, callback, sent.value, sent.user_id, report.refusal, now)
+        elif report.kind is OutcomeClass.STOP_CHANNEL:
+            stop_account(connection, account, report.code or "stopped", self.clock.machine())
+            log.error("account_stopped", extra={"account": account, "code": report.code})
+
+
+def _hit(callback: Callback, seen: Seen, message_id: int, now: datetime) -> Hit:
+    """As if it had come through a link of ours; a push that was tapped was opened. Phones' clocks may run ahead."""
+    tapped = seen.deed is SeenDeed.OPEN or callback.channel == "push"
+    return Hit(
+        Deed.OPEN if tapped else Deed.CLICK,
+        message_id,
+        0 if tapped or not seen.url else number_of(seen.url),
+        "" if tapped else seen.url,
+        min(max(seen.at, EPOCH), now),
+        seen.agent[:AGENT_LENGTH].replace("\0", "") or callback.provider,
+        cut_network(seen.network),
+        event_id=f"{callback.provider}:{seen.event_id}",
+        machine=seen.machine,
+    )
 
 
 _SENT = (
@@ -125,9 +170,38 @@ _SENT = (
 
 
 def _sent(connection: Connection, message_id: int, account: str) -> _Sent | None:
-    """Whom the message went to; None when this account never had such a message."""
-    row = connection.execute(_SENT.where(message.c.id == message_id, lane.c.account == account)).first()
+    """Whom the message went to; None when this account never had such a message (it may have another's by now)."""
+    tried = exists().where(attempt.c.message_id == message_id, attempt.c.account == account)
+    own = or_(lane.c.account == account, tried)
+    row = connection.execute(_SENT.where(message.c.id == message_id, own)).first()
     return None if row is None else _Sent(row.user_id, row.address_id, row.value)
+
+
+def _same(said: str, ours: str) -> bool:
+    """Providers write mailboxes in their own case, phone numbers with or without the plus."""
+    return said.strip().lower().lstrip("+") == ours.lower().lstrip("+")
+
+
+def _other(connection: Connection, channel: str, sent: _Sent, said: str) -> _Sent | None:
+    """Another address of the same user that a report names; None for a stranger's, which we know nothing of."""
+    theirs = select(address.c.id, address.c.value).where(
+        address.c.user_id == sent.user_id, address.c.channel == channel, address.c.valid_until.is_(None)
+    )
+    found = next((row for row in connection.execute(theirs) if _same(said, row.value)), None)
+    return None if found is None else _Sent(sent.user_id, found.id, found.value)
+
+
+def report_of(plain: Mapping[str, Any]) -> Report:
+    """A report that came as JSON: what the command line read in a returned mail."""
+    kind = plain["kind"]
+    return Report(
+        provider_id=plain["provider_id"],
+        status=plain["status"],
+        state=ReportState(plain["state"]),
+        code=plain["code"],
+        kind=None if kind is None else OutcomeClass(kind),
+        refusal=plain["refusal"],
+    )
 
 
 def _take_reply(connection: Connection, callback: Callback, reply: Reply, now: datetime) -> bool:

@@ -21,7 +21,7 @@ from orchestrator.audience.rows import change, slices
 from orchestrator.clock import from_micros
 from orchestrator.content.links import TRAP
 from orchestrator.store import Store
-from orchestrator.store.tables import event, message, receipt, users
+from orchestrator.store.tables import event, lane, message, receipt, users
 from orchestrator.tracking.machines import (
     AGENT_LENGTH,
     Confidence,
@@ -50,6 +50,10 @@ class Hit:
     at: datetime
     agent: str
     network: str
+    event_id: str = ""
+    """The provider's name for it, where a provider counted it; such a hit may be told twice."""
+    machine: bool = False
+    """The provider says itself that no person did it."""
 
     @property
     def visitor(self) -> str:
@@ -58,14 +62,16 @@ class Hit:
 
     @property
     def source_id(self) -> str:
-        """The same visitor, the same link, the same second: one hit."""
+        """The same visitor, the same link, the same second: one hit; a provider's own is known by its name."""
+        if self.event_id:
+            return f"seen:{self.event_id}"
         second = int(self.at.timestamp())
         return f"{self.deed}:{self.message_id}:{self.link:x}:{self.visitor}:{second}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """Whose message it is, and when it arrived, as far as is known."""
+    """Whose message it is, and when it arrived, as far as is known and matters: nobody scans a push."""
 
     user: str
     arrived_at: datetime | None
@@ -77,8 +83,9 @@ _DELIVERED = (
     .scalar_subquery()
 )
 _SENT = (
-    select(message.c.id, users.c.external_id, func.coalesce(_DELIVERED, message.c.sent_at))
+    select(message.c.id, users.c.external_id, func.coalesce(_DELIVERED, message.c.sent_at), lane.c.channel)
     .join(users, users.c.id == message.c.user_id)
+    .join(lane, lane.c.id == message.c.lane_id)
     .where(message.c.id.in_(bindparam("ids", expanding=True)))
 )
 _HITS = select(event.c.id, event.c.message_id, event.c.name, event.c.at, event.c.properties)
@@ -118,10 +125,11 @@ class HitBook:
     def _event(self, hit: Hit, sent: _Sent, clicks: dict[int, list[tuple[int, datetime]]]) -> IncomingEvent:
         caught = self._trapped.get(hit.visitor)
         trapped = caught is not None and abs(hit.at - caught) < self.rules.trap
-        facts = Facts(hit.deed, hit.at, hit.link, hit.agent, hit.network, sent.arrived_at, trapped)
+        facts = Facts(hit.deed, hit.at, hit.link, hit.agent, hit.network, sent.arrived_at, trapped, hit.machine)
         verdict = self.rules.classify(facts, clicks.get(hit.message_id, ()))
         metrics.hits.labels(hit.deed, verdict.confidence).inc()
         said = {"agent": hit.agent[:AGENT_LENGTH], "network": hit.network, "visitor": hit.visitor}
+        said |= {"machine": "provider"} if hit.machine else {}
         shown = {"ua": agent_class(hit.agent, self.rules), **_opinion(verdict)}
         link = {"link": _place(hit.url), "link_id": str(hit.link)} if hit.deed is Deed.CLICK else {}
         properties = {**shown, **link, **said}
@@ -152,7 +160,9 @@ def _opinion(verdict: Verdict) -> dict[str, str]:
 
 def _sent(connection: Connection, ids: Iterable[int]) -> dict[int, _Sent]:
     rows = connection.execute(_SENT, {"ids": sorted(ids)}).all()
-    return {number: _Sent(user, _instant(arrived)) for number, user, arrived in rows}
+    return {
+        number: _Sent(user, None if channel == "push" else _instant(arrived)) for number, user, arrived, channel in rows
+    }
 
 
 def _instant(value: datetime | int | None) -> datetime | None:
@@ -192,7 +202,8 @@ def _rejudge(
         trapped = any(abs(row.at - at) < rules.trap for at in traps.get(said.get("visitor", ""), ()))
         known = (said["agent"], said.get("network", ""), sent[row.message_id].arrived_at)
         verdict = rules.classify(
-            Facts(DEEDS[row.name], row.at, _link(said), *known, trapped), clicks.get(row.message_id, ())
+            Facts(DEEDS[row.name], row.at, _link(said), *known, trapped, "machine" in said),
+            clicks.get(row.message_id, ()),
         )
         if {**said, **_opinion(verdict)} != said:
             changed.append((orjson.dumps({**said, **_opinion(verdict)}).decode(), row.id))

@@ -56,6 +56,8 @@ class Facts:
     delivered_at: datetime | None = None
     trapped: bool = False
     """It followed the hidden link, or whoever did so within the last day did this too."""
+    machine: bool = False
+    """The provider that counted it says that no person did it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ class Rules(BaseModel):
 
     def classify(self, facts: Facts, clicks: Iterable[tuple[int, datetime]] = ()) -> Verdict:
         """Who did this; ``clicks`` are all clicks on the same message (link, when), before and after it."""
-        if facts.trapped:
-            return Verdict(Confidence.MACHINE, "trap")
+        if facts.machine or facts.trapped:
+            return Verdict(Confidence.MACHINE, "provider" if facts.machine else "trap")
         if facts.deed is Deed.CLICK and self._in_burst(facts, clicks):
             return Verdict(Confidence.MACHINE, "burst")
         found = self._row(facts)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sqlalchemy import Connection
 
 from orchestrator.audience.attributes import NONE, Declarations, held_to
+from orchestrator.audience.contacts import check_contact
 from orchestrator.audience.opt_in import Asks, never_asks
 from orchestrator.audience.people import (
     AddressRow,
@@ -29,7 +30,10 @@ from orchestrator.tracking.ingest import AHEAD, MAX_FAULTS, Fault, Name, Refusal
 MAX_ITEMS = 1_000
 SOURCE = "api"
 
-ChannelIn = Literal["push", "sms", "email"]
+ChannelIn = Literal["push", "sms", "email", "inbox", "webhook"]
+KindIn = Literal[
+    "token", "fid", "apns", "webpush", "huawei", "jpush", "getui", "xiaomi", "oppo", "vivo", "phone", "mailbox", "user"
+]
 InstantIn = Annotated[datetime | None, BeforeValidator(as_instant)]
 
 
@@ -41,8 +45,13 @@ class AddressIn(_In):
     """One way to reach the user."""
 
     channel: ChannelIn
-    value: Annotated[str, Field(min_length=1, max_length=4096, description="a token, a phone number, or a mailbox")]
-    kind: Literal["token", "fid", "phone", "mailbox"] | None = None
+    value: Annotated[str, Field(min_length=1, max_length=4096, description="a token, a number, a mailbox, an endpoint")]
+    kind: KindIn | None = None
+    platform: Literal["android", "ios", "web", "harmony"] | None = None
+    details: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="environment and app of an APNs token; p256dh and auth of a Web Push endpoint",
+    )
     region: Annotated[str, Field(pattern="^[A-Za-z]{2}$")] | None = Field(
         default=None, description="whose national numbers are meant where a phone number has no +"
     )
@@ -178,14 +187,30 @@ def _address(
     if given.at is not None and given.at > now + AHEAD:
         faults.append(Fault(index, f"{field}.at", _EARLY))
     try:
-        if given.channel == "sms":
-            found = phone(given.value, given.region.upper() if given.region else None)
-            return AddressRow(user, "sms", found.value, given.at, given.kind, found.country)
-        value = mailbox(given.value) if given.channel == "email" else given.value.strip()
+        value, country = _reached(given)
     except InputError as error:
         faults.append(Fault(index, f"{field}.value", error.message))
         return None
-    return AddressRow(user, given.channel, value, given.at, given.kind)
+    try:
+        check_contact(given.channel, given.kind, value, given.details)
+    except InputError as error:
+        place, _, reason = error.message.partition(": ")
+        faults.append(Fault(index, f"{field}.{place}", reason))
+        return None
+    more = (given.platform, given.details or None)
+    return AddressRow(user, given.channel, value, given.at, given.kind, country, *more)
+
+
+def _reached(given: AddressIn) -> tuple[str, str | None]:
+    """The address as it is kept, and a phone's country.
+
+    Raises:
+        InputError: it is none.
+    """
+    if given.channel == "sms":
+        found = phone(given.value, given.region.upper() if given.region else None)
+        return found.value, found.country
+    return (mailbox(given.value) if given.channel == "email" else given.value.strip()), None
 
 
 def keep(connection: Connection, requests: Sequence[Statements], now: datetime, asks: Asks = never_asks) -> list[Kept]:

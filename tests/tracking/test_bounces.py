@@ -50,7 +50,7 @@ def test_a_hard_bounce() -> None:
         ("5.7.1", "", "5.7.1", None),
         ("5.7.26", "smtp; 550 5.1.1 liar", "5.7.26", None),
         ("5.0.0", "smtp; 550 5.1.1 <ada@mail.example>: unknown", "5.1.1", OutcomeClass.DROP_ADDRESS),
-        ("5.0.0", "smtp; 450 4.2.2 full", "5.0.0", None),
+        ("5.0.0", "smtp; 450 4.2.2 full", "5.0.0", OutcomeClass.DROP_MESSAGE),  # counted: dead on two different days
         ("4.4.7", "", "4.4.7", None),
         ("5.1.1 (bad mailbox)", "", "5.1.1", OutcomeClass.DROP_ADDRESS),
     ],
