@@ -41,6 +41,7 @@ from orchestrator.ledger import runs
 from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 from tests.far_end import far_end
@@ -99,7 +100,7 @@ def planned(count: int) -> Iterator[tuple[Store, int]]:
         with store.write() as connection:
             runs.launch(connection, "bench", save_version(connection, what, NOW), NOW, "bench")
             [(item, found)] = due_runs(connection, NOW)
-        Planner(ManualClock(NOW), QuietHours.load(None), {"fcm": "push"}).plan(store, item, found)
+        Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"fcm": "push"})).plan(store, item, found)
         with store.read() as connection:
             owed = connection.exec_driver_sql("SELECT count(*) FROM message WHERE NOT held_out").scalar_one()
         yield store, int(owed)

@@ -45,6 +45,7 @@ from orchestrator.ledger import runs
 from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 from tests.peers.postfix import find_postfix, sink, source_rate
@@ -81,7 +82,7 @@ def planned(count: int) -> Iterator[Store]:
                 connection.execute(text(statement), {"old": to_micros(NOW - timedelta(days=90))})
             runs.launch(connection, "bench", save_version(connection, what, NOW), NOW, "bench")
             [(item, found)] = due_runs(connection, NOW)
-        Planner(ManualClock(NOW), QuietHours.load(None), {"mail": "email"}).plan(store, item, found)
+        Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"mail": "email"})).plan(store, item, found)
         yield store
         store.close()
 

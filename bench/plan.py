@@ -22,6 +22,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.ledger import runs
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 
@@ -94,7 +95,7 @@ def _plan(store: Store, steps: int) -> tuple[int, list[float]]:
         times.append(time.perf_counter() - last)
         last = time.perf_counter()
 
-    planner = Planner(clock, QuietHours.load(None), {"fcm": "push", "twilio": "sms"})
+    planner = Planner(clock, QuietHours.load(None), Routing.plain({"fcm": "push", "twilio": "sms"}))
     return planner.plan(store, item, found, chunk).audience, times[1:] or times
 
 

@@ -88,6 +88,7 @@ webhooks = _counter(
 hits = _counter(
     "hits", "Opens and clicks through our links, by who it was: human, suspect, machine.", "deed", "confidence"
 )
+acks = _counter("acks", "What the app reported of messages, by verdict: taken, known, ignored.", "deed", "verdict")
 wishes = _counter("wishes", "What people asked on our pages: unsubscribe, preferences, confirm.", "asked")
 replies = _counter("replies", "Messages people wrote back, by what they asked: stop, start, other.", "account", "asked")
 attributed = _counter("attributed", "Members for whom a reopen or a conversion was found.", "what")

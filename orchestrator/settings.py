@@ -1,7 +1,8 @@
 """What a deployment sets: one YAML file, overridden by ``ORCHESTRATOR_…`` in the environment.
 
-Read by the daemon, the web and the CLI alone; everything below gets plain values. Secrets stand in files or in the
-environment, never in this file: an account names the file (``…_file``).
+Accounts may stand in a second file beside it (``channels.yaml``). Read by the daemon, the web and the CLI alone;
+everything below gets plain values. Secrets stand in files or in the environment, never in these files: an account names
+the file (``…_file``) or the variable (``…_env``).
 """
 
 from __future__ import annotations
@@ -18,9 +19,25 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from typing_extensions import override
 
-from orchestrator.errors import ConfigError, Problem
+from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 DEFAULT_FILE = "orchestrator.yaml"
+
+
+class RouteSettings(BaseModel):
+    """Which messages of its channel an account takes; what is left out is all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    countries: list[Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(
+        default_factory=list, description="countries, ISO 3166 alpha-2: of the phone number, else of the user"
+    )
+    platforms: list[Literal["android", "ios", "web", "harmony"]] = Field(
+        default_factory=list, description="platforms of the address"
+    )
+    share: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="its part of the users, by weight, among accounts that name as much"
+    )
 
 
 class AccountSettings(BaseModel):
@@ -36,7 +53,8 @@ class AccountSettings(BaseModel):
     burst: Annotated[int, Field(ge=1)] = Field(default=10, description="how many may leave at once")
     ramp: timedelta = Field(default=timedelta(seconds=60), description="from a tenth of the rate to all of it")
     connections: Annotated[int, Field(ge=1, le=1000)] = Field(default=32, description="requests in flight")
-    options: dict[str, Any] = Field(default_factory=dict, description="the provider's own settings")
+    route: RouteSettings | None = Field(default=None, description="which of the channel's messages it takes")
+    options: dict[str, Any] = Field(default_factory=dict, description="the provider's own settings", repr=False)
 
     @field_validator("options", mode="after")
     @classmethod
@@ -100,6 +118,7 @@ class Settings(BaseSettings):
     campaigns: Path = Field(default=Path("campaigns"), description="campaign files; segments in its folder segments/")
     templates: Path = Field(default=Path("templates"), description="one folder per message")
     accounts: dict[str, AccountSettings] = Field(default_factory=dict, description="accounts at providers, by name")
+    channels: Path = Field(default=Path("channels.yaml"), description="a file beside this one with more accounts")
     host: str = Field(default="127.0.0.1", description="address the API listens on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="port the API listens on")
     public_url: str = Field(
@@ -130,7 +149,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _read(config_file()))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_all()[0])
 
 
 def config_file() -> Path:
@@ -147,9 +166,58 @@ def load_settings(**given: Any) -> Settings:
     if "ORCHESTRATOR_CONFIG" in os.environ and not config_file().is_file():
         raise ConfigError([Problem(str(config_file()), 0, "", "no such settings file", "ORCHESTRATOR_CONFIG names it")])
     try:
-        return Settings(**given)
+        made = Settings(**given)
     except ValidationError as error:
-        raise ConfigError([_problem(details) for details in error.errors()]) from None
+        found = error.errors(include_url=False, include_input=False)
+        raise ConfigError([_problem(details) for details in found]) from None
+    written = [name for name in _read_all()[1] if name in made.accounts]
+    order = dict.fromkeys([*written, *made.accounts])  # the files' own: what the environment adds to one moves it not
+    return made.model_copy(update={"accounts": {name: made.accounts[name] for name in order}})
+
+
+def file_of(account: str) -> str:
+    """The file in which an account is written."""
+    return str(_read_all()[1].get(account, config_file()))
+
+
+def _read_all() -> tuple[dict[str, Any], dict[str, Path]]:
+    """The fields of both files, and where each account is written.
+
+    Raises:
+        ConfigError: one cannot be read, or an account stands in both.
+    """
+    main = config_file()
+    data = _read(main)
+    named = os.environ.get("ORCHESTRATOR_CHANNELS") or data.get("channels")
+    own = data.get("accounts") or {}
+    if not isinstance(own, dict) or not isinstance(named, str | None):
+        return data, {}  # the model says what is wrong
+    more = main.parent / (named or Settings.model_fields["channels"].default)
+    if named and not more.is_file():
+        raise ConfigError([Problem(str(main), 0, "channels", f"no such file: {more}", "remove it, or write the file")])
+    others = _accounts_in(more)
+    if both := [name for name in others if name in own]:
+        raise ConfigError([_twice(name, main, more) for name in both])
+    if others:
+        data = {**data, "accounts": {**own, **others}}
+    return data, {**dict.fromkeys(own, main), **dict.fromkeys(others, more)}
+
+
+def _accounts_in(path: Path) -> dict[str, Any]:
+    """What a file of accounts holds; nothing when there is none."""
+    found = _read(path)
+    accounts = found.get("accounts", {})
+    if wrong := [str(name) for name in found if name != "accounts"]:
+        hint = "begin it with `accounts:`; all else stands in the settings file"
+        raise ConfigError([Problem(str(path), 0, name, "this file holds accounts alone", hint) for name in wrong])
+    if not isinstance(accounts, dict):
+        raise ConfigError([Problem(str(path), 0, "accounts", "is not accounts by their names", "write `NAME:` first")])
+    return accounts
+
+
+def _twice(name: str, one: Path, other: Path) -> Problem:
+    said = f"the same account stands in {one} and in {other}"
+    return Problem(str(other), 0, f"accounts.{name}", said, "remove one of them, or give it another name")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -168,5 +236,25 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _problem(details: Mapping[str, Any]) -> Problem:
-    field = ".".join(str(part) for part in details["loc"])
-    return Problem(str(config_file()), 0, field, details["msg"], "see docs/reference/settings.md")
+    place = [str(part) for part in details["loc"]]
+    in_account = len(place) > 1 and place[0] == "accounts"
+    file = file_of(place[1]) if in_account else str(config_file())
+    said, hint = details["msg"].removeprefix("Value error, "), "see docs/reference/settings.md"
+    if details["type"] == "extra_forbidden":
+        said, hint = "unknown field", did_you_mean(place[-1], _model_at(place).model_fields)
+    return Problem(file, 0, ".".join(place), said, hint)
+
+
+def _model_at(place: list[str]) -> type[BaseModel]:
+    """The model that the last word of a place is a field of."""
+    match place:
+        case ["accounts", _, "route", _]:
+            return RouteSettings
+        case ["accounts", _, _]:
+            return AccountSettings
+        case ["alerts", _]:
+            return AlertSettings
+        case ["clock", _]:
+            return ClockSettings
+        case _:
+            return Settings

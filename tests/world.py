@@ -17,6 +17,7 @@ from orchestrator.ledger import runs
 from orchestrator.ledger.runs import Run
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.store.tables import metadata
 from orchestrator.timing.quiet import QuietHours
@@ -99,9 +100,9 @@ def did(store: Store, name: str, event: str, at: datetime) -> None:
         record_events(connection, [IncomingEvent(name, event, at, f"{name}-{event}-{at.isoformat()}")], at)
 
 
-def planner(clock: Clock) -> Planner:
+def planner(clock: Clock, routing: Routing | None = None) -> Planner:
     """A planner with the built-in quiet hours."""
-    return Planner(clock, QuietHours.load(None), ACCOUNTS)
+    return Planner(clock, QuietHours.load(None), routing or Routing.plain(ACCOUNTS))
 
 
 def launch(store: Store, what: Bundle, now: datetime) -> str:

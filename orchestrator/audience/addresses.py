@@ -7,27 +7,27 @@ importing a file again neither revives a dead token nor takes a phone back from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, RowMapping, and_, or_, select, text, update
 
+from orchestrator.audience.contacts import PLATFORM_OF, default_kind
 from orchestrator.audience.rows import change, insert, slices
 from orchestrator.audience.users import ensure_users, locate
 from orchestrator.clock import to_micros
 from orchestrator.store.tables import address
 
-KINDS = {"push": "token", "sms": "phone", "email": "mailbox"}
-"""The kind of an address where its source does not say."""
-
 
 @dataclass(frozen=True, slots=True)
 class AddressRow:
-    """A user can be reached at ``value``: a token, an E.164 number (``country`` is its own), a mailbox.
+    """A user can be reached at ``value``: a token, an E.164 number (``country`` is its own), a mailbox, an endpoint.
 
-    ``at`` is when the app registered or confirmed it; None when the source does not say.
+    ``at`` is when the app registered or confirmed it; None when the source does not say. ``details`` and kind are as
+    :func:`orchestrator.audience.contacts.check_contact` lets them pass.
     """
 
     external_user_id: str
@@ -36,6 +36,8 @@ class AddressRow:
     at: datetime | None = None
     kind: str | None = None
     country: str | None = None
+    platform: str | None = None
+    details: Mapping[str, str] | None = None
 
 
 def upsert_addresses(connection: Connection, rows: Sequence[AddressRow], now: datetime) -> int:
@@ -66,7 +68,8 @@ def _rows_of(connection: Connection, user_ids: Iterable[int], rows: Sequence[Add
     return list(found.values())
 
 
-_SET = ("last_seen_at", "valid_until", "end_reason")
+_MORE = ("platform", "details")
+_SET = ("last_seen_at", "valid_until", "end_reason", *_MORE)
 _COLUMNS = ("user_id", "channel", "kind", "value", "country", "valid_from", *_SET)
 
 
@@ -93,7 +96,7 @@ class _Book:
         """Whether the row brought something new."""
         holder = self.current.get((row.channel, row.value))
         if holder is not None and holder["user_id"] == user_id:
-            return row.at is not None and self._seen(holder, row.at)
+            return self._seen(holder, row)
         if self._is_old_news(row, user_id, holder):
             return False
         at = row.at or self.now
@@ -111,11 +114,19 @@ class _Book:
             past.append(holder["last_seen_at"])
         return any(row.at <= instant for instant in past)
 
-    def _seen(self, holder: dict[str, Any], at: datetime) -> bool:
-        if at <= holder["last_seen_at"]:
-            return False
-        self._set(holder, last_seen_at=at)
-        return True
+    def _seen(self, holder: dict[str, Any], row: AddressRow) -> bool:
+        """Newer news replaces what is known besides the value; any news fills in what is not known."""
+        newer = row.at is not None and row.at > holder["last_seen_at"]
+        news: dict[str, Any] = {
+            name: said
+            for name, said in _more(row).items()
+            if said is not None and said != holder[name] and (newer or holder[name] is None)
+        }
+        if newer:
+            news["last_seen_at"] = row.at
+        if news:
+            self._set(holder, **news)
+        return bool(news)
 
     def _end(self, holder: dict[str, Any], at: datetime) -> None:
         until = max(at, holder["valid_from"])
@@ -131,13 +142,14 @@ class _Book:
         begun = {
             "user_id": user_id,
             "channel": row.channel,
-            "kind": row.kind or KINDS[row.channel],
+            "kind": row.kind or default_kind(row.channel),
             "value": row.value,
             "country": row.country,
             "valid_from": at,
             "last_seen_at": at,
             "valid_until": None,
             "end_reason": None,
+            **_more(row),
         }
         self.begun.append(begun)
         self.current[row.channel, row.value] = begun
@@ -148,8 +160,21 @@ class _Book:
         insert(connection, address, _COLUMNS, [_raw(row, _COLUMNS) for row in self.begun])
 
 
+def _more(row: AddressRow) -> dict[str, Any]:
+    """What is said of an address besides its value; a kind may tell the platform."""
+    kind = row.kind or default_kind(row.channel)
+    return {"platform": row.platform or PLATFORM_OF.get(kind), "details": dict(row.details) if row.details else None}
+
+
 def _raw(row: dict[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(to_micros(row[name]) if isinstance(row[name], datetime) else row[name] for name in columns)
+    return tuple(_plain(row[name]) for name in columns)
+
+
+def _plain(value: Any) -> Any:
+    """A value as the driver takes it."""
+    if isinstance(value, datetime):
+        return to_micros(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if isinstance(value, dict) else value
 
 
 def end_address(

@@ -76,6 +76,7 @@ class TimeCell(_Part):
         return self
 
 
+Detail = Literal["environment", "app", "p256dh", "auth"]
 ACell = Annotated[Cell, BeforeValidator(_spelled_out)]
 ATime = Annotated[TimeCell, BeforeValidator(_spelled_out)]
 
@@ -102,7 +103,10 @@ class EventColumns(_Part):
 
 
 class AddressColumns(_Part):
-    """Addresses. ``region`` is the country whose national numbers are meant where a phone number has no ``+``."""
+    """Addresses. ``region`` is the country whose national numbers are meant where a phone number has no ``+``.
+
+    ``details`` are what sending needs besides the value, each from its own column: environment, app, p256dh, auth.
+    """
 
     user: ACell
     channel: ACell
@@ -110,6 +114,8 @@ class AddressColumns(_Part):
     kind: ACell | None = None
     at: ATime | None = None
     region: ACell | None = None
+    platform: ACell | None = None
+    details: dict[Detail, ACell] = {}
 
 
 class ConsentColumns(_Part):

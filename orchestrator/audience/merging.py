@@ -95,7 +95,7 @@ def _merge(
         kept=keep[0],
         merged=other[0],
         events=moved + _move(connection, event, old, kept),
-        addresses=_move(connection, address, old, kept),
+        addresses=_move_addresses(connection, old, kept, now),
         consents=_move_consents(connection, old, kept, now),
         suppressions=_move(connection, suppression, old, kept),
         messages=leave_merged(connection, old, now, actor),
@@ -104,6 +104,15 @@ def _merge(
 
 def _move(connection: Connection, table: Table, old: int, kept: int) -> int:
     return connection.execute(update(table).where(table.c.user_id == old).values(user_id=kept)).rowcount
+
+
+def _move_addresses(connection: Connection, old: int, kept: int, now: datetime) -> int:
+    """All but the user's own id, which is an address on the app's own channels: it means who stays from now on."""
+    own = (address.c.user_id == old, address.c.kind == "user")
+    ended = update(address).where(*own, address.c.valid_until.is_(None)).values(valid_until=now, end_reason="moved")
+    connection.execute(ended)
+    others = update(address).where(address.c.user_id == old, address.c.kind != "user")
+    return connection.execute(others.values(user_id=kept)).rowcount
 
 
 def _move_consents(connection: Connection, old: int, kept: int, now: datetime) -> int:
@@ -158,6 +167,7 @@ def show_user(connection: Connection, external_id: str) -> dict[str, Any]:
         "also_called": [names[one] for one in ids[1:]],
         **{name: getattr(row, name) for name in (*_OWN, "attributes", "created_at", "updated_at")},
         "addresses": _rows(connection, address, ids[0], _address),
+        "ended_addresses": [_ended(row) for row in connection.execute(_ENDED.where(address.c.user_id == ids[0]))],
         "consents": _rows(connection, consent, ids[0], _consent),
         "suppressions": _rows(connection, suppression, ids[0], _suppression),
         "events": dict(connection.execute(_EVENTS.where(event.c.user_id == ids[0])).all()),
@@ -172,8 +182,17 @@ def _rows(connection: Connection, table: Table, user_id: int, shown: Any) -> lis
     return [shown(row) for row in connection.execute(current)]
 
 
+_ENDED = select(address).where(address.c.valid_until.is_not(None)).order_by(address.c.valid_until.desc()).limit(20)
+
+
 def _address(row: Row[Any]) -> dict[str, Any]:
-    return {"channel": row.channel, "address": f"…{row.value[-4:]}", "last_seen_at": row.last_seen_at}
+    shown = {"channel": row.channel, "address": f"…{row.value[-4:]}", "last_seen_at": row.last_seen_at}
+    return shown | ({"set_aside_until": row.quarantined_until} if row.quarantined_until else {})
+
+
+def _ended(row: Row[Any]) -> dict[str, Any]:
+    ended = {"ended_at": row.valid_until, "reason": row.end_reason}
+    return {"channel": row.channel, "address": f"…{row.value[-4:]}", "last_seen_at": row.last_seen_at, **ended}
 
 
 def _consent(row: Row[Any]) -> dict[str, Any]:
@@ -181,4 +200,4 @@ def _consent(row: Row[Any]) -> dict[str, Any]:
 
 
 def _suppression(row: Row[Any]) -> dict[str, Any]:
-    return {"channel": row.channel, "reason": row.reason, "since": row.valid_from}
+    return {"channel": row.channel, "reason": row.reason, "source": row.source, "since": row.valid_from}

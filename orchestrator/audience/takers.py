@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from orchestrator.audience.attributes import NONE, Declarations, held_to
 from orchestrator.audience.cells import CellError, instant_reader, needed, reader, readers, truth
+from orchestrator.audience.contacts import KINDS, PLATFORMS, check_contact
 from orchestrator.audience.events import add_events
 from orchestrator.audience.mapping import (
     AddressColumns,
@@ -35,6 +36,7 @@ from orchestrator.audience.people import (
     upsert_addresses,
     upsert_users,
 )
+from orchestrator.audience.suppression_list import Target, unguarded
 from orchestrator.audience.terms import ChannelName
 from orchestrator.audience.users import UserIds
 from orchestrator.audience.whereabouts import Phone, mailbox, phone
@@ -44,7 +46,6 @@ from orchestrator.errors import InputError, did_you_mean
 MAX_VALUE = 4096
 """Characters of an address or of a name the app calls somebody by, at most."""
 CHANNELS = get_args(ChannelName)
-KINDS = ("token", "fid", "phone", "mailbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +182,24 @@ class Addresses:
         self.kind = reader(columns.kind, header)
         self.at = instant_reader(columns.at, header)
         self.region = reader(columns.region, header)
+        self.platform = reader(columns.platform, header)
+        self.details = [(str(name), reader(cell, header)) for name, cell in columns.details.items()]
 
     def read(self, cells: Sequence[Any]) -> AddressRow:
         """An address."""
         channel = _word(self.channel(cells), CHANNELS, "channel")
-        kind = self.kind(cells)
+        kind, platform = self.kind(cells), self.platform(cells)
         found = _contact(channel, self.value(cells), self.region(cells))
         kind = None if kind is None else _word(str(kind), KINDS, "kind of address")
-        return AddressRow(self.user(cells), channel, found.value, self.at(cells), kind, found.country)
+        platform = None if platform is None else _word(str(platform), PLATFORMS, "platform")
+        said = ((name, read(cells)) for name, read in self.details)
+        details = {name: str(value) for name, value in said if value is not None}
+        try:
+            check_contact(channel, kind, found.value, details)
+        except InputError as error:
+            raise CellError(f"the address's {error.message}") from None
+        user, at = self.user(cells), self.at(cells)
+        return AddressRow(user, channel, found.value, at, kind, found.country, platform, details or None)
 
     def write(self, connection: Connection, values: Sequence[AddressRow], now: datetime) -> Wrote:
         """Add, confirm and move addresses."""
@@ -272,13 +283,13 @@ class Suppressions:
         """A suppression, of the address where there is one, else of the user."""
         channel = _word(self.channel(cells), CHANNELS, "channel")
         reason = _word(self.reason(cells), REASONS, "reason")
-        address, user = self.address(cells), self.user(cells)
+        given = self.address(cells), self.user(cells)
+        address, user = (None if one is None else unguarded(str(one)) for one in given)
         if address is None and user is None:
             raise CellError("neither address nor user is given")
-        value = None if address is None else _contact(channel, str(address), self.region(cells)).value
-        return _Ban(
-            channel, value, None if address or user is None else str(user), reason, self.source(cells), self.at(cells)
-        )
+        value = None if address is None else _contact(channel, address, self.region(cells)).value
+        source = unguarded(str(self.source(cells)))
+        return _Ban(channel, value, None if address else user, reason, source, self.at(cells))
 
     def write(self, connection: Connection, values: Sequence[_Ban], now: datetime) -> Wrote:
         """Add those that are new."""
@@ -288,6 +299,19 @@ class Suppressions:
             for one in values
         ]
         return Wrote(suppress_all(connection, wanted))
+
+
+def target_of(channel: str, address: str | None, user: str | None) -> Target:
+    """Of whom an operator speaks; the address in the form in which it is kept.
+
+    Raises:
+        InputError: the channel or the address cannot be; the error does not repeat the address.
+    """
+    try:
+        _word(channel, CHANNELS, "channel")
+        return Target(channel, None if address is None else _contact(channel, address, None).value, user)
+    except CellError as error:
+        raise InputError(str(error)) from None
 
 
 def taker(columns: Columns, header: Sequence[str], declared: Declarations = NONE, asks: Asks = never_asks) -> Taker:

@@ -101,7 +101,7 @@ Span = Annotated[
 ]
 Slug = Annotated[str, AfterValidator(_slug), WithJsonSchema({"type": "string", "pattern": f"^{_SLUG.pattern}$"})]
 Key = Annotated[StrictStr, AfterValidator(_key)]
-ChannelName = Literal["push", "sms", "email"]
+ChannelName = Literal["push", "sms", "email", "inbox", "webhook"]
 Operand = Annotated[
     bool | int | float | str, PlainValidator(_operand), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]

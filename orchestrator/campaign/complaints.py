@@ -16,16 +16,14 @@ PLANNED = {
     "best_time": "sending at each user's best hour",
     "cron": "cron schedules",
     "devices": "sending to all of a user's devices",
-    "holidays": "holiday calendars",
     "incentive": "coupons",
     "judge": "judging an experiment automatically",
     "only_to": "an allow-list per campaign (the settings have one for the deployment)",
     "recheck": "evaluating the segment again at the door",
     "trigger": "runs triggered by an event",
-    "weekdays": "weekdays in a window",
 }
 """Fields that will mean something one day: refused by name, since ignoring one would change whom a campaign reaches."""
-_PLANNED_CHANNELS = frozenset({"web_push", "webpush", "wechat", "in_app", "inbox"})
+_PLANNED_CHANNELS = frozenset({"wechat"})
 
 _LONGEST = 64  # nearest words are not looked for beyond
 _WANTED = {

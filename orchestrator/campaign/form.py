@@ -11,17 +11,19 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.campaign.words import (
+    WORKDAYS,
+    ACalendar,
     Day,
     FactName,
     Line,
     Locale,
     LocalWindow,
     PerSecond,
+    ScheduleDays,
     Share,
     Slug,
     Span,
     TemplateName,
-    Weekdays,
     Word,
     refuse,
 )
@@ -48,11 +50,20 @@ class AudienceForm(Form):
 class ScheduleForm(Form):
     """Which local dates. Every user gets the date in their own zone."""
 
-    days: Weekdays | None = Field(default=None, description="days of the week: every, mon-fri, or [mon, wed]")
+    days: ScheduleDays | None = Field(
+        default=None, description="days of the week: every, mon-fri, [mon, wed]; or the workdays of a calendar"
+    )
     first: Day | None = Field(default=None, alias="from", description="first local date, with `days`")
     until: Day | None = Field(default=None, description="last local date, with `days`")
     dates: list[Day] | None = Field(
         default=None, min_length=1, max_length=400, description="single local dates, instead of `days`"
+    )
+    holidays: Literal["skip", "only"] | None = Field(
+        default=None,
+        description="skip public holidays, or run on them only: the calendar's, else each member's country's",
+    )
+    calendar: ACalendar | None = Field(
+        default=None, description="whose holidays and workdays: CN, DE-BY, or one of campaigns/calendars.yaml"
     )
 
     @model_validator(mode="after")
@@ -61,13 +72,15 @@ class ScheduleForm(Form):
             refuse("needs either `days` or `dates`", "days: every, or dates: [2026-12-01]")
         if self.dates is not None and (self.first or self.until):
             refuse("goes with `days`, not with `dates`", "remove it", "from" if self.first else "until")
+        if self.days == WORKDAYS and self.calendar is None:
+            refuse("workdays are those of a calendar", "add calendar: CN", "calendar")
         if self.first and self.until and self.until < self.first:
             refuse(f"{self.until} is before `from`, {self.first}", "exchange the two", "until")
         return self
 
     @model_validator(mode="after")
     def _fires(self) -> Self:
-        if self.days is not None and self.first and self.until:
+        if isinstance(self.days, frozenset) and self.first and self.until:
             length = (self.until - self.first).days
             reached = {(self.first.weekday() + n) % 7 for n in range(min(length, 6) + 1)} if length >= 0 else self.days
             if not reached & self.days:
@@ -79,17 +92,28 @@ class PartialWindowForm(Form):
     """When, for one step or arm: what is not said is the campaign's own."""
 
     local: LocalWindow | None = Field(default=None, description='the recipient\'s wall clock: "10:30-11:45", half-open')
+    moment: Slug | None = Field(default=None, description="instead of local: a moment by name, such as before-lunch")
     late: Literal["skip", "next"] | None = Field(default=None, description="a missed window: skip, or the next date's")
     spread: Share | None = Field(default=None, description="the share of the window over which sending is spread")
     expires_after: Span | None = Field(
         default=None, description="with late: next, how long a message stays worth sending"
     )
 
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.local is not None and self.moment is not None:
+            refuse("stands beside `local`", "write one of the two", "moment")
+        return self
+
 
 class WindowForm(PartialWindowForm):
     """When, on the recipient's wall clock."""
 
-    local: LocalWindow = Field(description='the recipient\'s wall clock: "10:30-11:45", half-open')
+    @model_validator(mode="after")
+    def _somewhen(self) -> Self:
+        if self.local is None:
+            refuse("needs `local` or `moment`", 'local: "10:30-11:45", or moment: before-lunch')
+        return self
 
 
 class WhenForm(Form):
@@ -104,10 +128,12 @@ class WhenForm(Form):
 class StepForm(Form):
     """One leg."""
 
-    channel: Literal["push", "sms", "email"] = Field(description="push, sms or email")
+    channel: Literal["push", "sms", "email", "inbox", "webhook"] = Field(
+        description="push, sms, email, inbox (the app's own) or webhook"
+    )
     template: TemplateName = Field(description="the message's folder under templates/")
     account: Slug | None = Field(
-        default=None, description="the account to send from; the channel's only one if left out"
+        default=None, description="the one account to send from; whichever of the channel's fits if left out"
     )
     rate: PerSecond | None = Field(default=None, description="at most so many messages: 2000/min, 30/s")
     when: WhenForm | None = Field(default=None, description="the condition of a later step")
@@ -122,12 +148,24 @@ class ConversionForm(Form):
     value: Word | None = Field(default=None, description="the event's numeric property that is summed, such as amount")
 
 
+_THEIR_OWN = frozenset({"message_opened", "link_clicked"})
+"""Events that a mail's pixel or a scanner may cause: never success by themselves."""
+
+
 class GoalForm(Form):
     """What is success."""
 
     event: Word = Field(default="app_open", description="the event that is a reopen")
     within: Span = Field(default="24h", validate_default=True, description="how long after the opening it counts")
     conversion: ConversionForm | None = Field(default=None, description="a further event that counts, such as an order")
+
+    @model_validator(mode="after")
+    def _by_the_app(self) -> Self:
+        for event in (self.event, self.conversion.event if self.conversion else ""):
+            if event in _THEIR_OWN:
+                problem = f"{event!r} is no success: machines open mails and follow links too"
+                refuse(problem, "name an event that the app itself reports, such as app_open", "event")
+        return self
 
 
 class ArmForm(Form):

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from orchestrator.campaign.attributes import FILE as ATTRIBUTES
 from orchestrator.campaign.document import Document, shown, values_at
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.reading import read_document
-from orchestrator.campaign.segments import SUFFIX, SegmentFolder
+from orchestrator.campaign.segments import SHARED, SUFFIX, SegmentFolder
+from orchestrator.campaign.shared import written_out
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.templates import TemplateFolder
-from orchestrator.campaign.topics import FILE as TOPICS
 from orchestrator.campaign.version import Bundle
 from orchestrator.errors import ConfigError, NotFoundError, Problem, did_you_mean
 
 
 def campaign_names(campaigns: Path) -> list[str]:
     """The campaigns there are, by their files' names."""
-    return sorted(path.stem for path in campaigns.glob(f"*{SUFFIX}") if path.name not in {ATTRIBUTES, TOPICS})
+    return sorted(path.stem for path in campaigns.glob(f"*{SUFFIX}") if path.name not in SHARED)
 
 
 def load_bundle(
@@ -34,7 +33,7 @@ def load_bundle(
         ConfigError: every problem of the campaign, its segments and its templates.
     """
     path = _find(name_or_path, campaigns_dir)
-    document = read_document(path)
+    document = written_out(read_document(path), campaigns_dir)
     campaign, problems = _parse(document, path)
     segments, templates = SegmentFolder(campaigns_dir), TemplateFolder(templates_dir)
     raw_segments, files = segments.used_by(document), templates.used_by(document)

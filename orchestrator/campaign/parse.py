@@ -19,7 +19,9 @@ from orchestrator.campaign.form import (
     WindowForm,
 )
 from orchestrator.campaign.spec import Arm, Budget, Campaign, Conversion, Goal, Late, Schedule, Step, Timing, When
+from orchestrator.campaign.words import WORKDAYS
 from orchestrator.errors import ConfigError, Problem
+from orchestrator.timing.calendars import Holidays
 from orchestrator.timing.window import Window
 
 ONLY_ARM = "all"
@@ -67,10 +69,20 @@ def _campaign(form: CampaignForm) -> Campaign:
 
 
 def _schedule(form: ScheduleForm) -> Schedule:
-    return Schedule(form.days or frozenset(), form.first, form.until, frozenset(form.dates or ()))
+    workdays = form.days == WORKDAYS
+    return Schedule(
+        weekdays=frozenset() if workdays else frozenset(form.days or ()),  # type: ignore[arg-type]  # not the word
+        first=form.first,
+        last=form.until,
+        dates=frozenset(form.dates or ()),
+        workdays=workdays,
+        calendar=form.calendar,
+        holidays=Holidays(form.holidays) if form.holidays else Holidays.IGNORE,
+    )
 
 
 def _timing(form: WindowForm) -> Timing:
+    assert form.local is not None  # the form refuses a window without one
     return _own_timing(form, Timing(form.local))
 
 

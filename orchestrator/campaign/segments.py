@@ -11,11 +11,14 @@ from orchestrator.campaign.attributes import FILE as ATTRIBUTES
 from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.document import Document, shown, values_at
 from orchestrator.campaign.reading import read_document
+from orchestrator.campaign.shared import CALENDARS, MOMENTS
 from orchestrator.campaign.topics import FILE as TOPICS
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 FOLDER = "segments"
 SUFFIX = ".yaml"
+SHARED = frozenset({ATTRIBUTES, CALENDARS, MOMENTS, TOPICS})
+"""Files in the folder of campaigns that are none."""
 _LONGEST = 64
 
 
@@ -27,7 +30,7 @@ class SegmentFolder:
         self.names = sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
         self.problems: list[Problem] = []
         self._documents: dict[str, Document | None] = {}
-        self._campaigns = [path.stem for path in campaigns.glob(f"*{SUFFIX}") if path.name not in {ATTRIBUTES, TOPICS}]
+        self._campaigns = [path.stem for path in campaigns.glob(f"*{SUFFIX}") if path.name not in SHARED]
         try:
             self.declared = declared_in(campaigns)
         except ConfigError as error:

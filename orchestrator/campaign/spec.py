@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
+from orchestrator.timing.calendars import Calendar, Holidays
 from orchestrator.timing.window import Window
 
 
@@ -35,19 +36,36 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Which local dates fire: ``weekdays`` (0 = Monday) between ``first`` and ``last`` inclusive, or ``dates``."""
+    """Which local dates fire: ``weekdays`` (0 = Monday) between ``first`` and ``last`` inclusive, or ``dates``.
+
+    ``workdays``: those of ``calendar`` instead of weekdays. ``holidays`` are the calendar's; without one, those of each
+    member's own country, which the policy asks for.
+    """
 
     weekdays: frozenset[int] = frozenset()
     first: date | None = None
     last: date | None = None
     dates: frozenset[date] = frozenset()
+    workdays: bool = False
+    calendar: Calendar | None = None
+    holidays: Holidays = Holidays.IGNORE
 
     def fires_on(self, day: date) -> bool:
         """Whether a run belongs to this local date."""
+        if self.calendar is not None and not self.holidays.permit(self.calendar, day):
+            return False
         if day in self.dates:
             return True
         within = (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
-        return within and day.weekday() in self.weekdays
+        return within and (self._is_workday(day) if self.workdays else day.weekday() in self.weekdays)
+
+    def _is_workday(self, day: date) -> bool:
+        return self.calendar is not None and self.calendar.is_workday(day)
+
+    @property
+    def members_holidays(self) -> Holidays:
+        """What is made of the holidays of each member's own country."""
+        return self.holidays if self.calendar is None else Holidays.IGNORE
 
 
 @dataclass(frozen=True, slots=True)

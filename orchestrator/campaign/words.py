@@ -10,14 +10,16 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Annotated, Any, Never
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from orchestrator.campaign.document import shown
 from orchestrator.errors import InputError
+from orchestrator.timing.calendars import Calendar, named_calendar
 from orchestrator.timing.days import parse_days
 from orchestrator.timing.window import Window
 
+WORKDAYS = "workdays"
 MAX_SHARE = 0.9
 MAX_SPAN = timedelta(days=3660)
 _LONGEST = 200
@@ -105,6 +107,34 @@ def weekdays(value: object) -> frozenset[int]:
         refuse(error.message, error.hint)
 
 
+def schedule_days(value: object) -> frozenset[int] | str:
+    """Days of the week, or ``workdays``."""
+    return WORKDAYS if value == WORKDAYS else weekdays(value)
+
+
+def calendar(value: object) -> Calendar:
+    """A region (``CN``, ``DE-BY``), or one of the deployment's own calendars, written out."""
+    if isinstance(value, Calendar):
+        return value
+    try:
+        if isinstance(value, str):
+            return named_calendar(value)
+        if isinstance(value, dict):
+            return _own_calendar(value)
+    except InputError as error:
+        refuse(error.message, error.hint)
+    refuse(f"{shown(value)!r} is not a calendar", "write CN, DE-BY, or the name of one in calendars.yaml")
+
+
+def _own_calendar(value: dict[str, Any]) -> Calendar:
+    def days(name: str) -> frozenset[date]:
+        return frozenset(day(each) for each in value.get(name, ()))
+
+    region = value.get("region", "")
+    known = named_calendar(region).region if region else ""
+    return Calendar(known, days("holidays"), days("not_holidays"), days("workdays"))
+
+
 def window(value: object) -> Window:
     """A window of the wall clock, as :class:`Window` reads it."""
     if isinstance(value, Window):
@@ -157,7 +187,7 @@ _SHARE_SCHEMA = {
 }
 _DAYS_SCHEMA = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-    "examples": ["every", "mon-fri", ["mon", "wed"]],
+    "examples": ["every", "mon-fri", ["mon", "wed"], "workdays"],
 }
 
 Span = Annotated[
@@ -167,6 +197,10 @@ Share = Annotated[float, BeforeValidator(share), WithJsonSchema(_SHARE_SCHEMA)]
 PerSecond = Annotated[float, BeforeValidator(rate), _schema(r"^\d+(\.\d+)?\s*/\s*\w+$", examples=["2000/min", "30/s"])]
 Day = Annotated[date, BeforeValidator(day), _schema(r"^\d{4}-\d{2}-\d{2}$", examples=["2026-11-01"])]
 Weekdays = Annotated[frozenset[int], BeforeValidator(weekdays), WithJsonSchema(_DAYS_SCHEMA)]
+ScheduleDays = Annotated[
+    frozenset[int] | str, PlainValidator(schedule_days), WithJsonSchema(_DAYS_SCHEMA, mode="validation")
+]
+ACalendar = Annotated[Calendar, PlainValidator(calendar), WithJsonSchema({"type": "string", "examples": ["CN"]})]
 LocalWindow = Annotated[Window, BeforeValidator(window), _schema(r"\d{2}:\d{2}", examples=["10:30-11:45"])]
 Slug = Annotated[str, AfterValidator(_matches(_SLUG, "a name")), _schema(f"^{_SLUG.pattern}$")]
 TemplateName = Annotated[str, AfterValidator(_matches(_TEMPLATE, "a template")), _schema(f"^{_TEMPLATE.pattern}$")]

@@ -16,6 +16,7 @@ from rich.text import Text
 from orchestrator.campaign.load import campaign_names, check_segments, load_bundle
 from orchestrator.campaign.schema import json_schema, segment_schema
 from orchestrator.campaign.segments import SegmentFolder
+from orchestrator.campaign.shared import check_shared
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.topics import check_topics
 from orchestrator.clock import SystemClock
@@ -57,6 +58,7 @@ def validate(
     if not campaigns:
         findings.problems += [*check_segments(settings.campaigns), *_overlooked(settings.campaigns)]
         findings.problems += [*check_topics(settings.campaigns), *check_confirmation(settings.templates)]
+        findings.problems += check_shared(settings.campaigns)
         findings.notes += SegmentFolder(settings.campaigns).notes()
     findings.problems = list(dict.fromkeys(findings.problems))
     _print_json(findings) if as_json else _print(findings, settings.campaigns)

@@ -16,7 +16,7 @@ from orchestrator.clock import Clock
 from orchestrator.daemon.control import ask, socket_path
 from orchestrator.daemon.verbs import VERBS, Desk
 from orchestrator.daemon.wiring import clock_of
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, OrchestratorError
 from orchestrator.settings import Settings, load_settings
 from orchestrator.store import Store, upgrade
 
@@ -75,6 +75,15 @@ class Context:
                 return answer
         with self.writer() as store:
             return VERBS[verb](Desk(store, self.clock, self.settings, progress), **args)
+
+    def running(self, verb: str) -> dict[str, Any] | None:
+        """What the running daemon says of itself; None when there is none on this machine, or it cannot say."""
+        if "://" in self.settings.database:
+            return None
+        try:
+            return ask(socket_path(Path(self.settings.database).resolve()), verb, {}, lambda _: None)
+        except OrchestratorError:  # an older release, or one that has just ended
+            return None
 
     @property
     def actor(self) -> str:

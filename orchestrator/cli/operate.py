@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
@@ -14,16 +14,14 @@ from orchestrator.campaign.spec import Campaign
 from orchestrator.cli import completing
 from orchestrator.cli.context import Context
 from orchestrator.daemon.wiring import planner_of
-from orchestrator.dispatch.cost import sms_parts
+from orchestrator.dispatch.cost import approved_templates, sms_parts
 from orchestrator.dispatch.doubt import unknown_messages
 from orchestrator.errors import InputError
-from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.plan.dry import DryRun, SmsCost, dry_run
 from orchestrator.plan.rules import SEARCH_DAYS
 from orchestrator.report.reasons import reason_words
 
 app = typer.Typer()
-accounts = typer.Typer(no_args_is_help=True)
 unknown = typer.Typer(no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -49,6 +47,8 @@ def plan(
     chosen = _date(day) if day else _next_date(bundle.campaign, now)
     with context.reader() as store, store.read() as connection:
         found = dry_run(connection, planner_of(context.settings, context.clock), bundle, chosen, now, sms_parts)
+    if found.sms is not None:
+        found = replace(found, sms=replace(found.sms, approved=tuple(approved_templates(bundle))))
     if as_json:
         context.print_json(asdict(found))
     else:
@@ -107,6 +107,8 @@ def _in_words(decision: str) -> str:
 
 def _show_cost(context: Context, cost: SmsCost) -> None:
     context.console.print(f"SMS: at most {cost.messages:,} messages, about {cost.parts:,} parts")
+    if cost.approved:
+        context.console.print(f"Sent as approved templates: {', '.join(cost.approved)}")
     for left, words in zip(cost.left, ("messages", "parts"), strict=True):
         if left is not None:
             context.console.print(f"The budget has {left:,} {words} left")
@@ -160,37 +162,6 @@ def stop(
 
 def _said(context: Context, done: dict[str, object], words: str, *, as_json: bool) -> None:
     context.print_json(done) if as_json else context.console.print(words)
-
-
-@accounts.command("list")
-def list_accounts(as_json: Json = False) -> None:
-    """Configured accounts, and which of them are stopped."""
-    context = Context.load()
-    with context.reader() as store, store.read() as connection:
-        stopped = stopped_accounts(connection)
-    rows = [
-        {"account": name, "channel": a.channel, "provider": a.provider, "rate": a.rate, "stopped": stopped.get(name)}
-        for name, a in context.settings.accounts.items()
-    ]
-    if as_json:
-        context.print_json(rows)
-        return
-    table = Table("account", "channel", "provider", "messages/s", "state")
-    for row in rows:
-        state = f"[red]stopped: {row['stopped']}[/]" if row["stopped"] else "[green]in use[/]"
-        table.add_row(str(row["account"]), str(row["channel"]), str(row["provider"]), f"{row['rate']:g}", state)
-    context.console.print(table)
-
-
-@accounts.command("resume")
-def resume_account(
-    name: Annotated[str, typer.Argument(metavar="ACCOUNT", autocompletion=completing.accounts)], as_json: Json = False
-) -> None:
-    """Use an account again that a provider's answer had stopped (after you mended its credentials)."""
-    context = Context.load()
-    done = context.act("resume_account", name=name, actor=context.actor)
-    words = f"{name} is in use again" if done["was_stopped"] else f"{name} was not stopped"
-    _said(context, done, words, as_json=as_json)
 
 
 @unknown.command("list")

@@ -14,12 +14,12 @@ from orchestrator.audience.facts import facts_of
 from orchestrator.audience.people import user_ids
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.version import Bundle
-from orchestrator.channel.base import EmailPayload, Payload, SmsPayload
+from orchestrator.channel.base import EmailPayload, Payload, PushPayload, SmsPayload
 from orchestrator.cli.completing import campaigns, users
 from orchestrator.cli.context import Context
 from orchestrator.content.links import Links
-from orchestrator.content.push import payload_bytes
-from orchestrator.content.sms import count
+from orchestrator.content.push import payload_bytes, room
+from orchestrator.content.sms import billed_parts, count
 from orchestrator.content.templates import TemplateSet, warnings
 from orchestrator.daemon.wiring import preview_links
 from orchestrator.dispatch.compose import worded
@@ -96,7 +96,14 @@ def _previews(bundle: Bundle, facts: dict[str, Any], locales: list[str], links: 
                 except RenderError as error:
                     problem = str(error)
                 yield Preview(
-                    arm.name, step.index, step.channel, locale, payload, _size(payload), problem, _warned(payload)
+                    arm.name,
+                    step.index,
+                    step.channel,
+                    locale,
+                    payload,
+                    _size(payload, step.channel),
+                    problem,
+                    _warned(payload),
                 )
 
 
@@ -104,15 +111,19 @@ def _warned(payload: Payload | None) -> tuple[str, ...]:
     return () if payload is None else tuple(warnings(payload))
 
 
-def _size(payload: Payload | None) -> str:
+def _size(payload: Payload | None, channel: str) -> str:
     if payload is None:
         return ""
     if isinstance(payload, SmsPayload):
+        if payload.approved:
+            parts = billed_parts(payload)
+            return f"{parts} part{'s' if parts != 1 else ''}, {len(payload.body)} characters, as billed within China"
         counted = count(payload.body)
         return f"{counted.parts} part{'s' if counted.parts != 1 else ''}, {counted.units} units of {counted.encoding}"
     if isinstance(payload, EmailPayload):
         return f"{len(payload.html.encode()) / 1024:.0f} KB of HTML"
-    return f"{payload_bytes(payload)} of 4096 bytes"
+    most = room(channel)
+    return f"{payload_bytes(payload)} {f'of {most} ' if most else ''}bytes"
 
 
 def _words(payload: Payload) -> tuple[str, str]:
@@ -126,6 +137,16 @@ def _words(payload: Payload) -> tuple[str, str]:
             return payload.title, payload.body
 
 
+def _beside(payload: Payload) -> str:
+    """What goes with the words and nobody reads: the approved template with what fills it, data for the app."""
+    lines: list[str] = []
+    if isinstance(payload, SmsPayload) and payload.approved:
+        lines = [f"approved template {payload.approved}", *(f"{k} = {v}" for k, v in payload.parameters.items())]
+    if isinstance(payload, PushPayload):
+        lines = [f"{name}: {value}" for name, value in payload.data.items()]
+    return "".join(f"\n{line}" for line in lines)
+
+
 def _panel(item: Preview) -> Panel:
     from rich.text import Text
 
@@ -134,6 +155,7 @@ def _panel(item: Preview) -> Panel:
         return Panel(Text(item.problem, style="red"), title=head, title_align="left", width=72)
     title, words = _words(item.payload)
     body = Text(f"{title}\n" if title else "", style="bold").append(words, style="not bold")
+    body.append(_beside(item.payload), style="dim")
     for warning in item.warnings:
         body.append(f"\n{warning}", style="yellow")
     return Panel(body, title=head, subtitle=item.size, title_align="left", subtitle_align="right", width=72)

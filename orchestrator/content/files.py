@@ -1,9 +1,7 @@
-"""Which files a message has, what their names mean, and how a push file is laid out.
+"""Which files a message has, and what their names mean.
 
-``lunch-winback/dish/push.zh-CN.j2`` is message ``lunch-winback/dish``, channel ``push``, locale ``zh-cn``. An SMS file
-is its text. A push file begins with header lines (``title: …``, ``link: …``, ``image: …``), then a blank line, then the
-body; ``{# comments #}`` may stand among the headers. An email file has ``subject: …`` and ``preheader: …``, and MJML or
-HTML as its body; ``email.zh-CN.txt.j2`` beside it is its text part.
+``lunch-winback/dish/push.zh-CN.j2`` is message ``lunch-winback/dish``, channel ``push``, locale ``zh-cn``;
+``email.zh-CN.txt.j2`` is the text part of the mail ``email.zh-CN.j2``. What stands in a file: :mod:`.layout`.
 """
 
 from __future__ import annotations
@@ -18,17 +16,11 @@ from orchestrator.content.budget import MAX_SOURCE_BYTES
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 DEFAULTS: Final = "defaults.yaml"
-CHANNELS: Final = ("push", "sms", "email")
-HEADERS: Final = ("title", "link", "image")
-MAIL_HEADERS: Final = ("subject", "preheader")
-_LAYOUTS: Final = {"push": (HEADERS, "title"), "email": (MAIL_HEADERS, "subject")}
-"""Per channel whose files have header lines: which there are, and the one that has to be."""
+CHANNELS: Final = ("push", "sms", "email", "inbox", "webhook")
 _TEXT = "txt"
 _SUFFIX = ".j2"
 _MESSAGE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-_HEADER = re.compile(r"([A-Za-z][\w.-]*)[ \t]*:[ \t]*(.*)")
-_COMMENT = re.compile(r"\s*\{#.*#\}\s*")
 _LONGEST_LOCALE = 35
 
 
@@ -41,15 +33,6 @@ class Place:
     locale: str
     text: bool = False
     """The text part of a mail, beside its HTML: ``email.en.txt.j2``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One text of a file: a header's value, or the body. ``lines_before`` stand above it."""
-
-    name: str
-    text: str
-    lines_before: int
 
 
 def place_of(path: str) -> Place | Problem:
@@ -78,57 +61,6 @@ def chain(locale: str) -> list[str]:
     """``zh-hans-cn``, ``zh-hans``, ``zh``: from the nearest to the widest."""
     pieces = locale.split("-") if locale else []
     return ["-".join(pieces[:end]) for end in range(len(pieces), 0, -1)]
-
-
-def parts_of(path: str, place: Place, source: str) -> tuple[list[Part], list[Problem]]:
-    """The texts of a file, and what is wrong with its layout."""
-    if len(source) > MAX_SOURCE_BYTES or len(source.encode(errors="replace")) > MAX_SOURCE_BYTES:
-        return [], [Problem(path, 0, "", f"is larger than {MAX_SOURCE_BYTES // 1024} KB")]
-    source = source.removeprefix("\ufeff").replace("\r\n", "\n")
-    if not source.strip():
-        return [], [Problem(path, 0, "", "is empty", "a message needs a text")]
-    if place.text or place.channel not in _LAYOUTS:
-        return [Part("body", source, 0)], []
-    return _with_headers(path, place.channel, source.split("\n"))
-
-
-def _with_headers(path: str, channel: str, lines: list[str]) -> tuple[list[Part], list[Problem]]:
-    parts: list[Part] = []
-    problems: list[Problem] = []
-    number = 0
-    for number, line in enumerate(lines):
-        if not line.strip() and parts:
-            break
-        if not line.strip() or _COMMENT.fullmatch(line):
-            continue
-        part = _header(path, channel, number, line, {part.name for part in parts})
-        if isinstance(part, Problem):
-            problems.append(part)
-            if not _HEADER.fullmatch(line):
-                return parts, problems
-        else:
-            parts.append(part)
-    parts.append(Part("body", "\n".join(lines[number + 1 :]), number + 1))
-    needed = _LAYOUTS[channel][1]
-    if not problems and all(part.name != needed for part in parts):
-        article = "an" if channel == "email" else "a"
-        hint = f"begin the file with a line '{needed}: …'"
-        problems.append(Problem(path, 1, needed, f"{article} {channel} needs a {needed}", hint))
-    return parts, problems
-
-
-def _header(path: str, channel: str, number: int, line: str, given: set[str]) -> Part | Problem:
-    match = _HEADER.fullmatch(line)
-    if match is None:
-        hint = f"write '{_LAYOUTS[channel][1]}: …' lines, a blank line, then the body"
-        return Problem(path, number + 1, "", "is no header line, and no blank line came before it", hint)
-    name = match[1].lower()
-    known = _LAYOUTS[channel][0]
-    if name not in known:
-        return Problem(path, number + 1, name, "unknown header", did_you_mean(name, known))
-    if name in given:
-        return Problem(path, number + 1, name, "stands twice in the file", "keep one of them")
-    return Part(name, match[2], number)
 
 
 def read_folder(root: Path, message: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The signed links of a message: clicks, the open pixel, unsubscribe, preferences; and of a confirmation mail.
 
+Also what an app shows us: the acknowledgement that a push carried, and a user's own pass to their inbox.
+
 A token says which message it belongs to and which link it is; where a click leads is looked up in the database, never
 taken from the request, and nobody without the key can make a token. One key signs all kinds, each under its own name,
 so that a click's token is worth nothing at ``/u/``.
@@ -12,6 +14,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from html import escape, unescape
@@ -27,6 +30,11 @@ _FIELDS: Final = (1, 8, 8, 16)
 _LENGTH: Final = sum(_FIELDS)
 _TEXT_LENGTH: Final = (_LENGTH * 4 + 2) // 3
 _KEY_BYTES: Final = 16
+_PASS_LENGTH: Final = ((1 + 8 + 16) * 4 + 2) // 3
+ACKNOWLEDGED: Final = frozenset({"push", "webhook"})
+"""Channels through which the app's own code sees the message, and can say so. The inbox has marks of its own."""
+ACK_HOLDS: Final = timedelta(days=30)
+"""How long after it left a push may be acknowledged: phones are off, and on again weeks later."""
 _IN_TEXT = re.compile(r"https://[^\s<>\"'()\[\]{}，。！？；：、（）《》「」【】]+")
 _ASCII = re.compile(r"[!-~]+")
 _TRAILING = ".,;:!?*_~"
@@ -42,6 +50,10 @@ class Kind(StrEnum):
     PREFERENCES = "p"
     CONFIRM = "confirm"
     """Its number is that of a double opt-in's request, not of a message."""
+    ACK = "ack"
+    """No link: what a push carries, and the app shows when it reports it. Its index is until when it holds."""
+    INBOX = "inbox"
+    """No link either: a user's pass to their own inbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,33 @@ class Links:
         if not genuine or body[0] != VERSION or urlsafe_b64encode(raw).decode().rstrip("=") != text:
             return None
         return Token(int.from_bytes(body[1:9], "big"), int.from_bytes(body[9:17], "big"))
+
+    def ack(self, message_id: int, machine: datetime) -> str:
+        """What an app may acknowledge a push with; ``machine`` is the machine's time, as in all that expires."""
+        return self.token(Kind.ACK, message_id, int((machine + ACK_HOLDS).timestamp()))
+
+    def acknowledged(self, text: str, machine: datetime) -> int | None:
+        """The message that an acknowledgement is about; None for one that is not ours, or is too old."""
+        token = self.read(Kind.ACK, text)
+        return None if token is None or token.index <= machine.timestamp() else token.message_id
+
+    def inbox_pass(self, user: str, until: datetime) -> str:
+        """What opens the inbox of one user (the app's own id) and nothing else; ``until`` is of the machine's time."""
+        body = bytes([VERSION]) + int(until.timestamp()).to_bytes(8, "big")
+        return urlsafe_b64encode(body + self._seal(Kind.INBOX, body + user.encode())).decode().rstrip("=")
+
+    def opens_inbox(self, text: str, user: str, machine: datetime) -> bool:
+        """Whether ``text`` is this user's pass, and holds."""
+        if len(text) != _PASS_LENGTH or not text.isascii():
+            return False
+        try:
+            raw, name = urlsafe_b64decode(text + "=" * (-len(text) % 4)), user.encode()
+        except ValueError:
+            return False
+        body, seal = raw[:-16], raw[-16:]
+        genuine = hmac.compare_digest(seal, self._seal(Kind.INBOX, body + name)) and body[:1] == bytes([VERSION])
+        whole = urlsafe_b64encode(raw).decode().rstrip("=") == text  # one way to write it: what is left over is zero
+        return genuine and whole and int.from_bytes(body[1:], "big") > machine.timestamp()
 
     def address(self, kind: Kind, message_id: int, index: int = 0) -> str:
         """The whole address of a link."""

@@ -1,15 +1,22 @@
-"""How large a push payload is, and which data keys are not ours to use.
+"""How large the payload of a push or an inbox item is, and which data keys are not ours to use.
 
 Source: Firebase, "About FCM messages" (4096 bytes, keys plus values; 2048 for topics, which we do not send to).
 """
 
 from __future__ import annotations
 
+from orchestrator.channel import inbox
 from orchestrator.channel.base import PushPayload
 
 MAX_BYTES = 4096
-_RESERVED = frozenset({"from", "message_type", "notification"})
+_RESERVED = frozenset({"from", "message_type", "notification", "aps"})
+_OURS = frozenset({"msg_id", "link", "ack", "payload"})
 _RESERVED_STARTS = ("google", "gcm")
+
+
+def room(channel: str) -> int | None:
+    """Bytes that a channel's payload may have, as far as it does not depend on the provider."""
+    return {"push": MAX_BYTES, "inbox": inbox.LIMIT}.get(channel)
 
 
 def payload_bytes(payload: PushPayload) -> int:
@@ -30,5 +37,5 @@ def problems(payload: PushPayload) -> list[str]:
 
 
 def reserved(key: str) -> bool:
-    """Whether FCM refuses a data key (INVALID_ARGUMENT)."""
-    return key in _RESERVED or key.startswith(_RESERVED_STARTS)
+    """Whether a provider keeps a data key for itself (FCM: INVALID_ARGUMENT; APNs: ``aps``), or we do."""
+    return key in _RESERVED | _OURS or key.startswith(_RESERVED_STARTS)

@@ -7,7 +7,7 @@ Preview, test send and real send all come through :meth:`TemplateSet.render`. A 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from orchestrator.channel.base import EmailPayload, Payload, PushPayload, SmsPay
 from orchestrator.content.budget import Budget
 from orchestrator.content.clean import clean, single_line
 from orchestrator.content.defaults import Value, defaults_for, filled, folder_of, read_defaults
-from orchestrator.content.files import Part, Place, chain, normal, parts_of, place_of
+from orchestrator.content.files import Place, chain, normal, place_of
+from orchestrator.content.layout import Part, parts_of
 from orchestrator.content.markup import CLIPPED_BYTES, compile_markup, is_address, links_in
 from orchestrator.content.plain import tidy
 from orchestrator.content.program import ENVIRONMENT, Program, compile_text
@@ -27,6 +28,10 @@ CONFIRMATION: Final = "_confirm"
 """The message that asks for the second step of double opt-in."""
 _LINK = re.compile(r"(?!(?:javascript|data|file|vbscript):)[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+")
 _REMEMBERED = 2048
+MAX_PARAMETER: Final = 500
+"""Characters of what fills an approved template: as many as a whole SMS may have in China."""
+USUAL_PARAMETER: Final = 35
+"""What most of them take (Aliyun's default, which it raises on request)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,12 @@ class _Ready:
             raise RenderError(
                 f"{self.source.path}: the message is empty", hint='write {{ skip("reason") }} to leave it out'
             )
-        return SmsPayload(body)
+        parameters = {name: single_line(text) for name, text in _family("parameter", texts)}
+        for name, value in parameters.items():
+            if not 0 < len(value) <= MAX_PARAMETER:
+                wrong = f"is longer than {MAX_PARAMETER} characters" if value else "is empty"
+                raise RenderError(f"{self.source.path}: parameter.{name} {wrong}", hint="use default, or truncate")
+        return SmsPayload(body, single_line(texts.get("approved", "")), parameters)
 
     def _push(self, texts: Mapping[str, str]) -> PushPayload:
         title, body = single_line(texts.get("title", "")), clean(texts["body"])
@@ -103,7 +113,8 @@ class _Ready:
             raise RenderError(
                 f"{self.source.path}: the message is empty", hint='write {{ skip("reason") }} to leave it out'
             )
-        return PushPayload(title, body, link=self._link("link", texts), image=self._link("image", texts))
+        data = {name: value for name, text in _family("data", texts) if (value := clean(text))}
+        return PushPayload(title, body, link=self._link("link", texts), image=self._link("image", texts), data=data)
 
     def _link(self, name: str, texts: Mapping[str, str]) -> str:
         link = single_line(texts.get(name, ""))
@@ -113,6 +124,11 @@ class _Ready:
             hint = "pass facts in it through |urlencode"
             raise RenderError(f"{self.source.path}: {name} has to be {wanted}", hint=hint)
         return link
+
+
+def _family(name: str, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The headers ``NAME.x``, by their x."""
+    return ((key.partition(".")[2], text) for key, text in texts.items() if key.startswith(f"{name}."))
 
 
 class TemplateSet:
@@ -167,6 +183,12 @@ class TemplateSet:
         """The dotted facts that a message uses on a channel, over all locales."""
         sources = self._sources.get((template, channel), {})
         return {fact for source in sources.values() for fact in source.facts()}
+
+    def approved(self, template: str) -> list[str]:
+        """The codes of the approved templates that a message's SMS are sent with."""
+        sources = self._sources.get((template, "sms"), {}).values()
+        programs = (source.programs.get("approved") for source in sources)
+        return sorted({single_line(program.run({}, "", Budget())) for program in programs if program is not None})
 
     def locales(self, template: str, channel: str) -> list[str]:
         """The locales a message is written in on a channel ("" for any); empty when there is no such message."""
@@ -270,7 +292,7 @@ def _prefixes(fact: str) -> list[str]:
 
 
 def _compiled(path: str, place: Place, text: str) -> _Source:
-    parts, problems = parts_of(path, place, text)
+    parts, problems = parts_of(path, place.channel, text, text=place.text)
     programs: dict[str, Program] = {}
     if place.channel == "email" and not place.text:
         return _mail(path, place, {part.name: part for part in parts}, problems)
@@ -332,6 +354,9 @@ def _problems(path: str, field: str, faults: Iterable[Fault]) -> list[Problem]:
 
 def warnings(payload: Payload) -> list[str]:
     """What is allowed, and yet will not look as it was meant."""
+    if isinstance(payload, SmsPayload):
+        long = [name for name, value in payload.parameters.items() if len(value) > USUAL_PARAMETER]
+        return [f"parameter.{name} is longer than the {USUAL_PARAMETER} characters that are usual" for name in long]
     if isinstance(payload, EmailPayload) and len(payload.html.encode()) > CLIPPED_BYTES:
         return [f"Gmail shows the first {CLIPPED_BYTES // 1024} KB of a mail: this one is longer"]
     return []

@@ -14,7 +14,8 @@ from pathlib import Path
 import orjson
 
 from orchestrator.channel.base import EmailPayload, Envelope, OutcomeClass
-from orchestrator.channel.webhook import post, signing_key, wrong_webhook
+from orchestrator.channel.outward import wrong_target
+from orchestrator.channel.standard_webhooks import post, signing_key
 from orchestrator.clock import Clock
 from orchestrator.daemon.alert_words import words
 from orchestrator.daemon.watch import Limits
@@ -50,7 +51,7 @@ def places_of(settings: Settings) -> Places | None:
     if chosen is None:
         return None
     webhook = chosen.webhook.get_secret_value() if chosen.webhook else _read(chosen.webhook_file, "webhook_file")
-    if webhook and (reason := wrong_webhook(webhook)):
+    if webhook and (reason := wrong_target(webhook)):
         raise _wrong("webhook", reason)
     secret = _read(chosen.secret_file, "secret_file")
     try:

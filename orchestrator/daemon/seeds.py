@@ -14,7 +14,7 @@ from orchestrator.audience.facts import facts_of
 from orchestrator.audience.people import user_ids
 from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.clock import Clock
-from orchestrator.daemon.trial import account_for, best_address, refuse_stopped, send_now
+from orchestrator.daemon.trial import account_for, best_address, carriers_for, refuse_stopped, send_now
 from orchestrator.dispatch.trial import Choice, Target, target_of, write_down
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.runs import Run, runs_in
@@ -70,17 +70,18 @@ class Sower:
                     log.warning("seed_not_sent", extra=what)
 
     def _send_one(self, item: Run, bundle: Bundle, channel: str, name: str) -> None:
-        account = account_for(self.settings, self.clock, bundle, channel, 0)
+        carriers = carriers_for(self.settings, self.clock, bundle, channel, 0)
         with self.store.read() as connection:
-            refuse_stopped(connection, account)
             user = user_ids(connection, [name]).get(name)
             target = None if user is None else self._target(connection, user, channel)
             facts = {} if user is None else facts_of(connection, [user]).get(user, {})
-        if target is None:
-            return
+            if target is None:
+                return
+            account, target = account_for(carriers, target)
+            refuse_stopped(connection, account)
         target = replace(target, why=f"seed {name}", run_id=item.id)
         locale = str(facts.get("locale") or next(iter(bundle.campaign.title)))
-        done = send_now(self.store, self.settings, bundle, account, target, Choice(facts, [locale]))
+        done = send_now(self.store, self.clock, self.settings, bundle, account, target, Choice(facts, [locale]))
         with self.store.write() as connection:
             write_down(connection, item.campaign, target, done, self.clock.now(), "daemon")
 

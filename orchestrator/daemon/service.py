@@ -142,7 +142,7 @@ class Daemon:
     def _new_worker(self) -> Worker:
         parts, listed = self.parts, only_to(self.settings.only_to)
         worker = Worker(self.store, parts.clock, parts.quiet, parts.accounts, self.settings.lease, only_to=listed)
-        worker.links = self.links
+        worker.links, worker.routing = self.links, parts.planner.routing
         if self._guard is not None:
             worker.marked = self._guard.marked
         return worker
@@ -180,8 +180,11 @@ class Daemon:
     async def _start_control(self) -> asyncio.Server | None:
         if self.store.path is None:
             return None
-        desk = Desk(self.store, self.parts.clock, self.settings)
+        desk = Desk(self.store, self.parts.clock, self.settings, breakers=self._breakers)
         return await serve(desk, socket_path(self.store.path))
+
+    def _breakers(self) -> dict[str, str]:
+        return {name: account.breaker.state(name).value for name, account in self.parts.accounts.items()}
 
     def _start_ticks(self) -> AsyncIOScheduler:
         scheduler = AsyncIOScheduler(

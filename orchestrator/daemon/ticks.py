@@ -77,7 +77,7 @@ class Ticks:
 
     def sweeper(self) -> None:
         """Recover, expire, finish; and measure the queue."""
-        swept = sweep(self.store, self.clock, self.parts.resend)
+        swept = sweep(self.store, self.clock, self.parts.resend, self.parts.planner.routing)
         if any((swept.recovered.requeued, swept.recovered.resent, swept.recovered.unknown, swept.recovered.poisoned)):
             metrics.lease_steals.inc()
             log.warning("recovered", extra={"counts": str(swept.recovered)})

@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
+from orchestrator.audience.contacts import default_kind
 from orchestrator.audience.facts import facts_of
 from orchestrator.audience.people import user_ids
-from orchestrator.audience.whereabouts import mailbox, phone
 from orchestrator.campaign.version import Bundle
+from orchestrator.channel.base import Feed
 from orchestrator.clock import Clock
+from orchestrator.daemon.contact import read_contact
 from orchestrator.daemon.wiring import links_of, open_account_channel, planner_of
+from orchestrator.dispatch.feed import show_tests
 from orchestrator.dispatch.targets import Targets
 from orchestrator.dispatch.trial import SOMEBODY, Choice, Target, Tested, send_trials, target_of, trials, write_down
 from orchestrator.errors import InputError, NotFoundError, did_you_mean
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.policy.allowed import only_to
+from orchestrator.policy.carriers import Carriers, choose
+from orchestrator.policy.predicates import OWN_ID
 from orchestrator.settings import Settings
 from orchestrator.store import Store
+from orchestrator.store.tables import users
 
 MOST = 200
 """Tests in one command."""
-_PHONE = re.compile(r"\+[1-9]\d{5,14}")
-_MAILBOX = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+|[^\s@]+@localhost")
-_LOOKS = {"sms": (_PHONE, "a number like +4915112345678"), "email": (_MAILBOX, "a mailbox like ada@example.com")}
-
-
-def channel_for(address: str) -> str:
-    """The channel that an address looks like: a number, a mailbox, or else a push token."""
-    if _PHONE.fullmatch(address):
-        return "sms"
-    return "email" if _MAILBOX.fullmatch(address) else "push"
-
-
-def checked_channel(address: str, named: str) -> str:
-    """The channel named, or guessed.
-
-    Raises:
-        InputError: nothing on that channel could look like this.
-    """
-    channel = named or channel_for(address)
-    looks = _LOOKS.get(channel)
-    if channel not in {"push", "sms", "email"}:
-        raise InputError(f"unknown channel {channel[:32]!r}", hint=did_you_mean(channel[:32], ["push", "sms", "email"]))
-    if not address or any(sign.isspace() for sign in address) or (looks and not looks[0].fullmatch(address)):
-        wanted = looks[1] if looks else "a token without spaces"
-        raise InputError(f"--to is no address for {channel}", hint=f"give {wanted}, or another --channel")
-    return channel
 
 
 def facts_for_test(connection: Connection, user: str) -> dict[str, Any]:
@@ -63,18 +43,37 @@ def facts_for_test(connection: Connection, user: str) -> dict[str, Any]:
     return facts_of(connection, [known[user]])[known[user]]
 
 
-def account_for(settings: Settings, clock: Clock, bundle: Bundle, channel: str, step: int) -> str:
-    """The account that the campaign's steps on this channel go through.
+def carriers_for(
+    settings: Settings, clock: Clock, bundle: Bundle, channel: str, step: int, account: str = ""
+) -> Carriers:
+    """The accounts that the campaign's steps on this channel may go through, or the one that is named.
 
     Raises:
         InputError: the campaign has no such step.
+        ConfigError: there is no such account.
     """
     steps = [each for each in bundle.campaign.steps if each.channel == channel and step in {0, each.index}]
     if not steps:
         there = ", ".join(f"{each.index} by {each.channel}" for each in bundle.campaign.steps)
         number = f" {step}" if step else ""
         raise InputError(f"{bundle.campaign.name} has no step{number} on {channel}", hint=f"its steps: {there}")
-    return planner_of(settings, clock).account_of(channel, steps[0].account)
+    return planner_of(settings, clock).routing.of(channel, account or steps[0].account)
+
+
+def account_for(carriers: Carriers, target: Target) -> tuple[str, Target]:
+    """The account that takes this address, and the target: an address that nobody has is of a kind that one takes.
+
+    Raises:
+        InputError: no account takes it.
+    """
+    found = choose(carriers, target.kind, target.platform, target.country, target.user or "")
+    if found is None and target.user is None and target.kind == default_kind(target.channel):
+        found = carriers[0]
+        target = replace(target, kind=min(found.kinds))
+    if found is None:
+        names = ", ".join(one.name for one in carriers)
+        raise InputError(f"no account takes this {target.kind} address", hint=f"see kinds and routes of {names}")
+    return found.name, target
 
 
 def check_arm(bundle: Bundle, arm: str) -> None:
@@ -85,23 +84,40 @@ def check_arm(bundle: Bundle, arm: str) -> None:
 
 
 def send_now(
-    store: Store, settings: Settings, bundle: Bundle, account: str, target: Target, chosen: Choice
+    store: Store, clock: Clock, settings: Settings, bundle: Bundle, account: str, target: Target, chosen: Choice
 ) -> list[Tested]:
-    """Render and send; call it outside the event loop."""
+    """Render and send; call it outside the event loop.
+
+    Raises:
+        InputError: too many at once, or an inbox of nobody.
+    """
+    links = links_of(settings)
 
     async def send() -> list[Tested]:
         channel = open_account_channel(settings, account)
         try:
-            what = list(trials(bundle, channel, chosen, links_of(settings)))
+            what = list(trials(bundle, channel, chosen, links))
             if len(what) > MOST:
                 raise InputError(f"that would be {len(what)} tests", hint="choose an --arm, a --step or a --locale")
             with store.write() as connection:
                 Targets().write(connection, (trial.targets for trial in what))
-            return await send_trials(channel, target, what)
+            done = await send_trials(channel, target, what, lambda number: links.ack(number, clock.machine()))
+            if isinstance(channel, Feed):
+                _show_tests(store, target, done, channel.keep, clock.now())
+            return done
         finally:
             await channel.close()
 
     return asyncio.run(send())
+
+
+def _show_tests(store: Store, target: Target, done: list[Tested], keep: timedelta, now: datetime) -> None:
+    """An inbox shows tests as well: under their own numbers, which are no message's."""
+    with store.write() as connection:
+        user = user_ids(connection, [target.address]).get(target.address)
+        if user is None:
+            raise InputError("there is no such user, and so no inbox", hint="give the id that the app uses")
+        show_tests(connection, user, done, keep, now)
 
 
 def refuse_stopped(connection: Connection, account: str) -> None:
@@ -109,21 +125,6 @@ def refuse_stopped(connection: Connection, account: str) -> None:
     reason = stopped_accounts(connection).get(account)
     if reason is not None:
         raise InputError(f"account {account} is stopped: {reason}", hint=f"orchestrator accounts resume {account}")
-
-
-def as_kept(channel: str, address: str) -> str:
-    """An address as the database writes it: another spelling would pass by its suppression.
-
-    Raises:
-        InputError: it is none; the error does not repeat it.
-    """
-    match channel:
-        case "sms":
-            return phone(address).value
-        case "email" if not address.endswith("@localhost"):  # a mail server on this machine: no mailbox by syntax
-            return mailbox(address)
-        case _:
-            return address.lower() if channel == "email" else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,8 @@ class Wanted:
     arm: str = ""
     step: int = 0
     locale: str = ""
+    kind: str = ""
+    account: str = ""
 
 
 def try_campaign(
@@ -143,26 +146,39 @@ def try_campaign(
 ) -> dict[str, Any]:
     """Send what a campaign would say to one address, now."""
     arm, step, locale = wanted.arm, wanted.step, wanted.locale
-    channel = checked_channel(wanted.to, wanted.channel)
+    contact = read_contact(wanted.to, wanted.channel, wanted.kind)
+    channel = contact.channel
     check_arm(bundle, arm)
-    account = account_for(settings, clock, bundle, channel, step)
+    carriers = carriers_for(settings, clock, bundle, channel, step, wanted.account)
     with store.read() as connection:
-        target = target_of(connection, channel, as_kept(channel, wanted.to), only_to(settings.only_to))
+        target = target_of(connection, channel, contact.value, only_to(settings.only_to))
+        if contact.kind:
+            target = replace(target, kind=contact.kind, details=contact.details or target.details)
+        account, target = account_for(carriers, target)
         refuse_stopped(connection, account)
         facts = facts_for_test(connection, wanted.user)
     own = [str(facts["locale"])] if facts.get("locale") else list(bundle.campaign.title)
     chosen = Choice(facts, [locale] if locale else own, arm, step)
-    done = send_now(store, settings, bundle, account, target, chosen)
+    done = send_now(store, clock, settings, bundle, account, target, chosen)
     with store.write() as connection:
         write_down(connection, bundle.campaign.name, target, done, clock.now(), actor)
-    name = bundle.campaign.name
-    return {"campaign": name, "channel": channel, "account": account, "tests": [_told(each) for each in done]}
+    return {
+        "campaign": bundle.campaign.name,
+        "channel": channel,
+        "kind": target.kind,
+        "account": account,
+        "provider": settings.accounts[account].provider,
+        "tests": [_told(each) for each in done],
+    }
 
 
 def _told(each: Tested) -> dict[str, Any]:
     accepted = each.outcome is not None and each.outcome.kind == "accepted"
     trial = each.trial
-    return {"arm": trial.arm, "step": trial.step, "locale": trial.locale, "accepted": accepted, "says": each.said}
+    told = {"arm": trial.arm, "step": trial.step, "locale": trial.locale, "accepted": accepted, "says": each.said}
+    answer = each.outcome
+    said = (answer.kind, answer.code, answer.provider_id, answer.detail) if answer else ("not_sent", "", None, "")
+    return {**told, **dict(zip(("outcome", "code", "provider_id", "detail"), said, strict=True))}
 
 
 _BEST = text("""
@@ -171,6 +187,8 @@ _BEST = text("""
 
 
 def best_address(connection: Connection, user: int, channel: str) -> str | None:
-    """A user's address seen last on a channel."""
+    """A user's address seen last on a channel; on the app's own channels the user's own id."""
+    if channel in OWN_ID:
+        return connection.execute(select(users.c.external_id).where(users.c.id == user)).scalar()
     found: str | None = connection.execute(_BEST, {"user": user, "channel": channel}).scalar()
     return found

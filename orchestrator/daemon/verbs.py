@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
+from orchestrator.audience import suppression_list
 from orchestrator.audience.attribute_indexes import sync_indexes
 from orchestrator.audience.importing import import_file
 from orchestrator.audience.merging import merge_users
+from orchestrator.audience.takers import target_of
 from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.reading import read_document
@@ -27,12 +29,14 @@ from orchestrator.daemon.restoring import accept_restored
 from orchestrator.daemon.trial import Wanted, try_campaign
 from orchestrator.daemon.wiring import links_of, open_channels, planner_of
 from orchestrator.dispatch.doubt import reconcile
+from orchestrator.dispatch.storm import StormGuard
 from orchestrator.errors import ConfigError, InputError, NotFoundError, did_you_mean
 from orchestrator.ledger import restored, runs, stops
 from orchestrator.ledger.states import CampaignState
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import campaign
+from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict, report_of
 from orchestrator.tracking.hits import reclassify
 
 Progress = Callable[[int], None]
@@ -47,6 +51,10 @@ class Desk:
     clock: Clock
     settings: Settings
     progress: Progress = lambda _: None
+    guards: dict[str, StormGuard] = field(default_factory=dict)
+    """Of mail that is taken in here, per account: a storm is longer than one command."""
+    breakers: Callable[[], dict[str, str]] = dict
+    """The state of each account's breaker, of the daemon that has them."""
 
 
 def launch(desk: Desk, name: str, actor: str) -> dict[str, Any]:
@@ -103,6 +111,11 @@ def resume_account(desk: Desk, name: str, actor: str) -> dict[str, Any]:
     return {"account": name, "was_stopped": ended}
 
 
+def breakers(desk: Desk) -> dict[str, Any]:
+    """The state of each account's breaker."""
+    return desk.breakers()
+
+
 def import_rows(desk: Desk, kind: str, path: str, mapping: str) -> dict[str, Any]:
     """Take in a file of users, events, addresses, consents or suppressions; again changes nothing."""
     document = read_document(Path(mapping))
@@ -130,6 +143,33 @@ def reclassify_hits(desk: Desk, actor: str) -> dict[str, Any]:
     """Judge every kept open and click again, by the rules as they are now."""
     del actor
     return asdict(reclassify(desk.store))
+
+
+def suppress(desk: Desk, reason: str, actor: str, **target: Any) -> dict[str, Any]:
+    """Send no more to an address, or to a user on a channel."""
+    with desk.store.write() as connection:
+        return {"new": suppression_list.add(connection, target_of(**target), reason, desk.clock.now(), actor)}
+
+
+def lift_suppression(desk: Desk, because: str, force: bool, actor: str, **target: Any) -> dict[str, Any]:  # noqa: FBT001
+    """Let an address or a user be sent to again: who, when and why stays in the history."""
+    with desk.store.write() as connection:
+        done = suppression_list.lift_by_hand(
+            connection, target_of(**target), because, desk.clock.now(), actor, force=force
+        )
+    return {"lifted": list(done.reasons), "held": list(done.held)}
+
+
+def take_mail(desk: Desk, account: str, reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Take in what returned mails say (the command line has read them, and checked whose they are)."""
+    chosen = desk.settings.accounts.get(account)
+    if chosen is None:
+        raise NotFoundError(f"no account {account!r}", hint=did_you_mean(account, desk.settings.accounts))
+    said = [Callback(account, chosen.channel, chosen.provider, report_of(one), one["message_id"]) for one in reports]
+    with desk.store.write() as connection:
+        verdicts = CallbackBook(desk.clock, desk.guards).take(connection, said)
+    taken = sum(verdict is Verdict.TAKEN for verdict in verdicts)
+    return {"taken": taken, "known": len(verdicts) - taken}
 
 
 def reconcile_unknown(desk: Desk, actor: str) -> dict[str, Any]:
@@ -164,7 +204,11 @@ VERBS: dict[str, Verb] = {
     "stop": stop_campaign,
     "stop_all": stop_all,
     "resume_account": resume_account,
+    "breakers": breakers,
     "import": import_rows,
+    "suppress": suppress,
+    "lift_suppression": lift_suppression,
+    "take_mail": take_mail,
     "reconcile": reconcile_unknown,
     "reclassify": reclassify_hits,
     "send_test": send_test,

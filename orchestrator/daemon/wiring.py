@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.channel.base import Ambiguity, Channel
 from orchestrator.channel.callback import Callbacks, Postbox
-from orchestrator.channel.plugins import open_channel
+from orchestrator.channel.plugins import kinds_of, open_channel
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.content.links import Links
 from orchestrator.daemon.key import read_key
@@ -17,7 +17,8 @@ from orchestrator.dispatch.account import Account, open_account
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.planner import Planner
-from orchestrator.settings import AccountSettings, Settings
+from orchestrator.policy.carriers import Carrier, Routing
+from orchestrator.settings import AccountSettings, RouteSettings, Settings, file_of
 from orchestrator.timing.quiet import QuietHours
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -35,13 +36,14 @@ def clock_of(settings: Settings) -> Clock:
         if not _local(account):
             problem = "an accelerated clock goes with the sandbox alone"
             hint = "remove `clock`, or point the account at a loopback base_url"
-            raise ConfigError([Problem("orchestrator.yaml", 0, f"accounts.{name}", problem, hint)])
+            raise ConfigError([Problem(file_of(name), 0, f"accounts.{name}", problem, hint)])
     return AcceleratedClock(settings.clock.start, settings.clock.speed, settings.clock.origin)
 
 
 def _local(account: AccountSettings) -> bool:
-    host = account.options.get("host") or urlsplit(str(account.options.get("base_url", ""))).hostname
-    return account.provider == "log" or host in LOOPBACK
+    url = account.options.get("base_url") or account.options.get("url") or ""
+    host = account.options.get("host") or urlsplit(str(url)).hostname
+    return account.provider in {"log", "inbox"} or host in LOOPBACK
 
 
 def public_url(settings: Settings) -> str:
@@ -68,9 +70,17 @@ def open_account_channel(settings: Settings, name: str) -> Channel:
     options = dict(account.options)
     if account.provider == "log":  # it can stand for any channel: the account's, unless told otherwise
         _same_channel(name, account, str(options.setdefault("channel", account.channel)))
-    made = open_channel(name, account.provider, options, callback_url=f"{public_url(settings)}/callbacks/{name}")
+    try:
+        made = open_channel(name, account.provider, options, callback_url=f"{public_url(settings)}/callbacks/{name}")
+    except ConfigError as error:
+        raise _in_its_file(name, error) from None
     _same_channel(name, account, made.channel)
     return made
+
+
+def _in_its_file(name: str, error: ConfigError) -> ConfigError:
+    """A plugin knows fields alone: the file is the one that holds the account."""
+    return ConfigError([replace(problem, file=file_of(name)) for problem in error.problems])
 
 
 def _same_channel(name: str, account: AccountSettings, sends: str) -> None:
@@ -78,7 +88,7 @@ def _same_channel(name: str, account: AccountSettings, sends: str) -> None:
     if sends != account.channel:
         problem = f"is {account.channel}, and provider {account.provider} sends {sends}"
         hint = f"write channel: {sends}, or choose another provider"
-        raise ConfigError([Problem("orchestrator.yaml", 0, f"accounts.{name}.channel", problem, hint)])
+        raise ConfigError([Problem(file_of(name), 0, f"accounts.{name}.channel", problem, hint)])
 
 
 def links_of(settings: Settings) -> Links:
@@ -114,7 +124,7 @@ class Parts:
     channels: Mapping[str, Channel]
     accounts: Mapping[str, Account]
     resend: Mapping[str, bool]
-    """Per channel: whether an ambiguous send may go out again."""
+    """Per account: whether an ambiguous send may go out again."""
 
     def callbacks(self) -> dict[str, Callbacks]:
         """The accounts whose provider calls back."""
@@ -129,10 +139,28 @@ def _calls_back(channel: object) -> bool:
     return callable(getattr(channel, "hear", None))
 
 
-def planner_of(settings: Settings, clock: Clock) -> Planner:
-    """The planner alone: what planning needs of the settings."""
-    accounts = {name: account.channel for name, account in settings.accounts.items()}
-    return Planner(clock, QuietHours.load(settings.quiet_hours), accounts)
+def planner_of(settings: Settings, clock: Clock, channels: Mapping[str, Channel] | None = None) -> Planner:
+    """The planner alone: what planning needs of the settings. Without ``channels`` none is opened for it."""
+    return Planner(clock, QuietHours.load(settings.quiet_hours), routing_of(settings, channels or {}))
+
+
+def routing_of(settings: Settings, channels: Mapping[str, Channel]) -> Routing:
+    """Which account takes what, in the order of the files.
+
+    Raises:
+        ConfigError: an unknown provider.
+    """
+    return Routing(tuple(_carrier(name, one, channels.get(name)) for name, one in settings.accounts.items()))
+
+
+def _carrier(name: str, account: AccountSettings, channel: Channel | None) -> Carrier:
+    route = account.route or RouteSettings()
+    try:
+        kinds = kinds_of(name, account.provider) if channel is None else channel.kinds
+    except ConfigError as error:
+        raise _in_its_file(name, error) from None
+    named = (frozenset(kinds), frozenset(route.countries), frozenset(route.platforms))
+    return Carrier(name, account.channel, *named, route.share)
 
 
 def build(settings: Settings, clock: Clock | None = None) -> Parts:
@@ -142,8 +170,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Parts:
         ConfigError: with what is wrong in the settings.
     """
     clock = clock or clock_of(settings)
-    planner = planner_of(settings, clock)
     channels = open_channels(settings)
+    planner = planner_of(settings, clock, channels)
     limiter = MemoryLimiter(clock.monotonic)
     accounts = {
         name: open_account(
@@ -158,5 +186,5 @@ def build(settings: Settings, clock: Clock | None = None) -> Parts:
         )
         for name, chosen in settings.accounts.items()
     }
-    resend = {channel.channel: channel.ambiguity is Ambiguity.RESEND for channel in channels.values()}
+    resend = {name: channel.ambiguity is Ambiguity.RESEND for name, channel in channels.items()}
     return Parts(clock, planner.quiet, planner, channels, accounts, resend)

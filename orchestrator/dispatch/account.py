@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from orchestrator import metrics
 from orchestrator.channel.base import Channel, Outcome, OutcomeClass
+from orchestrator.dispatch.quota import Quota
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.ledger.claim import Lane
 from orchestrator.limits.breaker import Breaker, BreakerState
@@ -30,13 +31,15 @@ class Account:
     breaker: Breaker
     storm: StormGuard
     in_flight: int = field(default=0)
+    quota: Quota | None = None
+    """How much one address may get a day."""
 
     def buckets(self, lane: Lane) -> Sequence[Bucket]:
         """What one message of this lane draws from: the account's rate, and the step's own."""
         own = (f"account:{self.name}", self.rate)
         if lane.rate is None:
             return (own,)
-        return own, (f"lane:{lane.id}", Rate(lane.rate, max(1, int(lane.rate)), self.rate.ramp))
+        return own, (f"step:{lane.run_id}:{lane.step}", Rate(lane.rate, max(1, int(lane.rate)), self.rate.ramp))
 
     def room(self, lane: Lane, most: int) -> int:
         """How many messages of this lane could leave right now; one alone while its answer is to close the breaker."""
@@ -78,5 +81,12 @@ def open_account(  # one value each
 ) -> Account:
     """An account ready to send."""
     return Account(
-        name, channel, Rate(rate, burst, ramp), connections, limiter, Breaker(monotonic), StormGuard(monotonic)
+        name,
+        channel,
+        Rate(rate, burst, ramp),
+        connections,
+        limiter,
+        Breaker(monotonic),
+        StormGuard(monotonic),
+        quota=getattr(channel, "quota", None),
     )

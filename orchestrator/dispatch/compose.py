@@ -31,6 +31,8 @@ class Composed:
     address_kind: str
     targets: Mapping[int, str] = field(default_factory=dict)
     """Where its links lead: to be on disk before it leaves."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What else sending to the address needs."""
 
     @override
     def __repr__(self) -> str:
@@ -49,7 +51,7 @@ def templates_of(bundle: Bundle, version: str) -> TemplateSet:
     return _templates(version, tuple(sorted(bundle.templates.items())))
 
 
-_PLACES = select(address.c.id, address.c.value, address.c.kind).where(
+_PLACES = select(address.c.id, address.c.value, address.c.kind, address.c.details).where(
     address.c.id.in_(bindparam("ids", expanding=True))
 )
 
@@ -72,8 +74,8 @@ def compose(
         if isinstance(made, Exit):
             out.append(made)
         else:
-            _, value, kind = places[message.address_id]
-            ready.append(Composed(message, made.payload, value, kind, made.targets))
+            _, value, kind, details = places[message.address_id]
+            ready.append(Composed(message, made.payload, value, kind, made.targets, details or {}))
     return ready, out
 
 

@@ -10,7 +10,7 @@ from orchestrator.audience.facts import facts_of
 from orchestrator.campaign.spec import Arm, Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.channel.base import SmsPayload
-from orchestrator.content.sms import count
+from orchestrator.content.sms import billed_parts
 from orchestrator.content.templates import TemplateSet
 from orchestrator.dispatch.compose import worded
 from orchestrator.errors import RenderError, SkipMessage
@@ -27,5 +27,13 @@ def sms_parts(connection: Connection, bundle: Bundle, arm: Arm, step: Step, user
         except (SkipMessage, RenderError):
             found.append(0)
         else:
-            found.append(count(payload.body).parts if isinstance(payload, SmsPayload) else 0)
+            phone = "" if facts.get("country") in {None, "CN"} else "+"  # as their country says: +86, or another
+            found.append(billed_parts(payload, phone) if isinstance(payload, SmsPayload) else 0)
     return found
+
+
+def approved_templates(bundle: Bundle) -> list[str]:
+    """The codes of the approved templates that the campaign's SMS are sent with; none where text is free."""
+    compiled, campaign = TemplateSet(bundle.templates), bundle.campaign
+    pairs = ((arm, step) for arm in campaign.arms for step in campaign.steps if step.channel == "sms")
+    return sorted({code for arm, step in pairs for code in compiled.approved(campaign.template_of(arm, step))})

@@ -16,6 +16,8 @@ from orchestrator.channel.base import Channel
 from orchestrator.clock import Clock
 from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
+from orchestrator.dispatch.quota import Quota, over_quota
+from orchestrator.dispatch.rerouting import follow_addresses
 from orchestrator.dispatch.spending import OVER, over_budget
 from orchestrator.dispatch.targets import Targets
 from orchestrator.ledger import claim as queue
@@ -28,6 +30,7 @@ from orchestrator.ledger.runs import Run, read_run
 from orchestrator.ledger.states import State
 from orchestrator.plan.rules import rule_for, terms_of
 from orchestrator.policy.allowed import OnlyTo
+from orchestrator.policy.carriers import UNKNOWN, Routing
 from orchestrator.policy.gate import Leave, Readdress, judge, read_facts
 from orchestrator.policy.resolver import Hold, Opening, Send, opening
 from orchestrator.store import Store
@@ -65,6 +68,8 @@ class Door:
     marked: Marked = lambda _campaign, _day, _at: None
     links: Links | None = None
     targets: Targets = field(default_factory=Targets)
+    routing: Routing = UNKNOWN
+    """Which accounts take what; none: whatever was planned."""
 
     def holder(self) -> Holder:
         """Who is writing, as of now."""
@@ -89,16 +94,19 @@ class Door:
         with self.store.write() as connection:
             queue.release(connection, self.holder(), ids, self.clock.now())
 
-    def mark(self, lane: Lane, admitted: Sequence[Composed], out: Iterable[Exit]) -> list[Ready]:
+    def mark(
+        self, lane: Lane, admitted: Sequence[Composed], out: Iterable[Exit], quota: Quota | None = None
+    ) -> list[Ready]:
         """Ask the gate and commit its verdicts; returns what must now be sent."""
         with self.store.write() as connection:
             now, run = self.clock.now(), read_run(connection, lane.run_id)
-            verdicts = self._judge(connection, lane, run, admitted, now)
+            verdicts = self._judge(connection, lane, run, admitted, now, quota)
             send = [item.message.id for item, verdict in verdicts if isinstance(verdict, Send)]
             exits = [*out, *(Exit(i.message.id, v.state, v.reason) for i, v in verdicts if isinstance(v, Leave))]
             holds = [_hold(i, v, now) for i, v in verdicts if isinstance(v, Hold | Readdress)]
             self.probe("marking")
             mark(connection, self.holder(), now, send=send, out=exits, hold=holds)
+            follow_addresses(connection, self.routing, [item.id for item in holds if item.address_id is not None])
             sending = (item.targets for item, verdict in verdicts if isinstance(verdict, Send))
             written = self.targets.write(connection, sending)
         if send:
@@ -108,14 +116,21 @@ class Door:
         _count(lane.channel, len(send), exits, holds)
         return [Ready(item, verdict.until, now) for item, verdict in verdicts if isinstance(verdict, Send)]
 
-    def _judge(
-        self, connection: Connection, lane: Lane, run: Run, admitted: Sequence[Composed], now: datetime
+    def _judge(  # one value each
+        self,
+        connection: Connection,
+        lane: Lane,
+        run: Run,
+        admitted: Sequence[Composed],
+        now: datetime,
+        quota: Quota | None,
     ) -> Verdicts:
         if not admitted:
             return []
         campaign = read_bundle(connection, lane.version).campaign
         step = campaign.steps[lane.step - 1]
-        terms = terms_of(campaign, step, run.as_of, now, self.only_to)
+        carriers = self.routing.found(step.channel, step.account)
+        terms = terms_of(campaign, step, run.as_of, now, self.only_to, carriers)
         facts = read_facts(connection, [item.message.id for item in admitted], terms, now)
         rules = {arm.name: rule_for(campaign, arm, step, run.local_date) for arm in campaign.arms}
 
@@ -128,6 +143,9 @@ class Door:
             return judge(known, terms, door(item.message.arm, known.zone_key, known.country), now)
 
         verdicts: Verdicts = [(item, verdict(item)) for item in admitted]
+        if quota is not None:
+            over = over_quota(connection, quota, [item for item, said in verdicts if isinstance(said, Send)], now)
+            verdicts = [(item, over.get(item.message.id, said)) for item, said in verdicts]
         leaving = [item for item, said in verdicts if isinstance(said, Send)]
         unpaid = over_budget(connection, campaign, lane, leaving, now)
         return [(i, Leave(State.SKIPPED, OVER) if i.message.id in unpaid else said) for i, said in verdicts]

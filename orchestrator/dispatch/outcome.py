@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from orchestrator.channel.base import Ambiguity, Outcome, OutcomeClass, Scope
+from orchestrator.channel.base import Ambiguity, Outcome, OutcomeClass, Payload, Scope
 from orchestrator.clock import Clock
 from orchestrator.ledger.claim import Claimed
 from orchestrator.ledger.recover import MAX_ATTEMPTS
@@ -27,6 +27,8 @@ class Answer:
     outcome: Outcome
     started_at: datetime
     ended_at: datetime
+    payload: Payload | None = field(default=None, repr=False)
+    """What was sent: an inbox keeps it."""
 
     @property
     def n(self) -> int:

@@ -8,16 +8,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from orchestrator import metrics
 from orchestrator.audience import people
 from orchestrator.channel.base import OutcomeClass, Scope
 from orchestrator.clock import Clock, to_micros
 from orchestrator.dispatch.account import Account
-from orchestrator.dispatch.burial import bury
+from orchestrator.dispatch.burial import bury, stop_on_surge
+from orchestrator.dispatch.feed import show_accepted
 from orchestrator.dispatch.outcome import Answer, settlement
+from orchestrator.dispatch.rerouting import carriers_of, follow_addresses
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.settle import Settlement, settle
@@ -25,6 +28,7 @@ from orchestrator.ledger.states import State
 from orchestrator.ledger.stops import stop_account
 from orchestrator.plan.rules import seen_since
 from orchestrator.policy import predicates
+from orchestrator.policy.carriers import UNKNOWN, Carriers, Routing, carried_sql
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class Settler:
 
     clock: Clock
     accounts: Mapping[str, Account]
+    routing: Routing = UNKNOWN
     chance: random.Random = field(default_factory=random.Random)
 
     def settle(self, connection: Connection, holder: Holder, answers: Sequence[Answer]) -> None:
@@ -46,6 +51,8 @@ class Settler:
         now = self.clock.now()
         settled = [self._settlement(connection, answer, now) for answer in answers]
         settle(connection, holder, now, settled)
+        follow_addresses(connection, self.routing, [item.id for item in settled if item.address_id is not None])
+        show_accepted(connection, self.accounts, answers)
         _count(self.accounts, settled)
 
     def _settlement(self, connection: Connection, answer: Answer, now: datetime) -> Settlement:
@@ -56,7 +63,9 @@ class Settler:
             answer.message.address_id,
             dead=kind is OutcomeClass.DROP_ADDRESS,
             accepted=kind is OutcomeClass.ACCEPTED,
+            code=answer.outcome.code,
         )
+        stop_on_surge(connection, answer.account, account.storm, self.clock.machine())
         match kind:
             case OutcomeClass.DROP_ADDRESS:
                 return self._dead(connection, answer, account, base, now)
@@ -81,12 +90,14 @@ class Settler:
         self, connection: Connection, answer: Answer, account: Account, base: Settlement, now: datetime
     ) -> Settlement:
         """End the address (or, in a storm, put it aside), and move on to the user's next one."""
-        bury(connection, account.name, account.storm, answer.message.address_id, now, answer.outcome.code)
+        said = answer.outcome
+        bury(connection, account.name, account.storm, answer.message.address_id, now, said.code, said.dead_since)
         message, channel = answer.message, account.channel.channel
+        carriers = carriers_of(connection, self.routing, message.run_id, message.step)
         fresh = to_micros(seen_since(channel, now))
         wanted = {"user": message.user_id, "channel": channel, "now": to_micros(now), "seen_since": fresh}
         owed = {"used": message.address_id, "message": message.id, "run": message.run_id, "step": message.step}
-        following = connection.execute(_NEXT, {**wanted, **owed}).scalar()
+        following = connection.execute(_next_sql(carriers), {**wanted, **owed}).scalar()
         if following is None:
             return replace(base, reason="address_dead")
         return replace(base, state=State.PLANNED, reason="next_address", due_at=now, address_id=following)
@@ -101,7 +112,14 @@ def _count(accounts: Mapping[str, Account], settled: Sequence[Settlement]) -> No
 
 
 _BUT_NOT = f"AND choice.id <> :used {predicates.not_used_by_another(':message', ':run', ':step')}"
-_NEXT = text(f"SELECT {predicates.best_address(':user', _BUT_NOT)}")
+_COUNTRY = "(SELECT member.country FROM member WHERE member.run_id = :run AND member.user_id = :user)"
+
+
+@cache
+def _next_sql(carriers: Carriers) -> TextClause:
+    carried = carried_sql(carriers, "choice", _COUNTRY)
+    return text(f"SELECT {predicates.best_address(':user', f'{_BUT_NOT} {carried}')}")
+
 
 _ADDRESS = text("SELECT value FROM address WHERE id = :id")
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from orchestrator.campaign.spec import Budget, Campaign
 from orchestrator.channel.base import SmsPayload
-from orchestrator.content.sms import count
+from orchestrator.content.sms import billed_parts
 from orchestrator.dispatch.compose import Composed
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.claim import Lane
@@ -56,7 +56,7 @@ def _fits(budget: Budget, total: Spent) -> bool:
 def parts_of(item: Composed) -> int:
     """What an SMS is billed as."""
     assert isinstance(item.payload, SmsPayload)
-    return count(item.payload.body).parts
+    return billed_parts(item.payload, item.address)
 
 
 def _tell(connection: Connection, campaign: Campaign, lane: Lane, now: datetime) -> None:

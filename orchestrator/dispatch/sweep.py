@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from orchestrator.clock import Clock
+from orchestrator.dispatch.feed import forget_expired
+from orchestrator.dispatch.rerouting import leave_stopped
 from orchestrator.ledger import lease
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.ledger.recover import Recovered, expire, overdue_lanes, recover
 from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped
 from orchestrator.ledger.states import RunState
+from orchestrator.policy.carriers import UNKNOWN, Routing
 from orchestrator.store import Store
 
 BATCH = 1000
@@ -25,6 +28,10 @@ class Swept:
     recovered: Recovered
     expired: int
     finished: int
+    moved: int = 0
+    """To another account, since theirs is stopped."""
+    forgotten: int = 0
+    """Items of the inbox whose time was over."""
 
 
 def recover_dead(store: Store, clock: Clock, resend: Mapping[str, bool], *, others: bool = False) -> Recovered:
@@ -46,10 +53,12 @@ def _unrecovered(connection: Connection, known: Sequence[WorkerId]) -> list[Work
     return [WorkerId(row.id) for row in connection.execute(_HOLDING) if row.id not in known]
 
 
-def sweep(store: Store, clock: Clock, resend: Mapping[str, bool]) -> Swept:
+def sweep(store: Store, clock: Clock, resend: Mapping[str, bool], routing: Routing = UNKNOWN) -> Swept:
     """One round of housekeeping."""
     recovered = recover_dead(store, clock, resend)
-    return Swept(recovered, _expire_all(store, clock), _finish_runs(store, clock))
+    expired, finished = _expire_all(store, clock), _finish_runs(store, clock)
+    moved = leave_stopped(store, clock, routing)
+    return Swept(recovered, expired, finished, moved, forget_expired(store, clock))
 
 
 def _expire_all(store: Store, clock: Clock) -> int:

@@ -7,24 +7,26 @@ a test belongs to run 0 too, so what a provider calls back about it finds no mes
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from orchestrator.audience.addresses import KINDS
+from orchestrator.audience.contacts import default_kind
 from orchestrator.campaign.spec import Arm, Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.channel.base import Channel, Envelope, Outcome, OutcomeClass, Payload
-from orchestrator.content.links import Links
+from orchestrator.content.links import ACKNOWLEDGED, Links
 from orchestrator.content.templates import TemplateSet
 from orchestrator.dispatch.compose import worded
 from orchestrator.errors import InputError, RenderError, SkipMessage
 from orchestrator.ledger.ids import RUN_SHIFT
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.policy.allowed import OnlyTo, allowed
+from orchestrator.policy.predicates import OWN_ID
+from orchestrator.store.tables import Json
 
 SOMEBODY: Mapping[str, Any] = {
     "id": "preview", "name": "Ada", "country": "DE", "orders": 7, "favourite": "ramen", "tier": "gold", "points": 350,
@@ -33,6 +35,8 @@ SOMEBODY: Mapping[str, Any] = {
 """Who a preview or a test is for when no user is named."""
 TEST_RUN = 0
 TTL = timedelta(hours=1)
+AckOf = Callable[[int], str]
+"""What the app acknowledges a test with, by its number: as genuine as a message's, and about none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,9 @@ class Target:
     address: str
     kind: str
     user: str | None = None
+    platform: str | None = None
+    country: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
     why: str = "test"
     run_id: int = TEST_RUN
 
@@ -119,18 +126,31 @@ def _trial(
     return Trial(arm.name, step.index, locale, made.payload, "", made.targets)
 
 
-async def send_trials(channel: Channel, target: Target, what: Sequence[Trial]) -> list[Tested]:
+async def send_trials(
+    channel: Channel, target: Target, what: Sequence[Trial], ack_of: AckOf = lambda _: ""
+) -> list[Tested]:
     """Send them now, one after the other: a test is no reason to be fast."""
     done = []
     for trial in what:
-        outcome = None if trial.payload is None else await channel.send(_envelope(target, trial.payload))
+        outcome = None if trial.payload is None else await channel.send(_envelope(target, trial.payload, ack_of))
         done.append(Tested(trial, outcome))
     return done
 
 
-def _envelope(target: Target, payload: Payload) -> Envelope:
+def _envelope(target: Target, payload: Payload, ack_of: AckOf) -> Envelope:
+    """As long as a real one: its acknowledgement is genuine, and is about no message."""
     number = secrets.randbelow((1 << RUN_SHIFT) - 1) + 1
-    return Envelope(str(number), 1, target.address, target.kind, payload, TTL, f"test-{number}")
+    return Envelope(
+        message_id=str(number),
+        attempt=1,
+        address=target.address,
+        address_kind=target.kind,
+        details=target.details,
+        payload=payload,
+        ttl=TTL,
+        collapse_key=f"test-{number}",
+        ack=ack_of(number) if target.channel in ACKNOWLEDGED else "",
+    )
 
 
 def write_down(
@@ -151,8 +171,20 @@ def _line(target: Target, each: Tested) -> str:
 
 
 _OWNER = text("""
-    SELECT users.external_id, address.kind FROM address JOIN users ON users.id = address.user_id
-    WHERE address.channel = :channel AND address.value = :value AND address.valid_until IS NULL""")
+    SELECT users.external_id, address.kind, address.platform, coalesce(address.country, users.country, '') AS country,
+           address.details
+    FROM address JOIN users ON users.id = address.user_id
+    WHERE address.channel = :channel AND address.value = :value AND address.valid_until IS NULL""").columns(
+    details=Json
+)
+_OWN = text("""
+    SELECT users.external_id, 'user' AS kind, NULL AS platform, coalesce(users.country, '') AS country, NULL AS details
+    FROM users WHERE users.external_id = :value""")
+_OWN_SUPPRESSED = text("""
+    SELECT 1 FROM suppression WHERE suppression.channel = :channel AND suppression.valid_until IS NULL
+      AND (suppression.address = :value OR suppression.user_id = (
+           SELECT coalesce(user_alias.user_id, users.id) FROM users
+           LEFT JOIN user_alias ON user_alias.old_user_id = users.id WHERE users.external_id = :value)) LIMIT 1""")
 _SUPPRESSED = text("""
     SELECT 1 FROM suppression WHERE suppression.channel = :channel AND suppression.valid_until IS NULL
       AND (suppression.address = :value OR suppression.user_id = (
@@ -167,13 +199,17 @@ def target_of(connection: Connection, channel: str, value: str, listed: OnlyTo, 
         InputError: it is suppressed, or not on the deployment's allow-list.
     """
     asked = {"channel": channel, "value": value}
-    owner = connection.execute(_OWNER, asked).first()
+    own = channel in OWN_ID
+    owner = connection.execute(_OWN if own else _OWNER, asked).first()
     if not allowed(listed, owner.external_id if owner else None, value):
         raise InputError("only_to does not have this address", hint="add it, or its user, to only_to in the settings")
-    if connection.execute(_SUPPRESSED, asked).first() is not None:
+    if connection.execute(_OWN_SUPPRESSED if own else _SUPPRESSED, asked).first() is not None:
         hint = "nothing is sent there, tests included, until the suppression is lifted"
         raise InputError("this address, or its user, is suppressed", hint=hint)
-    return Target(channel, value, owner.kind if owner else KINDS[channel], owner.external_id if owner else None, **more)
+    if owner is None:
+        return Target(channel, value, default_kind(channel), **more)
+    known = {"platform": owner.platform, "country": owner.country, "details": owner.details or {}}
+    return Target(channel, value, owner.kind, owner.external_id, **known, **more)
 
 
 def refused(done: Sequence[Tested]) -> bool:

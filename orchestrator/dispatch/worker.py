@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
@@ -22,7 +22,7 @@ from orchestrator import metrics
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
-from orchestrator.content.links import Links
+from orchestrator.content.links import ACKNOWLEDGED, Links
 from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.door import Door, Marked, Probe, Ready
 from orchestrator.dispatch.outcome import Answer
@@ -32,6 +32,7 @@ from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.ids import WorkerId, parts
 from orchestrator.policy.allowed import OnlyTo
+from orchestrator.policy.carriers import UNKNOWN, Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 
@@ -62,6 +63,7 @@ class Worker:
     only_to: OnlyTo = None
     marked: Marked = lambda _campaign, _day, _at: None
     links: Links | None = None
+    routing: Routing = UNKNOWN
     id: WorkerId = field(init=False)
     _door: Door = field(init=False)
     _settler: Settler = field(init=False)
@@ -83,7 +85,8 @@ class Worker:
         self._door = Door(
             self.store, self.clock, self.quiet, self.id, self.probe, self.only_to, self.marked, self.links
         )
-        self._settler = Settler(self.clock, self.accounts)
+        self._door = replace(self._door, routing=self.routing)
+        self._settler = Settler(self.clock, self.accounts, self.routing)
 
     def stop(self) -> None:
         """Claim nothing more, finish what is on its way, and return from ``run()``."""
@@ -167,7 +170,7 @@ class Worker:
         granted = account.limiter.take(account.buckets(lane), len(ready)) if ready else 0
         self.probe("admitted")
         admitted, rest = ready[:granted], ready[granted:]
-        leaving = await self._db(self._door.mark, lane, admitted, out)
+        leaving = await self._db(self._door.mark, lane, admitted, out, account.quota)
         if rest:
             await self._db(self._door.release, [item.message.id for item in rest])
         if unused := granted - len(leaving):
@@ -192,7 +195,8 @@ class Worker:
         outcome = await self._request(account, item, marked)
         self.probe("sent")
         message = item.composed.message
-        await self._answers.put(Answer(message, account.name, outcome, item.marked_at, self.clock.now()))
+        done = Answer(message, account.name, outcome, item.marked_at, self.clock.now(), item.composed.payload)
+        await self._answers.put(done)
 
     async def _request(self, account: Account, item: Ready, marked: float) -> Outcome:
         """The one request of this attempt; none at all when the window closed, or the worker froze, since the mark."""
@@ -204,10 +208,15 @@ class Worker:
             age = (now - item.composed.message.due_at).total_seconds()
             metrics.queue_age_seconds.labels(account.channel.channel).observe(age)
         began = self.clock.monotonic()
-        envelope = envelope_of(item, self.clock.machine_span(item.until - now))
+        ack = self._ack(item) if account.channel.channel in ACKNOWLEDGED else ""
+        envelope = envelope_of(item, self.clock.machine_span(item.until - now), ack)
         outcome = await self._exchange(account, envelope)
         account.heard(outcome, self.clock.monotonic() - began)
         return outcome
+
+    def _ack(self, item: Ready) -> str:
+        """What the app acknowledges the message with."""
+        return self.links.ack(item.composed.message.id, self.clock.machine()) if self.links else ""
 
     async def _exchange(self, account: Account, envelope: Envelope) -> Outcome:
         limit = account.channel.timeout.total_seconds() + 1
@@ -276,7 +285,7 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
 
 
-def envelope_of(item: Ready, ttl: timedelta) -> Envelope:
+def envelope_of(item: Ready, ttl: timedelta, ack: str = "") -> Envelope:
     """What goes to the channel. The collapse key names the member's run, so a resend replaces what it repeats."""
     message = item.composed.message
     run, user, step = parts(message.id)
@@ -288,4 +297,6 @@ def envelope_of(item: Ready, ttl: timedelta) -> Envelope:
         payload=item.composed.payload,
         ttl=ttl,
         collapse_key=f"r{run}-{user}-{step}",
+        details=item.composed.details,
+        ack=ack,
     )

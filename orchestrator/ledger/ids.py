@@ -17,6 +17,7 @@ WorkerId = NewType("WorkerId", int)
 STEP_BITS = 4
 USER_BITS = 36
 RUN_SHIFT = STEP_BITS + USER_BITS
+WAY_SHIFT = 32
 MAX_STEPS = (1 << STEP_BITS) - 1
 
 
@@ -39,6 +40,6 @@ def parts(message: int) -> MessageParts:
     return MessageParts(RunId(message >> RUN_SHIFT), UserId(user), message & MAX_STEPS)
 
 
-def lane_id(run: int, step: int) -> LaneId:
-    """``run << 4 | step``."""
-    return LaneId(run << STEP_BITS | step)
+def lane_id(run: int, step: int, way: int = 0) -> LaneId:
+    """``way << 32 | run << 4 | step``: a step has a lane for each account that may carry it, the first is way 0."""
+    return LaneId(way << WAY_SHIFT | run << STEP_BITS | step)

@@ -51,7 +51,7 @@ def recover(
 ) -> Recovered:
     """Take back what ended workers held.
 
-    ``claimed`` returns to the queue (the third time as poison). ``sending`` is ambiguous: channels with ``resend`` true
+    ``claimed`` returns to the queue (the third time as poison). ``sending`` is ambiguous: accounts with ``resend`` true
     go out again under the same collapse key, as long as there are attempts and time left; all else becomes ``unknown``.
     """
     if not dead:
@@ -94,7 +94,7 @@ def _move(row: Row[Any], now: datetime, resend: Mapping[str, bool]) -> dict[str,
     }
     if message["state"] == State.SENDING:
         left = message["attempts"] < MAX_ATTEMPTS and to_micros(now) < message["deadline"]
-        again = left and resend.get(message["channel"], False)
+        again = left and resend.get(message["account"], False)
         return {
             **move,
             "state": State.PLANNED if again else State.UNKNOWN,

@@ -19,6 +19,7 @@ from orchestrator.ledger.spend import Spent, spent
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.members import members_statement
 from orchestrator.plan.planner import MAX_CHUNK, Planner, chunk_end
+from orchestrator.policy.predicates import OWN_ID
 from orchestrator.store import tables
 from orchestrator.timing.schedule import ends_at
 from orchestrator.timing.zones import candidates
@@ -43,6 +44,8 @@ class SmsCost:
     messages: int
     parts: int
     left: tuple[int | None, int | None]
+    approved: tuple[str, ...] = ()
+    """The codes of the approved templates they are sent with."""
 
     @property
     def enough(self) -> bool:
@@ -80,7 +83,11 @@ def dry_run(
         copy = table.to_metadata(shadow)
         copy._prefixes = ["TEMPORARY"]  # noqa: SLF001  # to_metadata takes no prefixes
     shadow.create_all(connection, checkfirst=False)
+    own = sorted({step.channel for step in bundle.campaign.steps} & set(OWN_ID))
+    planner = replace(planner, scratch=True)
     try:
+        if own:
+            _shadow_addresses(connection, own)
         item = _scratch_run(connection, bundle, day, now)
         begun = planner.begin(connection, item, bundle)
         statement = members_statement(bundle, connection.dialect.name)
@@ -89,7 +96,33 @@ def dry_run(
         counted = _count(connection, bundle.campaign.name, item, begun=begun)
         return replace(counted, sms=_sms_cost(connection, bundle, parts_of)) if parts_of and begun else counted
     finally:
+        if own:
+            _show_addresses(connection)
         shadow.drop_all(connection, checkfirst=False)
+
+
+def _shadow_addresses(connection: Connection, channels: Sequence[str]) -> None:
+    """A view before the addresses: with those that planning gives members on the app's own channels."""
+    sqlite = connection.dialect.name == "sqlite"
+    schema = "main" if sqlite else connection.execute(text("SELECT current_schema()")).scalar_one()
+    names = [column.name for column in tables.address.columns]
+    real = f"SELECT {', '.join(names)} FROM {schema}.address"
+    given = [_given(names, schema, channel, n) for n, channel in enumerate(channels)]
+    connection.execute(text(f"CREATE TEMPORARY VIEW address AS {' UNION ALL '.join([real, *given])}"))
+
+
+def _given(names: Sequence[str], schema: str, channel: str, n: int) -> str:
+    own = {"user_id": "users.id", "channel": f"'{channel}'", "kind": "'user'", "value": "users.external_id"}
+    own |= {"last_seen_at": "users.created_at", "valid_from": "users.created_at"}
+    own["id"] = f"-(users.id * {len(OWN_ID)} + {n})"  # below all real ones
+    return f"""SELECT {", ".join(own.get(name, "NULL") for name in names)} FROM users
+        WHERE NOT EXISTS (SELECT 1 FROM {schema}.address AS had WHERE had.user_id = users.id
+                          AND had.channel = '{channel}')"""
+
+
+def _show_addresses(connection: Connection) -> None:
+    schema = "temp" if connection.dialect.name == "sqlite" else "pg_temp"
+    connection.execute(text(f"DROP VIEW IF EXISTS {schema}.address"))
 
 
 def _scratch_run(connection: Connection, bundle: Bundle, day: date, now: datetime) -> Run:

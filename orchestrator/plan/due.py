@@ -6,7 +6,7 @@ The database decides whether a run exists; asking twice, or from two machines, m
 from __future__ import annotations
 
 import logging
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, select
 
@@ -16,9 +16,9 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.restored import stop_if_restored
 from orchestrator.ledger.runs import Run, create_run, read_run
 from orchestrator.ledger.states import CampaignState
-from orchestrator.plan.rules import rule_for
+from orchestrator.plan.rules import SEARCH_DAYS, rule_for
 from orchestrator.store.tables import campaign
-from orchestrator.timing.schedule import due_dates
+from orchestrator.timing.schedule import due_dates, opens_at
 from orchestrator.timing.window import Window
 
 log = logging.getLogger(__name__)
@@ -56,3 +56,19 @@ def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:
             if run_id is not None and not stop_if_restored(connection, made := read_run(connection, run_id), now):
                 created.append((made, bundle))
     return created
+
+
+def next_opening(connection: Connection, now: datetime) -> datetime | None:
+    """When the next run of any running campaign opens after ``now``; None when none does within ``SEARCH_DAYS``."""
+    running = select(campaign.c.version).where(campaign.c.state == CampaignState.RUNNING)
+    openings = (_next_of(connection, version, now) for version in connection.execute(running).scalars().all())
+    return min((instant for instant in openings if instant is not None), default=None)
+
+
+def _next_of(connection: Connection, version: str, now: datetime) -> datetime | None:
+    try:
+        schedule = read_bundle(connection, version).campaign.schedule
+    except OrchestratorError:  # said by `due_runs`
+        return None
+    days = (now.date() + timedelta(days=n) for n in range(-1, SEARCH_DAYS))
+    return next((opens_at(day) for day in days if opens_at(day) > now and schedule.fires_on(day)), None)

@@ -7,18 +7,21 @@ for those who got none. The facts are :mod:`orchestrator.policy.predicates`, the
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import Connection, Insert, bindparam, case, insert, literal, null, or_, select, text
+from sqlalchemy import Connection, Insert, TextClause, bindparam, case, insert, literal, null, or_, select, text
 
 from orchestrator.audience.segment import clause
 from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import span_micros, to_micros
 from orchestrator.experiment.assign import arm_sql, held_out_sql
-from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS, lane_id
+from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
+from orchestrator.ledger.lanes import lanes_of
 from orchestrator.ledger.runs import Run
 from orchestrator.plan.rules import seen_since
 from orchestrator.policy import predicates
+from orchestrator.policy.carriers import Carriers, carried_sql, choice_sql, parted, without
 from orchestrator.store.tables import member, users
 
 Range = tuple[int, int]
@@ -71,22 +74,30 @@ _LATER_DUE = f"""CASE WHEN f.due_at IS NULL OR {_spread("f")} + :after < s.due_a
 _MESSAGE = f"((:run * {1 << RUN_SHIFT}) + m.user_id * {1 << STEP_BITS} + :step)"
 
 
-def _messages_sql(due: str) -> str:
-    return f"""
+@cache
+def _messages_sql(dialect: str, carriers: Carriers, *, first: bool) -> TextClause:
+    """The statement of :func:`step_messages`; ``:lane0``, ``:lane1``, … are the carriers' lanes in their order."""
+    due, lane, people = _FIRST_DUE if first else _LATER_DUE, ":lane0", ""
+    if len(carriers) > 1:
+        lanes = {one.name: f"CAST(:lane{n} AS BIGINT)" for n, one in enumerate(carriers)}
+        lane = choice_sql(dialect, carriers, lanes, "a", "m.country", "users.external_id")
+        people = "JOIN users ON users.id = m.user_id" if parted(carriers) else ""
+    best = predicates.best_address("m.user_id", carried_sql(carriers, "choice", "m.country"))
+    return text(f"""
         INSERT INTO message (id, run_id, user_id, step, lane_id, address_id, arm, held_out, state, due_at, deadline,
                              state_at)
-        SELECT {_MESSAGE}, m.run_id, m.user_id, :step, :lane, a.id, m.arm, m.held_out, 'planned', {due},
+        SELECT {_MESSAGE}, m.run_id, m.user_id, :step, {lane}, a.id, m.arm, m.held_out, 'planned', {due},
                s.deadline, :now
         FROM member m
         JOIN slot s ON s.run_id = m.run_id AND s.step = :step AND s.arm = m.arm AND s.zone_key = m.zone_key
                    AND s.country = m.country
         LEFT JOIN slot f ON f.run_id = m.run_id AND f.step = 1 AND f.arm = m.arm AND f.zone_key = m.zone_key
                    AND f.country = m.country
-        JOIN address a ON a.id = {predicates.best_address("m.user_id")}
+        JOIN address a ON a.id = {best} {people}
         WHERE m.run_id = :run AND m.user_id > :low AND m.user_id <= :high AND m.decision = 'planned'
           AND s.due_at IS NOT NULL AND {due} < s.deadline
           AND {predicates.consented("m.user_id")} AND NOT {predicates.user_suppressed("m.user_id")}
-        ON CONFLICT DO NOTHING"""
+        ON CONFLICT DO NOTHING""")
 
 
 def delay(campaign: Campaign, step: Step) -> timedelta:
@@ -95,38 +106,76 @@ def delay(campaign: Campaign, step: Step) -> timedelta:
     return sum((when.after for when in earlier if when is not None), timedelta(0))
 
 
-def step_messages(
-    connection: Connection, item: Run, campaign: Campaign, step: Step, span: Range, now: datetime
+def step_messages(  # one value each
+    connection: Connection,
+    item: Run,
+    campaign: Campaign,
+    step: Step,
+    span: Range,
+    now: datetime,
+    carriers: Carriers,
 ) -> None:
-    """A message of this step for every member of the chunk to whom it is owed."""
-    sql = _messages_sql(_FIRST_DUE if step.index == 1 else _LATER_DUE)
-    values = {**_values(item, campaign, step, span, now), "step": step.index, "lane": lane_id(item.id, step.index)}
+    """A message of this step for every member of the chunk to whom it is owed, in the lane of the account that fits."""
+    lanes = lanes_of(connection, item.id, step.index)
+    there = without(carriers, {one.name for one in carriers} - lanes.keys())
+    sql = _messages_sql(connection.dialect.name, there, first=step.index == 1)
+    values = {**_values(item, campaign, step, span, now), "step": step.index}
+    values |= {f"lane{n}": lanes[one.name] for n, one in enumerate(there)}
     if step.index > 1:
         values["after"] = span_micros(delay(campaign, step))
-    connection.execute(text(sql), values)
+    connection.execute(sql, values)
 
 
-_REASON = f"""CASE
+_OWN_ADDRESSES = text("""
+    INSERT INTO address (user_id, channel, kind, value, last_seen_at, valid_from)
+    SELECT users.id, :channel, 'user', users.external_id, :now, :now FROM member JOIN users ON users.id = member.user_id
+    WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'planned'
+      AND NOT EXISTS (SELECT 1 FROM address AS had WHERE had.user_id = users.id AND had.channel = :channel)
+    ON CONFLICT DO NOTHING""")
+
+
+def own_addresses(connection: Connection, item: Run, campaign: Campaign, span: Range, now: datetime) -> None:
+    """On the app's own channels a user's address is their own id: members who never had one get it here."""
+    for channel in sorted({step.channel for step in campaign.steps} & set(predicates.OWN_ID)):
+        values = {"run": item.id, "low": span[0], "high": span[1], "channel": channel, "now": to_micros(now)}
+        connection.execute(_OWN_ADDRESSES, values)
+
+
+def _reason(carriers: Carriers) -> str:
+    """Why a member gets no first step, most binding reason first, as :func:`orchestrator.policy.decide.objection`."""
+    carried = carried_sql(carriers, "choice", "member.country")
+    best = predicates.best_address("member.user_id", carried)
+    uncarried = f"WHEN {best} IS NULL THEN 'no_account'" if carried else ""
+    return f"""CASE
     WHEN {predicates.user_suppressed("member.user_id")} THEN 'suppressed'
     WHEN {predicates.best_address("member.user_id")} IS NULL
          AND {predicates.only_suppressed_addresses("member.user_id")} THEN 'suppressed'
     WHEN NOT {predicates.consented("member.user_id")} THEN 'no_consent'
     WHEN {predicates.best_address("member.user_id")} IS NULL THEN 'no_address'
+    {uncarried}
     ELSE coalesce((SELECT slot.reason FROM slot WHERE slot.run_id = member.run_id AND slot.step = 1
                    AND slot.arm = member.arm AND slot.zone_key = member.zone_key AND slot.country = member.country),
                   'address_taken') END"""
+
+
 _OWN = f"(member.run_id * {1 << RUN_SHIFT} + member.user_id * {1 << STEP_BITS})"
-_SKIP = f"""
-    UPDATE member SET reason = {_REASON}, decision = CASE
+
+
+@cache
+def _skip_sql(carriers: Carriers) -> TextClause:
+    return text(f"""
+    UPDATE member SET reason = {_reason(carriers)}, decision = CASE
         WHEN EXISTS (SELECT 1 FROM message WHERE message.id > {_OWN} + 1 AND message.id <= {_OWN} + 15)
         THEN 'planned' ELSE 'skipped' END
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'planned'
-      AND NOT EXISTS (SELECT 1 FROM message WHERE message.id = {_OWN} + 1)"""
+      AND NOT EXISTS (SELECT 1 FROM message WHERE message.id = {_OWN} + 1)""")
 
 
-def skip_the_rest(connection: Connection, item: Run, campaign: Campaign, span: Range, now: datetime) -> None:
+def skip_the_rest(
+    connection: Connection, item: Run, campaign: Campaign, span: Range, now: datetime, carriers: Carriers
+) -> None:
     """Say why of every member of the chunk who gets no first step; skipped if they get no later one either."""
-    connection.execute(text(_SKIP), _values(item, campaign, campaign.steps[0], span, now))
+    connection.execute(_skip_sql(carriers), _values(item, campaign, campaign.steps[0], span, now))
 
 
 def _values(item: Run, campaign: Campaign, step: Step, span: Range, now: datetime) -> dict[str, object]:

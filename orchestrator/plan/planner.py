@@ -7,21 +7,22 @@ on where it was, at the run's fixed as-of. The run becomes claimable when the la
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, Insert, func, insert, select, text, update
+from sqlalchemy import Connection, Insert, func, select, text, update
 
 from orchestrator import metrics
 from orchestrator.audience.segment import clause
+from orchestrator.campaign.spec import Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import Clock
-from orchestrator.errors import ConfigError, Problem, did_you_mean
-from orchestrator.ledger.ids import lane_id
+from orchestrator.ledger.lanes import LaneTerms, ensure_lanes
 from orchestrator.ledger.runs import Run, read_run, set_run_state
 from orchestrator.ledger.states import RunState
-from orchestrator.plan.members import member_rows, members_statement, skip_the_rest, step_messages
+from orchestrator.plan.members import member_rows, members_statement, own_addresses, skip_the_rest, step_messages
 from orchestrator.plan.slots import write_new_slots, write_slots
+from orchestrator.policy.carriers import Carriers, Routing
 from orchestrator.store import Store
 from orchestrator.store.tables import lane, run, users
 from orchestrator.timing.quiet import QuietHours
@@ -34,11 +35,12 @@ CHUNK_SECONDS = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans runs. ``accounts`` maps an account's name to its channel; the first of a channel is its default."""
+    """Plans runs. ``routing`` says which account carries what; ``scratch``: nothing outside the run is written."""
 
     clock: Clock
     quiet: QuietHours
-    accounts: Mapping[str, str]
+    routing: Routing
+    scratch: bool = False
 
     def plan(self, store: Store, item: Run, bundle: Bundle, progress: Callable[[int], None] = lambda _: None) -> Run:
         """Plan a run to its end, from wherever an earlier planner left it; returns it active (or stopped).
@@ -69,16 +71,19 @@ class Planner:
         return replace(item, state=RunState.ACTIVE)
 
     def begin(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
-        """Slots and lanes of a run, once; False when its audience is larger than the campaign allows."""
-        if connection.execute(select(lane.c.id).where(lane.c.run_id == item.id).limit(1)).first() is not None:
-            return True
-        if self._too_many(connection, item, bundle):
+        """Slots and lanes of a run, once; False when its audience is larger than the campaign allows.
+
+        A run that is taken up again gets lanes for accounts that have come since.
+        """
+        begun = connection.execute(select(lane.c.id).where(lane.c.run_id == item.id).limit(1)).first() is not None
+        if not begun and self._too_many(connection, item, bundle):
             set_run_state(connection, item.id, RunState.STOPPED, self.clock.now(), "max_audience")
             return False
-        write_slots(connection, item.id, bundle.campaign, item.local_date, self.quiet, self.clock.now())
-        connection.execute(
-            insert(lane), [self._lane(item, bundle, index) for index in range(len(bundle.campaign.steps))]
-        )
+        if not begun:
+            write_slots(connection, item.id, bundle.campaign, item.local_date, self.quiet, self.clock.now())
+        for step in bundle.campaign.steps:
+            terms = LaneTerms(item.id, step.index, step.channel, step.rate, bundle.campaign.priority)
+            ensure_lanes(connection, terms, [one.name for one in self._carriers(step)])
         return True
 
     def chunk(self, connection: Connection, statement: Insert, item: Run, bundle: Bundle, high: int) -> Run:
@@ -86,32 +91,27 @@ class Planner:
         span, now = (item.planned_through, high), self.clock.now()
         added = member_rows(connection, statement, item, span)
         if added:
-            write_new_slots(connection, item.id, bundle.campaign, item.local_date, self.quiet, now, span)
-            for step in bundle.campaign.steps:
-                step_messages(connection, item, bundle.campaign, step, span, now)
-            skip_the_rest(connection, item, bundle.campaign, span, now)
+            campaign = bundle.campaign
+            write_new_slots(connection, item.id, campaign, item.local_date, self.quiet, now, span)
+            if not self.scratch:
+                own_addresses(connection, item, campaign, span, now)
+            for step in campaign.steps:
+                step_messages(connection, item, campaign, step, span, now, self._carriers(step))
+            skip_the_rest(connection, item, campaign, span, now, self._carriers(campaign.steps[0]))
         done = {"planned_through": high, "audience": run.c.audience + added}
         connection.execute(update(run).where(run.c.id == item.id).values(done))
         return replace(item, planned_through=high, audience=item.audience + added)
 
     def account_of(self, channel: str, named: str | None) -> str:
-        """The account that a step's messages go through.
+        """The account that a step's messages go through first of all.
 
         Raises:
             ConfigError: no such account is configured.
         """
-        names = [name for name, serves in self.accounts.items() if serves == channel]
-        if named in names or (named is None and names):
-            return named or names[0]
-        wanted = f"no account {named!r} for {channel}" if named else f"no account for channel {channel!r}"
-        hint = did_you_mean(named, names) if named else "add one under accounts in orchestrator.yaml"
-        raise ConfigError([Problem("orchestrator.yaml", 0, "accounts", wanted, hint)])
+        return self.routing.of(channel, named)[0].name
 
-    def _lane(self, item: Run, bundle: Bundle, index: int) -> dict[str, object]:
-        step = bundle.campaign.steps[index]
-        key = {"id": lane_id(item.id, step.index), "run_id": item.id, "step": step.index, "channel": step.channel}
-        account = self.account_of(step.channel, step.account)
-        return {**key, "account": account, "rate": step.rate, "priority": bundle.campaign.priority}
+    def _carriers(self, step: Step) -> Carriers:
+        return self.routing.of(step.channel, step.account)
 
     def _too_many(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
         most = bundle.campaign.max_audience

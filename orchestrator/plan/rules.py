@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from orchestrator.campaign.spec import Arm, Campaign, Late, Schedule, Step, Timing
 from orchestrator.clock import EPOCH
 from orchestrator.policy.allowed import OnlyTo
+from orchestrator.policy.carriers import Carriers
 from orchestrator.policy.gate import Terms
 from orchestrator.policy.resolver import Rule
 
@@ -26,7 +27,7 @@ def rule_of(campaign: Campaign, timing: Timing, channel: str, day: date) -> Rule
     """The rule for messages of one timing on one channel, for a run's local date."""
     after = following(campaign.schedule, day) if timing.late is Late.NEXT else None
     days = (day,) if after is None else (day, after)
-    return Rule(channel, timing.window, days, timing.expires_after)
+    return Rule(channel, timing.window, days, timing.expires_after, campaign.schedule.members_holidays)
 
 
 def rule_for(campaign: Campaign, arm: Arm, step: Step, day: date) -> Rule:
@@ -40,7 +41,9 @@ def seen_since(channel: str, now: datetime) -> datetime:
     return EPOCH if stale is None else now - stale
 
 
-def terms_of(campaign: Campaign, step: Step, as_of: datetime, now: datetime, only_to: OnlyTo = None) -> Terms:
+def terms_of(
+    campaign: Campaign, step: Step, as_of: datetime, now: datetime, only_to: OnlyTo = None, carriers: Carriers = ()
+) -> Terms:
     """What the gate holds this step's messages against."""
     when = step.when
     return Terms(
@@ -52,4 +55,5 @@ def terms_of(campaign: Campaign, step: Step, as_of: datetime, now: datetime, onl
         after=when.after if when is not None else timedelta(0),
         seen_since=seen_since(step.channel, now),
         only_to=only_to,
+        carriers=carriers,
     )

@@ -18,6 +18,8 @@ class Standing:
     reachable: bool
     """There is an address that may be used."""
     excluded: bool = False
+    carried: bool = True
+    """An account takes one of those addresses."""
 
 
 def objection(standing: Standing) -> str | None:
@@ -28,4 +30,6 @@ def objection(standing: Standing) -> str | None:
         return "suppressed"
     if not standing.consented:
         return "no_consent"
-    return None if standing.reachable else "no_address"
+    if not standing.reachable:
+        return "no_address"
+    return None if standing.carried else "no_account"

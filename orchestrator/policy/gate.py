@@ -16,6 +16,7 @@ from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.policy import predicates
 from orchestrator.policy.allowed import OnlyTo, allowed
+from orchestrator.policy.carriers import Carriers, carried_sql
 from orchestrator.policy.decide import Standing, objection
 from orchestrator.policy.resolver import Drop, Hold, Opening, Send, resolve
 from orchestrator.store.dialect import among, among_sql
@@ -41,6 +42,8 @@ class Terms:
     """Addresses not seen since then are stale."""
     only_to: OnlyTo = None
     """Send to these users and addresses alone; None: to everybody."""
+    carriers: Carriers = ()
+    """The accounts that may carry the step; none known: any address will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,13 @@ Verdict = Send | Hold | Readdress | Leave
 
 
 @cache
-def _sql(dialect: str, *, came_back: bool, not_reopened: bool, named: bool) -> TextClause:
+def _sql(dialect: str, carriers: Carriers, *, came_back: bool, not_reopened: bool, named: bool) -> TextClause:
     back = predicates.did_since("m.user_id", ":since") if came_back else "FALSE"
     reopened = predicates.did_since("m.user_id", "member.anchor") if not_reopened else "FALSE"
     names = ", users.external_id AS user_name, a.value AS address" if named else ""
     people = "JOIN users ON users.id = m.user_id" if named else ""
     unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step")
+    carried = carried_sql(carriers, "choice", "member.country")
     return text(f"""
         SELECT m.id, member.zone_key, member.country, campaign.state AS campaign_state, run.state AS run_state,
                {predicates.consented("m.user_id")} AS consented,
@@ -99,7 +103,7 @@ def _sql(dialect: str, *, came_back: bool, not_reopened: bool, named: bool) -> T
                {predicates.address_suppressed("a.value")} AS address_suppressed, m.address_id,
                CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
                          AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
-                    ELSE {predicates.best_address("m.user_id", unused)} END AS best_address,
+                    ELSE {predicates.best_address("m.user_id", f"{unused} {carried}")} END AS best_address,
                {back} AS came_back, {reopened} AS reopened,
                EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL) AS receipt,
                previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.deadline{names}
@@ -117,12 +121,15 @@ def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: da
     times = {"now": to_micros(now), "seen_since": to_micros(terms.seen_since)}
     if since is not None:
         times["since"] = to_micros(since)
-    facts = {}
     asks = {"came_back": since is not None, "not_reopened": terms.not_reopened, "named": listed is not None}
-    sql = _sql(connection.dialect.name, **asks)
-    for row in connection.execute(sql, {**values, **times}).all():
+    sql = _sql(connection.dialect.name, terms.carriers, **asks)
+    rows = connection.execute(sql, {**values, **times}).all()
+    uncarried = _uncarried(connection, [row.id for row in rows if row.best_address is None], terms, {**values, **times})
+    facts = {}
+    for row in rows:
         sent = row.previous_sent_at
-        reachable = row.best_address is not None
+        carried = row.id not in uncarried
+        reachable = row.best_address is not None or not carried
         suppressed = bool(row.user_suppressed) or (bool(row.address_suppressed) and not reachable)
         facts[row.id] = Facts(
             id=row.id,
@@ -130,7 +137,7 @@ def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: da
             country=row.country,
             campaign_state=CampaignState(row.campaign_state),
             run_state=RunState(row.run_state),
-            standing=Standing(bool(row.consented), suppressed, reachable),
+            standing=Standing(bool(row.consented), suppressed, reachable, carried=carried),
             same_address=row.best_address == row.address_id,
             next_address=row.best_address,
             came_back=bool(row.came_back),
@@ -143,6 +150,20 @@ def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: da
             listed=listed is None or allowed(listed, row.user_name, row.address),
         )
     return facts
+
+
+@cache
+def _uncarried_sql(dialect: str) -> TextClause:
+    best = predicates.best_address("m.user_id", predicates.not_used_by_another("m.id", "m.run_id", "m.step"))
+    return text(f"SELECT m.id FROM message m WHERE m.id IN {among_sql(dialect, 'ids')} AND {best} IS NOT NULL")
+
+
+def _uncarried(connection: Connection, ids: Sequence[int], terms: Terms, values: dict[str, object]) -> set[int]:
+    """Those of the messages without an address whose users have one, only that no account takes it."""
+    if not ids or not terms.carriers:
+        return set()
+    asked = {name: values[name] for name in ("channel", "now", "seen_since")}
+    return set(connection.execute(_uncarried_sql(connection.dialect.name), {**asked, "ids": among(ids)}).scalars())
 
 
 def judge(facts: Facts, terms: Terms, door: Opening, now: datetime) -> Verdict:

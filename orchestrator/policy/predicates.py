@@ -6,11 +6,17 @@ Each function takes the SQL expressions it is about and returns a boolean SQL ex
 
 from __future__ import annotations
 
+OWN_ID = ("inbox", "webhook")
+"""Channels that are the app's own: the address is the user's own id, and an agreement is not asked for."""
+_OWN_ID = ", ".join(f"'{channel}'" for channel in OWN_ID)
+
 
 def consented(user: str) -> str:
-    """The user agreed to this topic on this channel."""
-    return f"""EXISTS (SELECT 1 FROM consent WHERE consent.user_id = {user} AND consent.channel = :channel
-        AND consent.topic = :topic AND consent.granted AND consent.valid_until IS NULL)"""
+    """The user agreed to this topic on this channel; on the app's own channels: has not refused it."""
+    said = f"""SELECT 1 FROM consent WHERE consent.user_id = {user} AND consent.channel = :channel
+        AND consent.topic = :topic AND consent.valid_until IS NULL"""
+    return f"""(EXISTS ({said} AND consent.granted)
+        OR (:channel IN ({_OWN_ID}) AND NOT EXISTS ({said} AND NOT consent.granted)))"""
 
 
 def user_suppressed(user: str) -> str:
@@ -32,7 +38,10 @@ def address_current(alias: str) -> str:
 
 
 def best_address(user: str, but_not: str = "") -> str:
-    """The id of the user's address to use on this channel: the one seen last that may be sent to, or NULL."""
+    """The id of the user's address to use on this channel: the one seen last that may be sent to, or NULL.
+
+    ``but_not``: more conditions (``AND …``) on the row ``choice``: that an account carries it, that it is free.
+    """
     return f"""(SELECT choice.id FROM address AS choice WHERE choice.user_id = {user} AND choice.channel = :channel
         AND {address_current("choice")} AND NOT {address_suppressed("choice.value")} {but_not}
         ORDER BY choice.last_seen_at DESC, choice.id DESC LIMIT 1)"""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
+from orchestrator.timing.calendars import Holidays, calendar_of
 from orchestrator.timing.instants import InstantSet
 from orchestrator.timing.quiet import QuietHours
 from orchestrator.timing.window import Window
@@ -18,12 +19,16 @@ from orchestrator.timing.zones import candidates, on_all
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When one step of one arm may leave. ``days``: the run's local date, and with ``late: next`` the following one."""
+    """When one step of one arm may leave. ``days``: the run's local date, and with ``late: next`` the following one.
+
+    ``holidays``: what is made of those of the member's country, as far as it is known.
+    """
 
     channel: str
     window: Window
     days: tuple[date, ...]
     expires_after: timedelta
+    holidays: Holidays = Holidays.IGNORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,10 @@ Answer = Send | Hold | Drop
 def opening(rule: Rule, zone_key: str, country: str, quiet: QuietHours) -> Opening:
     """The instants at which members of a class may get a step, whatever the time is now."""
     allowed = InstantSet(())
-    for day in rule.days:
+    days = [day for day in rule.days if _permitted(rule.holidays, country, day)]
+    if not days:
+        return Opening(allowed, "holiday")
+    for day in days:
         allowed |= on_all(rule.window, day, zone_key)
     if not allowed:
         return Opening(allowed, "zone_unknown" if len(candidates(zone_key)) > 1 else "no_window")
@@ -72,6 +80,10 @@ def opening(rule: Rule, zone_key: str, country: str, quiet: QuietHours) -> Openi
     if not allowed:
         return Opening(allowed, "quiet_hours")
     return Opening(allowed.clip(first, first + rule.expires_after))
+
+
+def _permitted(holidays: Holidays, country: str, day: date) -> bool:
+    return holidays is Holidays.IGNORE or holidays.permit(calendar_of(country), day)
 
 
 def resolve(door: Opening, now: datetime) -> Answer:

@@ -14,9 +14,12 @@ from sqlalchemy import Connection, Row, select
 
 from orchestrator.audience.aliases import family
 from orchestrator.errors import NotFoundError, did_you_mean
-from orchestrator.report.touches import OPENED, of_person
+from orchestrator.report.touches import CLICKED, KINDS, OPENED, confidence, of_person
 from orchestrator.report.values import Launched
 from orchestrator.store.tables import attempt, event, lane, member, message, receipt, run, transition, users
+
+TOUCHES = 20
+"""Opens and clicks of one message that are told; scanners make hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,16 @@ class ReceiptStory:
 
 
 @dataclass(frozen=True, slots=True)
+class TouchStory:
+    """An open or a click. ``confidence`` is a word of :mod:`orchestrator.report.touches`, ``why`` the rule's."""
+
+    at: datetime
+    deed: str
+    confidence: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessageStory:
     """One message, from when it was due to what came back."""
 
@@ -68,6 +81,9 @@ class MessageStory:
     changes: tuple[ChangeStory, ...]
     receipts: tuple[ReceiptStory, ...]
     opened_at: datetime | None
+    """When a person first opened it."""
+    touches: tuple[TouchStory, ...] = ()
+    """The first opens and clicks, whoever made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +182,9 @@ def _message(connection: Connection, row: Row[Any]) -> MessageStory:
         select(receipt).where(receipt.c.message_id == row.id).order_by(receipt.c.received_at, receipt.c.id)
     ).all()
     opened = select(event.c.at).where(event.c.message_id == row.id, event.c.name == OPENED, of_person())
+    touched = select(event.c.at, event.c.name, confidence().label("confidence"), event.c.properties)
+    of_message = (event.c.message_id == row.id, event.c.name.in_([OPENED, CLICKED]))
+    touches = connection.execute(touched.where(*of_message).order_by(event.c.at, event.c.id).limit(TOUCHES)).all()
     changes = connection.execute(
         select(transition).where(transition.c.message_id == row.id).order_by(transition.c.at, transition.c.id)
     ).all()
@@ -185,6 +204,10 @@ def _message(connection: Connection, row: Row[Any]) -> MessageStory:
         changes=_changes(changes),
         receipts=tuple(ReceiptStory(one.received_at, one.provider, one.status, one.code or "") for one in receipts),
         opened_at=connection.execute(opened.order_by(event.c.at).limit(1)).scalar(),
+        touches=tuple(
+            TouchStory(one.at, one.name, KINDS[one.confidence], str((one.properties or {}).get("why", "")))
+            for one in touches
+        ),
     )
 
 

@@ -84,7 +84,7 @@ def of_campaign(campaign: Campaign) -> Launched:
 
 def openings(window: Window) -> tuple[Opening, ...]:
     """A window's minutes of the day; what runs past midnight is two openings."""
-    return tuple(opening for start, end in window.parts for opening in _opening(start, end))
+    return tuple(opening for part in window.parts for opening in _opening(part.start, part.end))
 
 
 def _opening(start: int, end: int) -> tuple[Opening, ...]:

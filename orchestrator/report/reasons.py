@@ -70,8 +70,16 @@ REASONS: Mapping[str, Phrase] = {
     "no_window": Phrase(
         "the window does not exist on that date in the member's zone", "该日期在成员时区内没有此发送时段"
     ),
+    "holiday": Phrase("a public holiday where the member lives", "成员所在地当日为公共假日"),
     "step_before": Phrase("waiting for the step before it", "等待上一步骤"),
     "next_address": Phrase("that address is dead; going to the user's next one", "该地址已失效，改用用户的下一个地址"),
+    "no_account": Phrase("no account takes the addresses that there are", "没有可发送至该用户地址的服务商账号"),
+    "next_account": Phrase(
+        "its account is stopped, and it goes through another", "原服务商账号已停用，改由其他账号发送"
+    ),
+    "quota": Phrase(
+        "this device has had what its maker lets one app send a day", "该设备已达到厂商规定的单应用每日推送上限"
+    ),
     "too_large": Phrase("the message is too large for the channel", "消息超出渠道大小限制"),
     "render_error": Phrase("the message could not be composed", "消息无法生成"),
     "retry_too_late": Phrase("it could only be tried again after the deadline", "重试时间晚于截止时间"),

@@ -9,9 +9,18 @@ from zoneinfo import ZoneInfo
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.ledger.states import State
 from orchestrator.report import words
-from orchestrator.report.explain import AttemptStory, ChangeStory, MemberStory, MessageStory, ReceiptStory, Story
+from orchestrator.report.explain import (
+    AttemptStory,
+    ChangeStory,
+    MemberStory,
+    MessageStory,
+    ReceiptStory,
+    Story,
+    TouchStory,
+)
 from orchestrator.report.hours import zone_of
 from orchestrator.report.reasons import Phrase, code_words, outcome_words, reason_words
+from orchestrator.report.touches import OPENED
 
 _WEEKDAYS = ("一", "二", "三", "四", "五", "六", "日")
 
@@ -29,6 +38,12 @@ _STATES = {
     State.HELD_OUT: Phrase("It was deliberately not sent: the member is in the holdout", "有意不发送：成员属于对照组"),
     State.FAILED: Phrase("It failed and will not be tried again", "发送失败，不再重试"),
     State.UNKNOWN: Phrase("Whether it arrived is unknown; it is not sent again silently", "是否送达未知；不会自动重发"),
+}
+
+_BY = {
+    "human": Phrase("by a person", "来自真人"),
+    "suspect": Phrase("perhaps not by a person: it does not count", "可能并非真人，不计入"),
+    "machine": Phrase("by a machine: it does not count", "来自机器，不计入"),
 }
 
 
@@ -148,6 +163,8 @@ class _Teller:
         if message.opened_at:
             at = self.at(message.opened_at)
             yield message.opened_at, Phrase(f"Opened from the message on {at}.", f"{at} 从该消息点开应用。")
+        others = [one for one in message.touches if (one.deed, one.confidence) != (OPENED, "human")]
+        yield from ((one.at, self._touch(one)) for one in others)
 
     def _owed(self, message: MessageStory) -> Phrase:
         due, deadline = self.at(message.due_at), self.at(message.deadline)
@@ -170,6 +187,8 @@ class _Teller:
     def _change(self, change: ChangeStory) -> Phrase:
         at, en, zh = self.at(change.at), reason_words(change.reason, "en"), reason_words(change.reason, "zh")
         again = Phrase("To be tried again", "等待重试") if change.old == State.SENDING else Phrase("Held back", "暂缓")
+        if change.old == State.PLANNED:  # another account
+            return Phrase(f"Moved on {at}: {en} ({change.actor}).", f"{at} 改道：{zh}（{change.actor}）。")
         return Phrase(
             f"{again.en} since {at}{f': {en}' if en else ''} ({change.actor}).",
             f"{at} 起{again.zh}{f'：{zh}' if zh else ''}（{change.actor}）。",
@@ -180,6 +199,14 @@ class _Teller:
         en, zh = (f" [{code_words(one.code, locale)}]" if one.code else "" for locale in ("en", "zh"))
         return Phrase(
             f"{one.provider} reported {one.status} on {at}{en}.", f"{at} {one.provider} 回执：{one.status}{zh}。"
+        )
+
+    def _touch(self, one: TouchStory) -> Phrase:
+        """An open by something else than a person, or a click: who it probably was, and by which rule."""
+        at, why = self.at(one.at), f" [{one.why}]" if one.why else ""
+        deed = Phrase("An open", "打开") if one.deed == OPENED else Phrase("A click", "点击")
+        return Phrase(
+            f"{deed.en} on {at}, {_BY[one.confidence].en}{why}.", f"{at} {deed.zh}，{_BY[one.confidence].zh}{why}。"
         )
 
     def _state(self, message: MessageStory) -> Phrase:

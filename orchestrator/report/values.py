@@ -33,6 +33,8 @@ class Launched:
     """The one run that the report is about; None: all of the campaign's."""
     local_date: str = ""
     """The date of that run."""
+    since: datetime | None = None
+    """Leave out runs that were over by then; None: all count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ WORDS: Mapping[str, Phrase] = {
     "push": Phrase("push", "推送"),
     "sms": Phrase("SMS", "短信"),
     "email": Phrase("email", "邮件"),
+    "inbox": Phrase("in-app inbox", "站内信"),
+    "webhook": Phrase("webhook", "Webhook"),
     "human": Phrase("by people", "真人"),
     "suspect": Phrase("suspect", "存疑"),
     "machine": Phrase("by machines", "机器"),

@@ -96,8 +96,8 @@ address = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
-    Column("channel", Text, nullable=False),  # push | sms | email
-    Column("kind", Text, nullable=False),  # token | fid | phone | mailbox
+    Column("channel", Text, nullable=False),  # push | sms | email | inbox | webhook
+    Column("kind", Text, nullable=False),  # token | fid | apns | webpush | … | phone | mailbox | user
     Column("value", Text, nullable=False),
     Column("country", Text),  # of a phone number
     Column("last_seen_at", Instant, nullable=False),
@@ -105,6 +105,8 @@ address = Table(
     Column("valid_until", Instant),
     Column("end_reason", Text),  # moved | dead | removed
     Column("quarantined_until", Instant),  # storm guard: not used before, not deleted either
+    Column("platform", Text),  # android | ios | web | harmony; NULL when not known
+    Column("details", Json),  # what sending to it needs beside the value: environment, app, p256dh, auth
     Index("uq_address_current", "channel", "value", unique=True, **_partial("valid_until IS NULL")),
     Index(None, "user_id", "channel", "valid_from"),
 )
@@ -272,14 +274,14 @@ member = Table(
 lane = Table(
     "lane",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),  # run id << 4 | step
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # way << 32 | run id << 4 | step
     Column("run_id", Id, nullable=False),
     Column("step", SmallInteger, nullable=False),
     Column("channel", Text, nullable=False),
     Column("account", Text, nullable=False),
     Column("rate", Float),  # messages per second, of this step alone; NULL: the account's
     Column("priority", Integer, nullable=False),
-    Index(None, "run_id"),
+    Index("uq_lane_account", "run_id", "step", "account", unique=True),
 )
 
 message = Table(
@@ -411,3 +413,21 @@ alert = Table(  # what an operator has to hear of: once per key, until it has be
 )
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+inbox_item = Table(  # what the app's own inbox shows: written as its message is accepted, deleted when it has expired
+    "inbox_item",
+    metadata,
+    Column("message_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", Id, nullable=False),  # whom the message was for; a merged user's items are shown to who stays
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("link", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("data", Json),
+    Column("at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("seen_at", Instant),  # fetched by the app
+    Column("read_at", Instant),
+    Index(None, "user_id", "at"),
+    Index(None, "expires_at"),
+)

@@ -18,12 +18,14 @@ from orchestrator.content.links import Links
 from orchestrator.errors import ConfigError
 from orchestrator.store import Store
 from orchestrator.tracking.profiles import read_consents, read_users
+from orchestrator.web import acks as ack_routes
 from orchestrator.web import callbacks as callback_routes
 from orchestrator.web import events as event_routes
 from orchestrator.web import mail as mail_routes
 from orchestrator.web.confirming import CONFIRM_PATH, ConfirmDoor
 from orchestrator.web.consent import PREFERENCES_PATH, UNSUBSCRIBE_PATH, ConsentDoor
 from orchestrator.web.health import Health, show_metrics
+from orchestrator.web.inbox import INBOX_PATH, READ_PATH, TOKENS_PATH, InboxDoor
 from orchestrator.web.intake import Intake
 from orchestrator.web.links import CLICK_PATH, OPEN_PATH, LinksDoor
 from orchestrator.web.openapi import PATH as OPENAPI_PATH
@@ -75,6 +77,7 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     mail = mail_routes.MailDoor(intake, keys, postboxes or {}, account_channels)
     app.router.routes += [
         *_for_the_app(intake, clock, keys, declared),
+        *_for_phones(store, clock, intake, signed, keys),
         Route(mail_routes.PATH, mail.post, methods=["POST"]),
         Route(callback_routes.PATH, back.post, methods=["POST"]),
         *_for_recipients(store, clock, intake, signed, topics),
@@ -96,6 +99,19 @@ def _for_the_app(
         Route(USERS_PATH, people.post, methods=["POST"]),
         Route(CONSENTS_PATH, consents.post, methods=["POST"]),
         Route(OPENAPI_PATH, show_openapi, methods=["GET"]),
+    ]
+
+
+def _for_phones(store: Store, clock: Clock, intake: Intake, links: Links, keys: event_routes.Keys) -> list[Route]:
+    """What the app itself calls, where people have it."""
+    inbox = InboxDoor(store, clock, intake, links, keys)
+    acks = ack_routes.AcksDoor(intake, clock, links)
+    return [
+        Route(INBOX_PATH, inbox.show, methods=["GET"]),
+        Route(READ_PATH, inbox.read, methods=["POST"]),
+        Route(TOKENS_PATH, inbox.token, methods=["POST"]),
+        Route(ack_routes.PATH, acks.post, methods=["POST"]),
+        Route(ack_routes.PATH, acks.options, methods=["OPTIONS"]),
     ]
 
 

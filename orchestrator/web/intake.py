@@ -18,7 +18,10 @@ from orchestrator.audience.events import IncomingEvent
 from orchestrator.audience.opt_in import Asks, Confirmation, Request, never_asks, take_confirmations
 from orchestrator.clock import Clock
 from orchestrator.store import Store
+from orchestrator.tracking.acks import Ack, take_acks
+from orchestrator.tracking.acks import Verdict as Acked
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict
+from orchestrator.tracking.feed import FeedBook, Mark, Marked
 from orchestrator.tracking.hits import Hit, HitBook
 from orchestrator.tracking.ingest import Taken, take_in
 from orchestrator.tracking.profiles import Kept, Statements, keep
@@ -35,6 +38,8 @@ HITS_A_COMMIT = 200
 HITS_WAITING = 10_000
 WISHES_A_COMMIT = 50
 WISHES_WAITING = 5_000
+ACKS_A_COMMIT = 100
+ACKS_WAITING = 10_000
 
 
 class Intake:
@@ -44,21 +49,28 @@ class Intake:
         self._clock = clock
         self._asks = asks
         self._thread = ThreadPoolExecutor(1, "web-database")
+        hits = HitBook()  # one memory of traps, whoever counts
         self.events = GroupCommit[list[IncomingEvent], Taken](
             store, self._thread, self._take_events, group=EVENTS_A_COMMIT, room=EVENTS_WAITING
         )
         self.callbacks = GroupCommit[Callback, Verdict](
-            store, self._thread, CallbackBook(clock).take, group=CALLBACKS_A_COMMIT, room=CALLBACKS_WAITING
+            store, self._thread, CallbackBook(clock, hits=hits).take, group=CALLBACKS_A_COMMIT, room=CALLBACKS_WAITING
         )
         self.profiles = GroupCommit[Statements, Kept](
             store, self._thread, self._take_profiles, group=PROFILES_A_COMMIT, room=PROFILES_WAITING
         )
-        self.hits = GroupCommit[Hit, bool](store, self._thread, HitBook().take, group=HITS_A_COMMIT, room=HITS_WAITING)
+        self.hits = GroupCommit[Hit, bool](store, self._thread, hits.take, group=HITS_A_COMMIT, room=HITS_WAITING)
         self.wishes = GroupCommit[Wish, bool](
             store, self._thread, self._take_wishes, group=WISHES_A_COMMIT, room=WISHES_WAITING
         )
         self.confirmations = GroupCommit[Confirmation, Request | None](
             store, self._thread, take_confirmations, group=WISHES_A_COMMIT, room=WISHES_WAITING
+        )
+        self.acks = GroupCommit[list[Ack], list[Acked]](
+            store, self._thread, self._take_acks, group=ACKS_A_COMMIT, room=ACKS_WAITING
+        )
+        self.marks = GroupCommit[Mark, Marked](
+            store, self._thread, FeedBook().take, group=ACKS_A_COMMIT, room=ACKS_WAITING
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -76,7 +88,11 @@ class Intake:
 
     @property
     def _queues(self) -> tuple[GroupCommit[Any, Any], ...]:
-        return self.events, self.callbacks, self.profiles, self.hits, self.wishes, self.confirmations
+        taken = self.events, self.callbacks, self.profiles, self.hits
+        return *taken, self.wishes, self.confirmations, self.acks, self.marks
+
+    def _take_acks(self, connection: Connection, requests: Sequence[list[Ack]]) -> list[list[Acked]]:
+        return take_acks(connection, requests, self._clock.now())
 
     def _take_profiles(self, connection: Connection, requests: Sequence[Statements]) -> list[Kept]:
         return keep(connection, requests, self._clock.now(), self._asks)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from orchestrator.tracking.ingest import MAX_BYTES, MAX_EVENTS, EventIn
 from orchestrator.tracking.profiles import MAX_ITEMS, ConsentIn, UserIn
+from orchestrator.web.openapi_phones import PASS, phone_paths
 
 PATH = "/openapi.json"
 
@@ -72,11 +73,13 @@ def document() -> dict[str, Any]:
             "/v1/events": _post("events", EventIn, "What users do", MAX_EVENTS, _TAKEN, schemas),
             "/v1/users": _post("users", UserIn, "Who users are, and how to reach them", MAX_ITEMS, _NEW, schemas),
             "/v1/consents": _post("consents", ConsentIn, "What users agree to", MAX_ITEMS, _NEW, schemas),
+            **phone_paths(schemas),
         },
         "components": {
             "schemas": {**schemas, "Refusal": _REFUSAL},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "pass": PASS,
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },

@@ -226,7 +226,7 @@ def test_an_address_is_not_repeated_in_the_reason(desk: Desk) -> None:
     assert counts(desk.take("addresses", text, mapping)) == (5, 2, 0, 3)
     assert [reason for _, reason, _ in desk.rejects()] == [
         "the address is not a phone number: it has too few or too many digits",
-        "unknown channel 'fax' (known: email, push, sms)",
+        "unknown channel 'fax' (known: email, inbox, push, sms, webhook)",
         "the address is not a mailbox",
     ]
     assert [row["value"] for row in desk.rows(address)] == ["+4915123456789", "d@x.org"]

@@ -15,8 +15,10 @@ from orchestrator.audience.merging import merge_users, show_user
 from orchestrator.audience.people import (
     AddressRow,
     UserRow,
+    end_address,
     ensure_users,
     lift,
+    quarantine_address,
     set_consent,
     suppress,
     upsert_addresses,
@@ -161,3 +163,20 @@ def _launched() -> Launched:
     known = {"name": "c", "state": "running", "version": "v", "launched_at": NOW}
     fields = {name: known.get(name) for name in Launched.__dataclass_fields__}
     return Launched(**fields)  # type: ignore[arg-type]  # only the name matters here
+
+
+def test_ended_and_set_aside_addresses_are_shown_with_reason_and_date(store: Store) -> None:
+    with store.write() as connection:
+        rows_of = [AddressRow("u", "push", f"token-{name}", NOW) for name in ("dead", "gone", "held")]
+        upsert_addresses(connection, rows_of, NOW)
+        ids = {row.value: row.id for row in connection.execute(select(address))}
+        later = NOW + timedelta(hours=1)
+        end_address(connection, ids["token-dead"], "dead", later)
+        end_address(connection, ids["token-gone"], "removed", later)
+        quarantine_address(connection, ids["token-held"], later)
+        shown = show_user(connection, "u")
+    assert [(one["address"], one["set_aside_until"]) for one in shown["addresses"]] == [("…held", later)]
+    assert {(one["address"], one["reason"], one["ended_at"]) for one in shown["ended_addresses"]} == {
+        ("…dead", "dead", later),
+        ("…gone", "removed", later),
+    }

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from orchestrator.campaign.document import Document, Place
+from orchestrator.campaign.form import GoalForm
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.reading import read_document
 from orchestrator.campaign.segments import SegmentFolder
@@ -62,7 +64,8 @@ def test_the_sample_leaves_room_for_its_sms_in_every_arm(project: Project) -> No
     assert sms.when
     for arm in campaign.arms:
         timing = campaign.timing_of(arm, push)
-        (start, end), length = timing.window.parts[0], timing.window.parts[0][1] - timing.window.parts[0][0]
+        start, end, _ = timing.window.parts[0]
+        length = end - start
         latest = start + timing.spread * length + sms.when.after.total_seconds() / 60
         assert latest + 10 <= end, arm.name  # ten minutes for the sending itself
 
@@ -113,7 +116,7 @@ MISTAKES = [
     (
         "channel: push",
         "channel: wechat",
-        "steps.1.channel: the channel 'wechat' is not supported yet (known: push, sms, email)",
+        "steps.1.channel: the channel 'wechat' is not supported yet (known: push, sms, email, inbox, webhook)",
     ),
     ("channel: push", "channel: [push]", "steps.1.channel: unknown channel \"['push']\""),
     ("late: skip, spread", "late: nxt, spread", "window.late: unknown word 'nxt' (did you mean 'next'?)"),
@@ -150,11 +153,15 @@ MISTAKES = [
     ("facts: [orders, favourite]", "facts: orders", "facts: should be a list, and is text: 'orders'"),
     ("title: {en:", "title: {english please:", "title.english please: 'english please' cannot be a locale"),
     ("exclude: []", "exclude: {}", "audience.exclude: should be a list, and is a group of fields"),
+    ("schedule: {days", "schedule: {holidays: yes, days", "schedule.holidays: "),
+    ("schedule: {days", "schedule: {calendar: XQ, days", "schedule.calendar: there is no calendar 'XQ'"),
+    ("schedule: {days: every", "schedule: {days: workdays", "schedule.calendar: workdays are those of a calendar"),
     (
-        "schedule: {days",
-        "schedule: {holidays: skip, days",
-        "schedule.holidays: is not supported yet: holiday calendars (remove it)",
+        '{local: "10:30-11:45"',
+        "{moment: before-lunhc",
+        "no moment 'before-lunhc' (did you mean",
     ),
+    ('{local: "10:30-11:45"', '{moment: evening, local: "10:30-11:45"', "window.moment: stands beside `local`"),
     ("schedule: {days", "schedule: {at: 2026-12-01, days", "schedule.at: is not supported yet: runs at one instant"),
     ("schedule: {days", "schedule: {cron: 0 9 * * *, days", "schedule.cron: is not supported yet: cron schedules"),
     (
@@ -265,3 +272,11 @@ def test_whatever_stands_anywhere_is_a_campaign_or_a_config_error(place: Place, 
         parse_campaign(document)
     SegmentFolder(ROOT / "campaigns").used_by(document)
     TemplateFolder(ROOT / "templates").used_by(document)
+
+
+@pytest.mark.parametrize("event", ["message_opened", "link_clicked"])
+def test_a_mails_open_is_never_the_goal(event: str) -> None:
+    """Providers §11: reopen is the app's own event; machines open mails and follow links too."""
+    for goal in ({"event": event}, {"conversion": {"event": event, "within": "72h"}}):
+        with pytest.raises(ValidationError, match="is no success"):
+            GoalForm.model_validate(goal)

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.campaign.complaints import PLANNED
 from orchestrator.campaign.reading import read_document
 from orchestrator.campaign.schema import json_schema, segment_schema
+from orchestrator.content.files import CHANNELS
 from tests.campaign.project import ROOT, Project
 
 REFERENCE = (ROOT / "docs/reference/campaign-file.md").read_text(encoding="utf-8")
@@ -54,6 +55,6 @@ def test_the_schema_has_what_editors_need(project: Project) -> None:
     assert SCHEMA["additionalProperties"] is False
     assert set(SCHEMA["required"]) == {"name", "topic", "audience", "schedule", "window", "steps"}
     assert set(read_document(project.campaign).data) <= set(SCHEMA["properties"])
-    assert SCHEMA["$defs"]["StepForm"]["properties"]["channel"]["enum"] == ["push", "sms", "email"]
+    assert SCHEMA["$defs"]["StepForm"]["properties"]["channel"]["enum"] == [*CHANNELS]
     assert re.search(SCHEMA["properties"]["name"]["pattern"], "lunch-winback")
     assert "where" in segment_schema()["properties"]

@@ -53,7 +53,7 @@ def test_the_sandbox_is_a_command_with_its_own_options(monkeypatch: pytest.Monke
     from orchestrator.sandbox.server import Options
 
     told: list[Options] = []
-    monkeypatch.setattr(sandbox, "serve", told.append)
+    monkeypatch.setattr(sandbox, "serve", lambda options, _say: told.append(options))
     given = ["sandbox", "--port", "0", "--state", str(tmp_path), "--callback-inbound", "http://127.0.0.1:1/x"]
     assert CliRunner().invoke(app, given).exit_code == 0
     [options] = told

@@ -20,11 +20,13 @@ def test_limit_is_4096_bytes() -> None:
     assert "4097 bytes" in problem
 
 
-@pytest.mark.parametrize("key", ["from", "message_type", "notification", "google.x", "gcm", "gcm_x"])
+@pytest.mark.parametrize(
+    "key", ["from", "message_type", "notification", "google.x", "gcm", "gcm_x", "aps", "msg_id", "link", "ack"]
+)
 def test_reserved_data_keys(key: str) -> None:
     [problem] = problems(PushPayload("t", "b", data={key: "1"}))
     assert key in problem
 
 
 def test_other_data_keys_are_fine() -> None:
-    assert problems(PushPayload("t", "b", data={"msg_id": "1", "from_page": "x"})) == []
+    assert problems(PushPayload("t", "b", data={"message": "1", "from_page": "x"})) == []

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.content.sms import count, foreign
+from orchestrator.channel.base import SmsPayload
+from orchestrator.content.sms import billed_parts, count, domestic_parts, foreign
 
 # GSM 03.38 in code order, 0x00 to 0x7F; ESC (0x1B) is no character of its own.
 _GSM_TABLE = (
@@ -113,3 +114,24 @@ _RUNS = st.lists(
 def test_against_a_packer_that_tries_every_cut(text: str) -> None:
     _, _, sizes = _atoms(text)
     assert (count(text).units, count(text).parts) == (sum(sizes), _fewest_parts(text))
+
+
+@pytest.mark.parametrize(
+    ("length", "parts"), [(0, 0), (1, 1), (70, 1), (71, 2), (134, 2), (135, 3), (201, 3), (202, 4), (500, 8)]
+)
+def test_within_china_every_character_is_one(length: int, parts: int) -> None:
+    assert domestic_parts("a" * length) == domestic_parts("你" * length) == domestic_parts("😀" * length) == parts
+
+
+@pytest.mark.parametrize(
+    ("approved", "phone", "parts"),
+    [
+        ("", "", 1),
+        ("", "+8613800138000", 1),
+        ("SMS_1", "+8613800138000", 2),
+        ("SMS_1", "", 2),
+        ("SMS_1", "+4915112345678", 1),
+    ],
+)
+def test_who_bills_as_within_china(approved: str, phone: str, parts: int) -> None:
+    assert billed_parts(SmsPayload("a" * 100, approved), phone) == parts

@@ -150,3 +150,16 @@ def test_the_socket_is_its_owners_alone(store: Store) -> None:
             return path.stat().st_mode & 0o777
 
     assert asyncio.run(run()) == 0o600
+
+
+def test_the_daemon_tells_its_breakers_and_without_one_nobody_does(store: Store) -> None:
+    assert store.path is not None
+    path = socket_path(store.path)
+    desk = Desk(store, SystemClock(), Settings(database=store.url), breakers=lambda: {"fcm": "open"})
+
+    async def run() -> Any:
+        async with await serve(desk, path):
+            return await asyncio.to_thread(ask, path, "breakers", {}, print)
+
+    assert asyncio.run(run()) == {"fcm": "open"}
+    assert ask(path, "breakers", {}, print) is None

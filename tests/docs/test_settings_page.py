@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from orchestrator.settings import AccountSettings, AlertSettings, ClockSettings, Settings
+from orchestrator.settings import AccountSettings, AlertSettings, ClockSettings, RouteSettings, Settings
 from tests.docs.options import model_of
 from tests.docs.pages import blocks, documented, page, rows
 
@@ -29,6 +29,7 @@ def defaults() -> dict[str, str]:
 def fields() -> dict[str, FieldInfo]:
     nested: Mapping[str, type[BaseModel]] = {
         "accounts.NAME": AccountSettings,
+        "accounts.NAME.route": RouteSettings,
         "alerts": AlertSettings,
         "clock": ClockSettings,
     }

@@ -9,8 +9,9 @@ import pytest
 
 from orchestrator.channel.base import EmailPayload, PushPayload, SmsPayload
 from orchestrator.content.defaults import read_defaults
-from orchestrator.content.files import CHANNELS, HEADERS, MAIL_HEADERS
+from orchestrator.content.files import CHANNELS
 from orchestrator.content.filters import FILTERS, TESTS
+from orchestrator.content.layout import HEADERS, MAIL_HEADERS, SMS_HEADERS
 from orchestrator.content.survey import ADDRESSES, LOOP_WORDS
 from orchestrator.content.templates import CAMPAIGN_FACTS, TemplateSet
 from orchestrator.errors import SkipMessage
@@ -54,7 +55,7 @@ def test_every_test_and_loop_word_is_documented() -> None:
 
 def test_every_header_and_channel_is_documented() -> None:
     files = section(TEMPLATES, "## Files and locales")
-    assert set(documented(files)) == {*HEADERS, *MAIL_HEADERS}
+    assert set(documented(files)) == {*HEADERS, *MAIL_HEADERS, *SMS_HEADERS}
     assert all(f"`{channel}`" in files for channel in CHANNELS)
 
 
@@ -64,11 +65,19 @@ def test_every_fact_is_documented() -> None:
 
 
 def test_the_push_on_the_page_renders() -> None:
-    (example,) = blocks(section(TEMPLATES, "## Files and locales"), "")
+    example, *_ = blocks(section(TEMPLATES, "## Files and locales"), "")
     sent = render(example, "push")
     assert isinstance(sent, PushPayload)
     assert sent.link == "app://menu"
     assert "ramen" in sent.title
+
+
+def test_the_approved_sms_on_the_page_renders() -> None:
+    (example,) = blocks(section(TEMPLATES, "## Files and locales"), "sms")
+    sent = render(example)
+    assert isinstance(sent, SmsPayload)
+    assert (sent.approved, dict(sent.parameters)) == ("SMS_71390007", {"name": "ada_l", "dish": "ramen"})
+    assert sent.body.startswith("【Food】ada_l")
 
 
 def test_the_mail_on_the_page_renders() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -215,6 +215,14 @@ def test_an_sms_whose_answer_was_lost_is_unknown_and_never_resent(rig: Rig) -> N
         rig.work(lambda: len(rig.far.accepted()) > 1, seconds=1)
 
 
+def where_it_is_lunch(now: datetime) -> tuple[str, date]:
+    """A zone whose clocks show a time between 10:45 and 11:45 now, and its date."""
+    hour = 11 if now.minute < 40 else 10
+    ahead = (hour - now.hour + 12) % 24 - 12
+    zone = f"Etc/GMT{-ahead:+d}" if ahead else "UTC"  # the sign is POSIX's
+    return zone, (now + timedelta(hours=ahead)).date()
+
+
 def test_reconciling_asks_the_provider_and_sends_nothing(rig: Rig) -> None:
     import asyncio
 
@@ -223,9 +231,11 @@ def test_reconciling_asks_the_provider_and_sends_nothing(rig: Rig) -> None:
     sms_only(rig, 2)
     rig.far.fault(provider="twilio", kind="reset_after", times=1)
     rig.far.fault(provider="twilio", kind="reset_before", times=1)
-    rig.clock.instant = datetime.now(UTC).replace(hour=10, minute=15)  # the provider's list knows its own time alone
+    rig.clock.instant = datetime.now(UTC)  # the provider's list knows its own time alone
+    zone, day = where_it_is_lunch(rig.clock.instant)
     with rig.store.write() as connection:
-        connection.execute(text("UPDATE run SET local_date = :day"), {"day": rig.clock.instant.date().isoformat()})
+        connection.execute(text("UPDATE run SET local_date = :day"), {"day": day.isoformat()})
+        connection.execute(text("UPDATE member SET zone_key = :zone"), {"zone": zone})
         connection.execute(
             update(message).values(due_at=rig.clock.instant, deadline=rig.clock.instant + timedelta(minutes=20))
         )

@@ -18,6 +18,7 @@ from orchestrator.daemon.confirming import Asker
 from orchestrator.daemon.wiring import links_of
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.settings import Settings
 from orchestrator.store.tables import consent, member, opt_in
 from orchestrator.timing.quiet import QuietHours
@@ -55,7 +56,7 @@ def planned(rig: Rig) -> tuple[str, str | None]:
     world.launch(rig.store, what, rig.clock.now())
     with rig.store.write() as connection:
         [(item, found)] = due_runs(connection, rig.clock.now())
-    Planner(rig.clock, QuietHours.load(None), {"mail": "email"}).plan(rig.store, item, found)
+    Planner(rig.clock, QuietHours.load(None), Routing.plain({"mail": "email"})).plan(rig.store, item, found)
     with rig.store.read() as connection:
         row = connection.execute(select(member.c.decision, member.c.reason)).one()
     return row.decision, row.reason

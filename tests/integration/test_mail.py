@@ -20,6 +20,7 @@ from orchestrator.ledger.ids import message_id
 from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.store.tables import address
 from orchestrator.timing.quiet import QuietHours
 from orchestrator.tracking.bounces import read_returned
@@ -139,7 +140,7 @@ def mailing(rig: Rig, people_count: int) -> None:
     world.launch(rig.store, replace(what, templates=MAIL), rig.clock.now())
     with rig.store.write() as connection:
         [(item, found)] = due_runs(connection, rig.clock.now())
-    Planner(rig.clock, QuietHours.load(None), {"mail": "email"}).plan(rig.store, item, found)
+    Planner(rig.clock, QuietHours.load(None), Routing.plain({"mail": "email"})).plan(rig.store, item, found)
     rig.clock.instant = LUNCH
 
 

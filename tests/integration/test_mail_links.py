@@ -19,6 +19,7 @@ from orchestrator.dispatch.compose import worded
 from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.policy.carriers import Routing
 from orchestrator.store.tables import consent, event, link, message
 from orchestrator.timing.quiet import QuietHours
 from tests import world
@@ -46,7 +47,7 @@ def planned(rig: Rig, count: int = 1) -> None:
     world.launch(rig.store, what, rig.clock.now())
     with rig.store.write() as connection:
         [(item, found)] = due_runs(connection, rig.clock.now())
-    Planner(rig.clock, QuietHours.load(None), {"mail": "email"}).plan(rig.store, item, found)
+    Planner(rig.clock, QuietHours.load(None), Routing.plain({"mail": "email"})).plan(rig.store, item, found)
     rig.clock.instant = world.MONDAY + timedelta(hours=10)
 
 

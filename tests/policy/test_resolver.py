@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from orchestrator.policy.decide import Standing, objection
 from orchestrator.policy.resolver import Drop, Hold, Opening, Rule, Send, opening, resolve
+from orchestrator.timing.calendars import Holidays
 from orchestrator.timing.instants import InstantSet
 from orchestrator.timing.quiet import QuietHours
 from orchestrator.timing.window import Window
@@ -57,6 +59,33 @@ def test_no_opening_says_why(window: str, key: str, reason: str) -> None:
     door = opening(rule(window), key, "", QUIET)
     assert not door.allowed
     assert resolve(door, utc(0)) == Drop(reason)
+
+
+@pytest.mark.parametrize(
+    ("holidays", "day", "country", "reason"),
+    [
+        (Holidays.SKIP, date(2026, 12, 25), "DE", "holiday"),
+        (Holidays.SKIP, date(2026, 12, 25), "CN", None),  # no holiday there
+        (Holidays.SKIP, date(2026, 12, 25), "", None),  # nobody knows where they live: no holiday is known
+        (Holidays.SKIP, date(2026, 12, 24), "DE", None),
+        (Holidays.ONLY, date(2026, 12, 25), "DE", None),
+        (Holidays.ONLY, date(2026, 12, 24), "DE", "holiday"),
+        (Holidays.ONLY, date(2026, 12, 25), "", "holiday"),
+        (Holidays.IGNORE, date(2026, 12, 25), "DE", None),
+    ],
+)
+def test_holidays_are_those_of_the_members_country(
+    holidays: Holidays, day: date, country: str, reason: str | None
+) -> None:
+    door = opening(replace(rule("10:30-11:45", day), holidays=holidays), "Europe/Berlin", country, QUIET)
+    assert door.reason == reason
+    assert bool(door.allowed) == (reason is None)
+
+
+def test_late_next_skips_the_holiday_and_keeps_the_other_date() -> None:
+    both = replace(rule("10:30-11:45", date(2026, 12, 25), date(2026, 12, 28)), holidays=Holidays.SKIP)
+    door = opening(both, "Europe/Berlin", "DE", QUIET)
+    assert [start.day for start, _ in door.allowed.intervals] == [28]
 
 
 def test_a_window_in_a_gap_of_the_clocks_does_not_exist() -> None:

@@ -17,16 +17,16 @@ from sqlalchemy import Connection, Row, insert, select
 from orchestrator.audience import people
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import ManualClock
-from orchestrator.ledger.ids import lane_id
 from orchestrator.ledger.runs import Run
 from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.rules import rule_for, seen_since, terms_of
+from orchestrator.policy.carriers import Carrier, Carriers, Routing, choose
 from orchestrator.policy.decide import Standing, objection
 from orchestrator.policy.gate import Leave, judge, read_facts
 from orchestrator.policy.resolver import Drop, Hold, opening, resolve
 from orchestrator.store import Store
-from orchestrator.store.tables import address, consent, member, message, metadata, suppression, users
+from orchestrator.store.tables import address, consent, lane, member, message, metadata, suppression, users
 from orchestrator.timing.quiet import QuietHours
 from tests import world
 
@@ -44,6 +44,8 @@ class Place(NamedTuple):
     quarantine: int | None
     ended: bool
     suppressed: bool
+    kind: str
+    platform: str | None
 
 
 class Person(NamedTuple):
@@ -67,6 +69,23 @@ places = st.builds(
     mostly(None, -1, 0, 1),
     mostly(False, True),
     mostly(False, True),
+    mostly("token", "apns", "fid"),
+    mostly(None, "ios", "android"),
+)
+ROUTINGS = (
+    Routing.plain(world.ACCOUNTS),
+    Routing((Carrier("fcm", "push", frozenset({"token"})), Carrier("twilio", "sms"))),
+    Routing(
+        (
+            Carrier("fcm", "push", frozenset({"token", "fid"}), share=2),
+            Carrier("fcm-b", "push", frozenset({"token"}), share=1),
+            Carrier("china", "push", countries=frozenset({"CN"})),
+            Carrier("apple", "push", frozenset({"apns"}), platforms=frozenset({"ios"})),
+            Carrier("texts", "sms", countries=frozenset({"DE", "FR"})),
+            Carrier("texts-b", "sms", countries=frozenset({"US"}), share=1),
+            Carrier("texts-c", "sms", countries=frozenset({"US", "DE"}), share=1),
+        )
+    ),
 )
 BOTH = {"push": True, "sms": True}
 persons = st.builds(
@@ -134,7 +153,8 @@ def populate(store: Store, crowd: list[Person], now: datetime) -> None:
 
 
 def put(connection: Connection, user: int, value: str, place: Place, now: datetime) -> None:
-    row = {"user_id": user, "channel": place.channel, "kind": "k", "value": value, "valid_from": now - 300 * DAY}
+    row = {"user_id": user, "channel": place.channel, "kind": place.kind, "platform": place.platform, "value": value}
+    row["valid_from"] = now - 300 * DAY
     quarantined = None if place.quarantine is None else now + place.quarantine * DAY
     ends = {"valid_until": now - DAY, "end_reason": "dead"} if place.ended else {}
     seen = {"last_seen_at": now - place.seen * DAY, "quarantined_until": quarantined}
@@ -152,23 +172,33 @@ class Facts:
         self.consents = [r for r in connection.execute(select(consent)) if r.valid_until is None]
         self.suppressions = [r for r in connection.execute(select(suppression)) if r.valid_until is None]
 
-    def standing(self, user: int, channel: str, now: datetime) -> Standing:
-        consented = any(c.granted for c in self.consents if (c.user_id, c.channel) == (user, channel))
+    def usable(self, user: int, channel: str, now: datetime) -> list[Row[Any]]:
         refused = {s.address for s in self.suppressions if s.channel == channel and s.address is not None}
-        mine = [a for a in self.addresses if (a.user_id, a.channel) == (user, channel) and a.valid_until is None]
-        usable = [
+        return [
             a
-            for a in mine
-            if a.last_seen_at >= seen_since(channel, now)
+            for a in self.addresses
+            if (a.user_id, a.channel) == (user, channel)
+            and a.valid_until is None
+            and a.last_seen_at >= seen_since(channel, now)
             and (a.quarantined_until is None or a.quarantined_until <= now)
             and a.value not in refused
         ]
+
+    def standing(self, user: int, channel: str, now: datetime, routing: Routing) -> Standing:
+        consented = any(c.granted for c in self.consents if (c.user_id, c.channel) == (user, channel))
+        refused = {s.address for s in self.suppressions if s.channel == channel and s.address is not None}
+        mine = [a for a in self.addresses if (a.user_id, a.channel) == (user, channel) and a.valid_until is None]
+        usable = self.usable(user, channel, now)
+        country = self.users[user].country or ""
+        carried = any(one.takes(a.kind, a.platform, country) for one in routing.found(channel, None) for a in usable)
         by_user = any((s.user_id, s.channel) == (user, channel) for s in self.suppressions)
         by_address = not usable and any(a.value in refused for a in mine)
-        return Standing(consented, by_user or by_address, bool(usable))
+        return Standing(consented, by_user or by_address, bool(usable), carried=carried)
 
 
-def single(facts: Facts, run: Run, what: Bundle, row: Row[Any], now: datetime) -> tuple[str, str | None]:
+def single(  # one value each
+    facts: Facts, run: Run, what: Bundle, row: Row[Any], now: datetime, routing: Routing
+) -> tuple[str, str | None]:
     """The decision about one member, in Python alone."""
     campaign = what.campaign
     reason, owed, first_due = None, False, None
@@ -176,7 +206,7 @@ def single(facts: Facts, run: Run, what: Bundle, row: Row[Any], now: datetime) -
         rule = rule_for(campaign, campaign.arm(row.arm), step, run.local_date)
         door = opening(rule, row.zone_key, row.country, quiet())
         answer = resolve(door, now)
-        why = objection(facts.standing(row.user_id, step.channel, now))
+        why = objection(facts.standing(row.user_id, step.channel, now, routing))
         if isinstance(answer, Drop):
             why = why or answer.reason
         else:
@@ -197,15 +227,22 @@ def single(facts: Facts, run: Run, what: Bundle, row: Row[Any], now: datetime) -
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(crowd=st.lists(persons, min_size=1, max_size=6), what=bundles(), minutes=st.integers(0, 74 * 60))
-def test_the_set_form_and_the_single_form_agree(store: Store, crowd: list[Person], what: Bundle, minutes: int) -> None:
+@given(
+    crowd=st.lists(persons, min_size=1, max_size=6),
+    what=bundles(),
+    minutes=st.integers(0, 74 * 60),
+    routing=st.sampled_from(ROUTINGS),
+)
+def test_the_set_form_and_the_single_form_agree(
+    store: Store, crowd: list[Person], what: Bundle, minutes: int, routing: Routing
+) -> None:
     clock = ManualClock(world.OPENING + timedelta(minutes=minutes))
     populate(store, crowd, clock.now())
     world.launch(store, what, clock.now())
     with store.write() as connection:
         due = due_runs(connection, clock.now())
     for item, found in due:
-        run = world.planner(clock).plan(store, item, found)
+        run = world.planner(clock, routing).plan(store, item, found)
         with store.read() as connection:
             rows = connection.execute(select(member).where(member.c.run_id == run.id)).all()
             facts = Facts(connection)
@@ -213,20 +250,44 @@ def test_the_set_form_and_the_single_form_agree(store: Store, crowd: list[Person
         for row in rows:
             event(f"{row.decision}: {row.reason}")
             excluded = bool(what.campaign.exclude) and crowd[int(facts.users[row.user_id].external_id[1:])].regular
-            expected = ("skipped", "excluded") if excluded else single(facts, run, what, row, clock.now())
+            expected = ("skipped", "excluded") if excluded else single(facts, run, what, row, clock.now(), routing)
             assert (row.decision, row.reason) == expected
-        ask_the_gate(store, run, what, clock.now())
+        each_goes_to_its_account(store, run, facts, routing, clock.now())
+        ask_the_gate(store, run, what, clock.now(), routing)
 
 
-def ask_the_gate(store: Store, run: Run, what: Bundle, now: datetime) -> None:
+def each_goes_to_its_account(store: Store, run: Run, facts: Facts, routing: Routing, now: datetime) -> None:
+    """The address is the best that some account takes, and the lane is that of the account chosen for it."""
+    with store.read() as connection:
+        rows = connection.execute(
+            select(message.c.user_id, message.c.address_id, lane.c.account, lane.c.channel)
+            .join(lane, lane.c.id == message.c.lane_id)
+            .where(message.c.run_id == run.id)
+        ).all()
+    for row in rows:
+        user, carriers = facts.users[row.user_id], routing.of(row.channel, None)
+
+        def chosen(a: Row[Any], user: Row[Any] = user, carriers: Carriers = carriers) -> Carrier | None:
+            return choose(carriers, a.kind, a.platform, a.country or user.country or "", user.external_id)
+
+        fits = [a for a in facts.usable(row.user_id, row.channel, now) if chosen(a) is not None]
+        best = max(fits, key=lambda a: (a.last_seen_at, a.id))
+        account = chosen(best)
+        assert account is not None
+        assert (row.address_id, row.account) == (best.id, account.name)
+
+
+def ask_the_gate(store: Store, run: Run, what: Bundle, now: datetime, routing: Routing) -> None:
     """Right after planning the gate drops nothing of what was just planned, but for the holdout."""
     campaign = what.campaign
     for step in campaign.steps:
-        terms = terms_of(campaign, step, run.as_of, now)
+        terms = terms_of(campaign, step, run.as_of, now, carriers=routing.of(step.channel, None))
         with store.read() as connection:
             made = {
                 m.id: m
-                for m in connection.execute(select(message).where(message.c.lane_id == lane_id(run.id, step.index)))
+                for m in connection.execute(
+                    select(message).where(message.c.run_id == run.id, message.c.step == step.index)
+                )
             }
             known = read_facts(connection, list(made), terms, now) if made else {}
         assert set(known) == set(made)

@@ -221,3 +221,29 @@ def test_an_unknown_reason_is_printed_as_it_is() -> None:
     assert code_words("token:timeout", "en") == "getting an access token: timeout (no answer in time)"
     assert reason_words(None, "en") == ""
     assert reason_words("template:no orders", "zh") == "模板无法使用，或模板要求不发送：no orders"
+
+
+def test_receipts_opens_and_clicks_say_who_it_was(book: Book, told: Telling) -> None:
+    push = _push(book, "delivered")
+    book.attempt(push, 1, DUE)
+    given = {"provider": "app", "provider_id": str(push), "message_id": push, "code": ""}
+    book.add(t.receipt, **given, status="delivered", state="delivered", received_at=DUE + timedelta(seconds=2))
+    for n, (name, confidence, why) in enumerate(
+        [("message_opened", "machine", "too soon"), ("link_clicked", "suspect", ""), ("message_opened", "human", "ack")]
+    ):
+        at = DUE + timedelta(minutes=n + 1)
+        said = {"confidence": confidence, "why": why}
+        row = {"user_id": 1, "name": name, "at": at, "received_at": at, "source_id": f"x{n}", "message_id": push}
+        book.add(t.event, **row, properties=said)
+    book.write()
+    story = told("u-00001")
+    sentences = (
+        "app reported delivered on Tue 1 Dec 10:30:02.",
+        "An open on Tue 1 Dec 10:31:00, by a machine: it does not count [too soon].",
+        "A click on Tue 1 Dec 10:32:00, perhaps not by a person: it does not count.",
+        "Opened from the message on Tue 1 Dec 10:33:00.",
+        "It was delivered.",
+    )
+    places = [story.index(sentence) for sentence in sentences]
+    assert places == sorted(places)
+    assert "来自机器，不计入" in told("u-00001", "zh")

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select
+from sqlalchemy.exc import IntegrityError
 
-from orchestrator.store import Store, upgrade
+from orchestrator.store import Store, migrate, upgrade
 from orchestrator.store.tables import meta, metadata
 
 
@@ -73,3 +76,37 @@ def test_upgrading_does_not_silence_the_programs_log(store: Store) -> None:
     log = logging.getLogger("orchestrator.store.test")
     upgrade(store)
     assert not log.disabled
+
+
+def test_addresses_get_details_and_lanes_their_accounts_and_back_again(store: Store) -> None:
+    """Rows of before stay as they are, up and down; a second lane of a step has to be another account's."""
+    _to(store, "0005_opt_in")
+    with store.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO address (id, user_id, channel, kind, value, last_seen_at, valid_from) "
+            "VALUES (1, 7, 'push', 'token', 't', 1, 1)"
+        )
+        connection.exec_driver_sql("INSERT INTO lane VALUES (17, 1, 1, 'push', 'fcm', NULL, 50)")
+    _to(store, "head")
+    with store.write() as connection:
+        row = connection.exec_driver_sql("SELECT value, platform, details FROM address").one()
+        assert tuple(row) == ("t", None, None)
+        connection.exec_driver_sql("INSERT INTO lane VALUES (4294967313, 1, 1, 'push', 'apns', NULL, 50)")
+    with pytest.raises(IntegrityError), store.write() as connection:
+        connection.exec_driver_sql("INSERT INTO lane VALUES (99, 1, 1, 'push', 'apns', NULL, 50)")
+    _to(store, "0005_opt_in", down=True)
+    with store.read() as connection:
+        assert "details" not in [name for _, name, *_ in connection.exec_driver_sql("PRAGMA table_info(address)")]
+        assert connection.exec_driver_sql("SELECT value, kind FROM address").all() == [("t", "token")]
+        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE tbl_name IN ('lane', 'address')").all()
+    indexes = {name for (name,) in names}
+    assert {"ix_lane_run_id", "uq_address_current", "ix_address_user_id_channel_valid_from"} <= indexes
+    assert "uq_lane_account" not in indexes
+
+
+def _to(store: Store, revision: str, *, down: bool = False) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    with store.writer_engine.begin() as connection:
+        config.attributes["connection"] = connection
+        (command.downgrade if down else command.upgrade)(config, revision)

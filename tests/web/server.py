@@ -16,7 +16,7 @@ import uvicorn
 from twilio.request_validator import RequestValidator
 
 from orchestrator.campaign.topics import Topic
-from orchestrator.channel.callback import CallbackRequest, Heard, Refused
+from orchestrator.channel.callback import CallbackRequest, Callbacks, Heard, Refused
 from orchestrator.channel.sms.twilio_callbacks import Signature, hear
 from orchestrator.clock import ManualClock
 from orchestrator.content.links import Links
@@ -89,15 +89,25 @@ def sign(path: str, form: Mapping[str, str], token: str = TOKEN) -> str:
 
 
 @contextmanager
-def serving(store: Store, *, keys: tuple[str, ...] = (KEY,), links: Links = LINKS) -> Iterator[Client]:
+def serving(
+    store: Store,
+    *,
+    keys: tuple[str, ...] = (KEY,),
+    links: Links = LINKS,
+    ears: Mapping[str, Callbacks] | None = None,
+) -> Iterator[Client]:
     client = Client(0, ManualClock(NOW))
     app = create_app(
         store,
         client.clock,
         api_keys=keys,
         public_url=PUBLIC,
-        callbacks={"sms-main": Ear()},
-        account_channels={"sms-main": ("sms", "twilio"), "mail": ("email", "smtp")},
+        callbacks={"sms-main": Ear(), **(ears or {})},
+        account_channels={
+            "sms-main": ("sms", "twilio"),
+            "mail": ("email", "smtp"),
+            **{name: ("email", name) for name in ears or {}},
+        },
         postboxes={"mail": Box()},
         health=lambda: client.health,
         links=links,

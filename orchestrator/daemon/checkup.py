@@ -1,0 +1,227 @@
+"""What ``doctor`` looks at on this machine and in the database: what would go wrong later, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.spec import Campaign
+from orchestrator.campaign.version import read_bundle
+from orchestrator.channel.base import Health
+from orchestrator.channel.plugins import calls_back
+from orchestrator.clock import Clock, from_micros
+from orchestrator.daemon.control import socket_path
+from orchestrator.daemon.line import Line
+from orchestrator.errors import ConfigError, NotFoundError, OrchestratorError
+from orchestrator.ledger.restored import REASON as RESTORED
+from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.policy.predicates import OWN_ID
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.store.engine import lock_holder
+
+FINE, WARNING, BROKEN = Health.FINE, Health.WARNING, Health.BROKEN
+SCARCE, FULL = 1 << 30, 100 << 20
+"""Bytes left on the disk."""
+OLD = timedelta(days=400)
+SKEW = timedelta(seconds=1)
+"""From here on workers refuse to send."""
+RECENT_RUNS = 5
+
+
+def look_around(settings: Settings, clock: Clock) -> Iterator[Line]:
+    """The machine, the settings, the database, what waits in it."""
+    yield _sqlite(settings)
+    yield _zone_data(clock.machine())
+    yield _disk(settings)
+    yield from _settings(settings)
+    try:
+        store = Store(settings.database, writer=False)
+    except NotFoundError:
+        yield Line("database", WARNING, "there is none yet", "import users, or launch a campaign: it is made then")
+        return
+    try:
+        yield from _database(store, settings, clock)
+    finally:
+        store.close()
+
+
+def _sqlite(settings: Settings) -> Line:
+    """SQLite before 3.51.3 (but 3.44.6 and 3.50.7) can lose writes of several WAL connections; ours has one writer."""
+    if "://" in settings.database:
+        return Line("sqlite", FINE, "not used: the database is PostgreSQL")
+    found = sqlite3.sqlite_version_info
+    if found >= (3, 51, 3) or found in {(3, 44, 6), (3, 50, 7)}:
+        return Line("sqlite", FINE, f"{sqlite3.sqlite_version} has the WAL fix")
+    said = f"{sqlite3.sqlite_version} is without the WAL fix of 3.51.3; safe as long as one process writes the file"
+    return Line("sqlite", WARNING, said, "open the file with no other program while the daemon runs, or use PostgreSQL")
+
+
+def _zone_data(machine: datetime) -> Line:
+    """The package's version is year and release: a release every two to three months, so its age is told by it."""
+    found = version("tzdata")
+    year, _, release = found.partition(".")
+    released = datetime(int(year), 1, 1, tzinfo=UTC) + timedelta(days=60 * int(release.partition(".")[0] or 0))
+    if machine - released < OLD:
+        return Line("zone data", FINE, f"tzdata {found} from its package")
+    hint = "pip install --upgrade tzdata: zones change every year"
+    return Line("zone data", WARNING, f"tzdata {found} is more than a year old", hint)
+
+
+def _disk(settings: Settings) -> Line:
+    folder = Path.cwd() if "://" in settings.database else Path(settings.database).resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    health = BROKEN if free < FULL else WARNING if free < SCARCE else FINE
+    hint = "" if health is FINE else "make room: nothing is sent that cannot be written down first"
+    return Line("disk", health, f"{free / (1 << 30):,.1f} GiB free", hint)
+
+
+def _settings(settings: Settings) -> Iterator[Line]:
+    if not settings.accounts:
+        yield Line("accounts", WARNING, "none is configured: nothing can be sent", "see docs/reference/channels")
+    needs = sorted(name for name, one in settings.accounts.items() if _calls_back(name, one.provider))
+    mail = any(one.channel == "email" for one in settings.accounts.values())
+    if settings.public_url:
+        yield Line("public_url", FINE, settings.public_url)
+    elif needs or mail:
+        who = ", ".join(needs) or "unsubscribe links of mail"
+        found = f"not set: {who} cannot reach this deployment"
+        yield Line("public_url", WARNING, found, "set public_url to what the outside calls: https://…")
+    keys = len(settings.api_keys)
+    hint = "" if keys else "set api_keys, or no event can come in"
+    yield Line("api keys", FINE if keys else WARNING, f"{keys} set", hint)
+
+
+def _calls_back(name: str, provider: str) -> bool:
+    try:
+        return calls_back(name, provider)
+    except ConfigError:  # no such provider: opening the account says so
+        return False
+
+
+def _database(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
+    looks: tuple[Callable[[], Iterator[Line]], ...] = (
+        lambda: _writer(store),
+        lambda: _clock(store, clock),
+        lambda: _stops(store),
+        lambda: _campaigns(store, settings),
+        lambda: _sums(store),
+    )
+    for look in looks:
+        try:
+            yield from look()
+        except SQLAlchemyError as error:
+            hint = "orchestrator db upgrade brings it to this program's schema; else see the error's class"
+            yield Line("database", BROKEN, f"cannot be read: {type(error).__name__}", hint)
+            return
+        except OrchestratorError as error:
+            yield Line("database", BROKEN, error.message, error.hint)
+            return
+
+
+def _writer(store: Store) -> Iterator[Line]:
+    if store.path is None:
+        with store.read() as connection:
+            connection.execute(text("SELECT 1"))
+        yield Line("database", FINE, "PostgreSQL answers")
+        return
+    running = socket_path(store.path).exists() and bool(lock_holder(store.path))
+    with store.read() as connection:
+        connection.execute(text("SELECT count(*) FROM run"))
+    said = f"written by process {lock_holder(store.path)}" if running else "nobody writes it: no daemon is running"
+    yield Line("database", FINE, f"{store.path.name} can be read; {said}")
+
+
+def _clock(store: Store, clock: Clock) -> Iterator[Line]:
+    if store.path is not None:
+        return
+    with store.read() as connection:
+        theirs = from_micros(
+            connection.execute(text("SELECT (extract(epoch FROM now()) * 1000000)::bigint")).scalar_one()
+        )
+    apart = abs(clock.machine() - theirs)
+    hint = "" if apart < SKEW else "let both be set by NTP: timedatectl set-ntp true"
+    yield Line("clock", FINE if apart < SKEW else BROKEN, f"{apart.total_seconds():.1f} s from the database's", hint)
+
+
+def _stops(store: Store) -> Iterator[Line]:
+    with store.read() as connection:
+        stopped = stopped_accounts(connection)
+    for name, reason in sorted(stopped.items()):
+        yield Line(f"account {name}", BROKEN, f"stopped: {reason}", what_to_do(name, reason))
+
+
+def what_to_do(account: str, reason: str) -> str:
+    """How an operator gets a stopped account back into use."""
+    if reason == RESTORED:
+        return "see what was sent since the backup, then: orchestrator restore accept"
+    return f"mend it at the provider or in the settings, then: orchestrator accounts resume {account}"
+
+
+_CONSENT = text("""
+    SELECT EXISTS (SELECT 1 FROM consent WHERE consent.channel = :channel AND consent.topic = :topic
+                   AND consent.granted AND consent.valid_until IS NULL)""")
+_LIVE = text("SELECT name, version FROM campaign WHERE state = 'running' ORDER BY name")
+
+
+def _campaigns(store: Store, settings: Settings) -> Iterator[Line]:
+    """Of what is running, and of the files: steps that no account carries, topics that nobody has agreed to."""
+    with store.read() as connection:
+        for name, found, running in _bundles(connection, settings):
+            if isinstance(found, OrchestratorError):
+                yield Line(
+                    f"campaign {name}", WARNING, found.message.splitlines()[0], "orchestrator validate says more"
+                )
+                continue
+            yield from _steps(connection, settings, found, BROKEN if running else WARNING)
+
+
+def _bundles(connection: Connection, settings: Settings) -> Iterator[tuple[str, Campaign | OrchestratorError, bool]]:
+    running = {row.name: row.version for row in connection.execute(_LIVE)}
+    files = {path.stem for path in settings.campaigns.glob("*.yaml")} - {"topics", "attributes"}
+    for name in sorted(running.keys() | files):
+        try:
+            if name in running:
+                yield name, read_bundle(connection, running[name]).campaign, True
+            else:
+                yield name, load_bundle(name, settings.campaigns, settings.templates).campaign, False
+        except OrchestratorError as error:
+            yield name, error, name in running
+
+
+def _steps(connection: Connection, settings: Settings, found: Campaign, without: Health) -> Iterator[Line]:
+    for channel, named in sorted({(step.channel, step.account) for step in found.steps}, key=str):
+        there = [name for name, one in settings.accounts.items() if one.channel == channel and named in {None, name}]
+        if not there:
+            said = f"no account {named}" if named else f"no account for {channel}"
+            yield Line(f"campaign {found.name}", without, said, "add one under accounts")
+    for channel in sorted({step.channel for step in found.steps} - set(OWN_ID)):
+        if not connection.execute(_CONSENT, {"channel": channel, "topic": found.topic}).scalar():
+            said = f"nobody has agreed to {found.topic} on {channel}: nobody would get anything"
+            yield Line(f"campaign {found.name}", WARNING, said, "orchestrator import consents, or POST /v1/consents")
+
+
+_SUMS = text(f"""
+    SELECT run.id, run.campaign, run.audience, (SELECT count(*) FROM member WHERE member.run_id = run.id) AS members
+    FROM run WHERE run.state IN ('active', 'done') ORDER BY run.id DESC LIMIT {RECENT_RUNS}""")
+
+
+def _sums(store: Store) -> Iterator[Line]:
+    with store.read() as connection:
+        rows = connection.execute(_SUMS).all()
+    wrong = [row for row in rows if row.audience != row.members]
+    for row in wrong:
+        said = f"run {row.id} of {row.campaign} has {row.members:,} members for an audience of {row.audience:,}"
+        yield Line("ledger", BROKEN, said, "rows were lost or added by hand: compare with a backup")
+    if rows and not wrong:
+        yield Line("ledger", FINE, f"the members of the last {len(rows)} runs add up")

@@ -1,0 +1,79 @@
+"""What answers mean for addresses and accounts, through a real worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from orchestrator.channel.base import Outcome, OutcomeClass
+from orchestrator.clock import ManualClock
+from orchestrator.dispatch.worker import Worker
+from orchestrator.store import Store
+from orchestrator.store.tables import address, message, stop
+from orchestrator.timing.quiet import QuietHours
+from tests import world
+from tests.dispatch.test_worker import Silent, account, planned
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return world.fresh(tmp_path / "t.db")
+
+
+def worked(store: Store, clock: ManualClock, outcome: Outcome, done: Callable[[], bool]) -> None:
+    """A worker whose provider answers everything alike, until something is so."""
+
+    async def work() -> None:
+        made = Worker(store, clock, QuietHours.load(None), {"fcm": account(Silent(outcome))})
+        made.start()
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(20):
+            while not running.done() and not await asyncio.to_thread(done):  # noqa: ASYNC110  # the ledger's news
+                await asyncio.sleep(0.02)
+        made.stop()
+        await running
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(("later", "reason"), [(timedelta(hours=1), "dead"), (timedelta(hours=-1), None)])
+def test_a_token_registered_after_its_death_is_kept(store: Store, later: timedelta, reason: str | None) -> None:
+    """APNs 410 says since when: what the app registered since then is another registration."""
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    planned(store, clock)
+    with store.read() as connection:
+        seen = connection.execute(select(address.c.last_seen_at)).scalar_one()
+    gone = Outcome(OutcomeClass.DROP_ADDRESS, "Unregistered", dead_since=seen + later)
+    worked(store, clock, gone, lambda: said(store) == ["failed"])
+    with store.read() as connection:
+        assert connection.execute(select(address.c.end_reason)).scalar_one() == reason
+    store.close()
+
+
+def said(store: Store) -> list[str]:
+    with store.read() as connection:
+        return sorted(connection.execute(select(message.c.state)).scalars())
+
+
+def test_a_storm_of_tokens_of_another_project_stops_the_account_and_ends_nobody(store: Store) -> None:
+    clock = ManualClock(world.OPENING)
+    for number in range(30):
+        world.person(store, f"u{number}")
+    planned(store, clock)
+
+    def stopped() -> list[str]:
+        with store.read() as connection:
+            return list(connection.execute(select(stop.c.reason)).scalars())
+
+    wrong = Outcome(OutcomeClass.DROP_ADDRESS, "SENDER_ID_MISMATCH")
+    worked(store, clock, wrong, lambda: bool(stopped()))
+    assert stopped() == ["too many SENDER_ID_MISMATCH"]
+    with store.read() as connection:
+        assert connection.execute(select(address.c.id).where(address.c.end_reason == "dead")).all() == []
+    store.close()
