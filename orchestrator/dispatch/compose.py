@@ -97,7 +97,8 @@ def _render(
         return Exit(message.id, State.SKIPPED, f"template:{skip.message}"[:200])
     except RenderError:
         return Exit(message.id, State.SKIPPED, "render_error")
-    return Exit(message.id, State.SKIPPED, "too_large") if channel.problems(made.payload) else made
+    problems = channel.problems(made.payload)  # they name no content
+    return Exit(message.id, State.SKIPPED, f"unfit:{problems[0]}"[:200]) if problems else made
 
 
 def worded(  # one value each

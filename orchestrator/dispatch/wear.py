@@ -22,20 +22,30 @@ _DAY = 24 * 3600 * 10**6
 class Wear:
     """What is counted, and when it is enough. ``stored``: the codes as SQL's LIKE finds them in the ledger.
 
-    ``times`` failed messages within thirty days; with ``days``, on so many different days.
+    ``times`` failed messages within thirty days; with ``days``, on so many different days. ``kind``: of these addresses
+    alone, where another provider's code could look the same.
     """
 
     code: re.Pattern[str]
     stored: tuple[str, str]
     times: int
     days: bool = False
+    kind: str = ""
 
 
 TABLE: tuple[Wear, ...] = (
     Wear(re.compile(r".*5\.2\.2"), ("%5.2.2", "%5.2.2"), 3),  # mailbox full: "552 5.2.2", "5.2.2", SES's
     Wear(re.compile(r"30003"), ("30003", "30003"), 3),  # Twilio: handset unreachable; others wrongly suppress at once
-    Wear(re.compile(r"5..|5\.0\.0"), ("5__", "5.0.0"), 2, days=True),  # "550" and no enhanced code: no reason given
+    # "550" and no enhanced code: no reason given. Of mailboxes: at a gateway, 500 may be its own trouble
+    Wear(re.compile(r"5..|5\.0\.0"), ("5__", "5.0.0"), 2, days=True, kind="mailbox"),
+    Wear(re.compile(r"successed_ignore"), ("successed_ignore", "successed_ignore"), 3, kind="getui"),  # 90 days idle
+    # uninstalled, or notifications off; idle for 14 days (and not 4: no test phone)
+    Wear(re.compile(r"invalid_user:[23]"), ("invalid_user:2", "invalid_user:3"), 3, kind="vivo"),
+    Wear(re.compile(r"[25]"), ("2", "5"), 3, kind="huawei"),  # not installed, another Android user's token
+    Wear(re.compile(r"10"), ("10", "10"), 3, kind="huawei"),  # no contact for a month
 )
+
+_KIND = text("SELECT kind FROM address WHERE id = :address")
 
 _FAILED = text("""
     SELECT message.id AS message_id, max(message.sent_at) AS sent_at FROM message
@@ -54,7 +64,11 @@ def worn_out(connection: Connection, address_id: int, code: str, now: datetime, 
 
     ``current``: the message that failed now, where its attempt is not written yet.
     """
-    row = next((row for row in TABLE if row.code.fullmatch(code)), None)
+    rows = [row for row in TABLE if row.code.fullmatch(code)]
+    if not rows:
+        return False
+    kind = connection.execute(_KIND, {"address": address_id}).scalar()
+    row = next((row for row in rows if row.kind in {"", kind}), None)
     if row is None:
         return False
     wanted = {"address": address_id, "since": to_micros(now - WITHIN), "current": current or 0}

@@ -193,6 +193,7 @@ async def inbox(request: Request) -> Response:
             "sender": FROM_NUMBER,
             "inbound": bool(world.callback_inbound),
             "app": world.app,
+            "kinds": {provider: kind_of(provider) for provider in world.log.by_provider},
             "more": len(found) > look.limit,
             "phones": [_phone(world, address) for address in found[: look.limit]],
         }
@@ -225,6 +226,8 @@ def _brief(world: World, record: Record) -> dict[str, Any]:
         brief["status"] = status_of(record, world.callback_delay)
     if ack_of(record):
         brief["ack"] = True
+    if record["provider"] == "webhook":
+        brief["payload"] = record["request"]["payload"]
     return brief
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
@@ -105,6 +105,7 @@ class CallbackBook:
         return self.hits.take(connection, [_hit(callback, seen, callback.message_id, now)]) == [True]
 
     def _take_report(self, connection: Connection, callback: Callback, report: Report, now: datetime) -> bool:
+        callback = replace(callback, message_id=callback.message_id or _by_provider(connection, callback, report, now))
         sent = None if callback.message_id is None else _sent(connection, callback.message_id, callback.account)
         status = report.status
         if sent is not None and report.address and not _same(report.address, sent.value):
@@ -175,6 +176,26 @@ def _sent(connection: Connection, message_id: int, account: str) -> _Sent | None
     own = or_(lane.c.account == account, tried)
     row = connection.execute(_SENT.where(message.c.id == message_id, own)).first()
     return None if row is None else _Sent(row.user_id, row.address_id, row.value)
+
+
+REPORTED_WITHIN = timedelta(days=35)
+"""How far back a report with no id of ours is looked for: as long as providers keep trying, and more."""
+
+
+def _by_provider(connection: Connection, callback: Callback, report: Report, now: datetime) -> int | None:
+    """The message that a report without our id is about, where it names the address: by the user's own messages."""
+    if not report.address:
+        return None
+    owner = select(address.c.user_id).where(
+        address.c.channel == callback.channel, address.c.value == report.address, address.c.valid_until.is_(None)
+    )
+    known = select(message.c.id).where(
+        message.c.user_id == owner.scalar_subquery(),
+        message.c.sent_at >= now - REPORTED_WITHIN,
+        message.c.provider_id == report.provider_id,
+    )
+    found: int | None = connection.execute(known.order_by(message.c.id.desc()).limit(1)).scalar()
+    return found
 
 
 def _same(said: str, ours: str) -> bool:

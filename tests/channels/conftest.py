@@ -21,7 +21,7 @@ from orchestrator.sandbox.server import Options, Sandbox
 from tests.sandbox.conftest import Customer
 
 T = TypeVar("T")
-PATIENCE = 0.8
+PATIENCE = 0.5
 """Seconds that a channel waits for an answer, where nothing else is said."""
 ACK = "Zx" + "k" * 42
 _numbers = count(4711)
@@ -62,6 +62,7 @@ class Bench:
     """The sandbox as its operator, and as the customers' channels see it."""
 
     sandbox: Sandbox
+    deployment: str = "http://127.0.0.1:9"
     customer: Customer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,8 @@ class Bench:
         """A message of its own for a person of their own."""
         number = next(_numbers)
         kind, payload, address_of = PEOPLE[provider]
-        to, details = address or address_of(number), {}
+        to = address or address_of(number)
+        details: dict[str, str] = {}
         if provider == "webpush":
             to, details = self._browser(to)
         return Envelope(
@@ -95,7 +97,7 @@ class Bench:
         options = {**account.options, "timeout": patience}
         if provider == "smtp":
             options["final_timeout"] = patience
-        return open_channel(provider, provider, options, callback_url="http://127.0.0.1:9/callbacks/x")
+        return open_channel(provider, provider, options, callback_url=f"{self.deployment}/callbacks/{provider}")
 
     def run(self, provider: str, work: Callable[[Channel], Coroutine[Any, Any, T]], patience: float = PATIENCE) -> T:
         """Work with a channel that is opened for it, and closed after it."""

@@ -44,7 +44,7 @@ def test_a_named_wait_is_kept_and_a_year_is_a_day(
     assert outcome.kind is K.RETRY_AFTER or not least  # a wait that makes sense is a wait
 
 
-@pytest.mark.parametrize("kind", ["silence", "drip", "slow", "delay"])
+@pytest.mark.parametrize("kind", ["silence", "drip", "slow"])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_who_hangs_is_left_in_time(bench: Bench, provider: str, kind: str) -> None:
     envelope = bench.envelope(provider)

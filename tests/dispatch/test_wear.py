@@ -11,7 +11,7 @@ from sqlalchemy import insert, update
 
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.store import Store
-from orchestrator.store.tables import attempt, message, metadata
+from orchestrator.store.tables import address, attempt, message, metadata
 from tests.tracking.world import NOW, World
 
 DAY = timedelta(days=1)
@@ -23,8 +23,14 @@ def world(tmp_path: Path) -> Iterator[World]:
     metadata.create_all(store.writer_engine)
     made = World(store)
     made.phone(7, "ada@mail.example")
+    turn_into(made, "mailbox")
     yield made
     store.close()
+
+
+def turn_into(world: World, kind: str) -> None:
+    with world.store.write() as connection:
+        connection.execute(update(address).where(address.c.id == 7).values(kind=kind))
 
 
 def failed(world: World, run: int, code: str, at: datetime = NOW, outcome: str = "drop_message") -> int:
@@ -66,3 +72,27 @@ def test_other_failures_do_not_count(world: World) -> None:
     now = world.message(world.run(6), 7, state="sending", account="mail")
     for code in ("550", "552 5.2.2", "550 5.7.1", "30003", "", "payload"):
         assert not worn(world, code, now)
+
+
+@pytest.mark.parametrize("kind", ["phone", "getui", "xiaomi"])
+def test_a_number_like_that_of_a_mail_server_says_nothing_elsewhere(world: World, kind: str) -> None:
+    """A gateway's 500 is its own trouble: no reason to end a phone number."""
+    turn_into(world, kind)
+    failed(world, 1, "500", NOW - DAY)
+    now = world.message(world.run(2), 7, state="sending", account="mail")
+    assert not worn(world, "500", now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("getui", "successed_ignore"), ("vivo", "invalid_user:2"), ("huawei", "2"), ("huawei", "5"), ("huawei", "10")],
+)
+def test_what_the_pages_of_phone_makers_call_counted_is_counted(world: World, kind: str, code: str) -> None:
+    turn_into(world, kind)
+    failed(world, 1, code, NOW - DAY)
+    now = world.message(world.run(2), 7, state="sending", account="push")
+    assert not worn(world, code, now)
+    failed(world, 3, code, NOW - 2 * DAY)
+    assert worn(world, code, now)
+    turn_into(world, "token")
+    assert not worn(world, code, now)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import ssl
 import time
 from email.utils import parsedate_to_datetime
+from typing import get_args
+from urllib.parse import urlencode
 
 import pytest
 
-from tests.sandbox.conftest import TOKEN, Customer
+from orchestrator.sandbox.credentials import FROM_NUMBER
+from orchestrator.sandbox.faults import Kind, Provider
+from tests.sandbox.conftest import MESSAGES, PHONE, TOKEN, Customer
 
 
 def test_a_storm_of_503(customer: Customer) -> None:
@@ -153,3 +159,95 @@ def test_a_kept_alive_connection_is_reset_in_the_middle(customer: Customer) -> N
     with pytest.raises(ConnectionResetError):
         connection.getresponse()
     connection.close()
+
+
+def test_delay_can_wait_after_it_accepts(customer: Customer) -> None:
+    customer.fault("twilio", "delay", seconds=30, accept=True)
+    with pytest.raises(TimeoutError):
+        customer.text(timeout=0.4)
+    assert len(customer.accepted()) == 1
+
+
+def test_a_dripping_answer_is_a_byte_a_second_from_its_head_on(customer: Customer) -> None:
+    customer.push()
+    customer.fault("fcm", "drip")
+    with pytest.raises(TimeoutError):
+        customer.push(timeout=0.4)
+    assert len(customer.accepted()) == 2
+    body = urlencode({"To": PHONE, "From": FROM_NUMBER, "Body": "hello"}).encode()
+    head = f"POST {MESSAGES}.json HTTP/1.1\r\nhost: x\r\nauthorization: {customer.basic()['authorization']}\r\n"
+    head += f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {len(body)}\r\n\r\n"
+    customer.fault("twilio", "drip")
+    with socket.create_connection(("127.0.0.1", customer.sandbox.port), timeout=5) as raw:
+        raw.sendall(head.encode() + body)
+        start, answer = time.monotonic(), b""
+        while len(answer) < 2:
+            answer += raw.recv(100)
+        assert (answer, time.monotonic() - start > 0.9) == (b"HT", True)
+
+
+def test_a_garbled_wait_is_passed_on(customer: Customer) -> None:
+    customer.fault("twilio", "status", status=429, retry_after="soon")
+    assert customer.text().headers["retry-after"] == "soon"
+
+
+def test_a_port_refuses_for_a_while_and_comes_back_by_itself(customer: Customer) -> None:
+    assert customer.fault("http", "refuse", seconds=0.4).status == 201
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            customer.ask("GET", "/healthz")
+    time.sleep(0.4)
+    assert customer.ask("GET", "/healthz").status == 200
+    assert customer.ask("GET", "/sandbox/faults").json["faults"] == []
+
+
+def test_mail_refuses_alone(customer: Customer) -> None:
+    customer.fault("smtp", "refuse", seconds=30)
+    where = ("127.0.0.1", customer.sandbox.smtp_port)
+    with pytest.raises(ConnectionResetError), socket.create_connection(where, timeout=5) as client:
+        client.recv(10)
+    assert customer.text().status == 201
+    customer.ask("DELETE", "/sandbox/faults")
+    with socket.create_connection(where, timeout=5) as client:
+        assert client.recv(3) == b"220"
+
+
+def test_apns_shows_somebody_elses_certificate_while_told_to(customer: Customer) -> None:
+    def named() -> str:
+        context = ssl.create_default_context(cafile=customer.sandbox.options.state / "apns-ca.pem")
+        context.check_hostname = False
+        with (
+            socket.create_connection(("127.0.0.1", customer.sandbox.apns_port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            return str(dict(secured.getpeercert()["subjectAltName"])["DNS"])  # type: ignore[index,arg-type]
+
+    customer.fault("apns", "wrong_name", times=1)
+    assert [named(), named()] == ["stranger.invalid", "localhost"]
+    customer.fault("apns", "refuse", seconds=30)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        named()
+
+
+def test_everybody_is_told_what_there_is_to_suffer(refuser: Customer) -> None:
+    able = refuser.ask("GET", "/sandbox/faults").json["can_suffer"]
+    assert set(able) == set(get_args(Provider))
+    assert {kind for kinds in able.values() for kind in kinds} == {kind.value for kind in Kind}
+    for provider, kinds in able.items():
+        for kind in set(Kind) - set(kinds):
+            answer = refuser.fault(provider, kind.value)
+            assert (answer.status, "cannot suffer" in answer.error) == (400, True)
+
+
+@pytest.mark.parametrize("provider", ["ses", "sendgrid", "twilio", "aliyun", "gateway"])
+def test_a_redirect_is_somebody_elses_word(customer: Customer, provider: str) -> None:
+    paths = {
+        "ses": "/v2/email/outbound-emails",
+        "sendgrid": "/v3/mail/send",
+        "twilio": MESSAGES + ".json",
+        "aliyun": "/aliyun/",
+        "gateway": "/gateway/v1/messages",
+    }
+    customer.fault(provider, "status", status=307)
+    answer = customer.ask("POST", paths[provider], b"{}")
+    assert (answer.status, answer.headers["content-type"].split(";")[0]) == (307, "text/html")

@@ -137,6 +137,15 @@ def test_lost_callbacks_never_come(customer: Customer, receiver: Receiver) -> No
     assert {url for url, _, _ in receiver.posts} == {receiver.url + "/kept"}
 
 
+def test_late_callbacks_come_later_and_are_signed_then(customer: Customer, receiver: Receiver) -> None:
+    customer.fault("callback", "late", seconds=0.5, times=1)
+    customer.text(StatusCallback=receiver.url + "/late")
+    customer.text(StatusCallback=receiver.url + "/soon")
+    receiver.wait_for(4)
+    assert [url.rpartition("/")[2] for url, _, _ in receiver.posts] == ["soon", "soon", "late", "late"]
+    assert genuine(customer, receiver) == [True] * 4
+
+
 def test_replies_are_posted_signed(open_sandbox: Open, receiver: Receiver) -> None:
     customer = open_sandbox(callback_inbound=receiver.url + "/callbacks/sms/inbound")
     answer = customer.reply("退订 STOP?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -110,6 +111,27 @@ def test_an_account_speaks_of_its_own_messages_alone(store: Store, sent: int, bo
 def test_a_report_on_no_message_of_ours_harms_nothing(store: Store, sent: int, book: CallbackBook) -> None:
     take(store, book, report(None, ReportState.DELIVERED), report(12345, ReportState.DELIVERED, sid="SM9"))
     assert state(store, sent) == "accepted"
+
+
+def test_a_report_that_names_the_providers_id_and_the_address_finds_its_message(
+    store: Store, world: World, sent: int, book: CallbackBook
+) -> None:
+    """Getui carries no id of ours back."""
+    other = world.message(world.run(2), 7)
+    with store.write() as connection:
+        connection.execute(update(message).where(message.c.id == sent).values(provider_id="RASS_1"))
+
+    def told(status: str, number: str, to: str, kind: OutcomeClass | None = None) -> Callback:
+        undelivered = status == "undelivered"
+        state = ReportState.UNDELIVERED if undelivered else ReportState.DELIVERED
+        code = "401" if undelivered else ""
+        return Callback("sms-main", "sms", "getui", Report(number, status, state, code, kind, address=to), None)
+
+    take(store, book, told("delivered", "RASS_1", "+4900000000"), told("delivered", "RASS_2", PHONE))
+    take(store, book, replace(told("undelivered", "RASS_2", PHONE, OutcomeClass.DROP_ADDRESS), account="other"))
+    assert (state(store, sent), state(store, other), ended(store)[7]) == ("accepted", "accepted", None)
+    assert take(store, book, told("undelivered", "RASS_1", PHONE, OutcomeClass.DROP_ADDRESS)) == [Verdict.TAKEN]
+    assert (state(store, sent), state(store, other), ended(store)[7]) == ("undelivered", "accepted", "dead")
 
 
 def test_many_dead_numbers_at_once_are_an_incident_not_a_reason_to_delete(

@@ -136,7 +136,7 @@ class WebPushChannel:
             return unsendable(reasons)
         target = self._endpoints.target(envelope.address)
         if target is None:
-            return _dead("endpoint", "not the endpoint of a push service that is allowed")
+            return self._not_allowed(envelope.address)
         receiver = read_receiver(envelope.details)
         if receiver is None:
             return _dead("keys", "p256dh or auth is missing, or malformed")
@@ -183,6 +183,13 @@ class WebPushChannel:
         given = headers(envelope, self._urgency, topic=topic)
         given["authorization"] = self._vapid.authorization(target.origin)
         return await self._services.request(target, given, body)
+
+    def _not_allowed(self, endpoint: str) -> Outcome:
+        """Our list may be wrong, or a ``base_url`` forgotten: that ends no address. What could never be one does."""
+        if not self._endpoints.could_be(endpoint):
+            return _dead("endpoint", "no push service's endpoint")
+        detail = "not the endpoint of a push service that is allowed: see `allow` and `base_url`"
+        return Outcome(OutcomeClass.DROP_MESSAGE, "endpoint_not_allowed", detail=detail, may_have_left=False)
 
     def _outcome(
         self, answer: Answer | NoAnswer | Inward, target: Target, envelope: Envelope, payload: PushPayload

@@ -44,6 +44,10 @@ class Endpoints:
             return target if target.own and target.origin == self._origin else None
         return target if not target.own and self._named(target) else None
 
+    def could_be(self, endpoint: str) -> bool:
+        """Whether another list might allow it. What is no https address of a host on port 443 never is an endpoint."""
+        return not isinstance(read_target(endpoint, _PORTS), str)
+
     def hosts(self) -> list[str]:
         """The hosts that can be looked up."""
         if self._origin:

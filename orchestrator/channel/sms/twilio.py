@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,10 +21,21 @@ from twilio.http.response import Response
 from twilio.rest import Client
 from typing_extensions import override
 
-from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, SmsPayload
+from orchestrator.channel.base import (
+    Ambiguity,
+    Channel,
+    Envelope,
+    Finding,
+    Inquiry,
+    Outcome,
+    OutcomeClass,
+    Payload,
+    SmsPayload,
+)
 from orchestrator.channel.callback import CallbackRequest, Heard, Refused
 from orchestrator.channel.options import FromEnvironment, problem, read_options, read_secret, safe_url, secret_of
 from orchestrator.channel.rules import by_status, unanswered, unsendable
+from orchestrator.channel.sms.twilio_account import account_findings
 from orchestrator.channel.sms.twilio_callbacks import Signature, hear
 from orchestrator.channel.sms.twilio_errors import classify
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Failure, NoAnswer, Transport
@@ -143,6 +154,7 @@ class TwilioChannel:
         self._clock = clock
         self._signature = signature
         self._callback_url = callback_url
+        self._auth_token = auth_token
         http = _OverTransport(transport, options.base_url)
         # The package reads region and edge from the environment, and would send elsewhere: it gets one of ours.
         client = Client(options.account_sid, auth_token, http_client=http, environment={"TWILIO_REGION": ""})
@@ -195,6 +207,14 @@ class TwilioChannel:
     async def hear(self, request: CallbackRequest) -> Heard | Refused:
         """Status callbacks, where the query's ``m`` is our message id, and what people write back."""
         return hear(self._signature, request)
+
+    async def check(self) -> Sequence[Finding]:
+        """Ask Twilio for the account itself: are the credentials good, is it active."""
+        options = self._options
+        url = f"{options.base_url}/2010-04-01/Accounts/{options.account_sid}.json"
+        headers = _with_auth({"accept": "application/json"}, (options.account_sid, self._auth_token))
+        answer = await self._transport.request("GET", url, headers=headers)
+        return account_findings(answer, self._clock.machine())
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -159,9 +159,10 @@ def _cut(server: SMTP) -> None:
 async def _drip(server: SMTP, answer: str) -> None:
     """Write at one byte a second, for as long as somebody listens."""
     for byte in answer.encode():
-        if server.transport is None or server.transport.is_closing():
+        transport = cast("asyncio.Transport | None", server.transport)
+        if transport is None or transport.is_closing():
             return
-        server.transport.write(bytes([byte]))
+        transport.write(bytes([byte]))
         await asyncio.sleep(1.0)
 
 

@@ -1,96 +1,94 @@
-// Fault switches and what was refused, and the drawer with one accepted request.
+// Fault switches: what one provider can be told to suffer; what is on everywhere; what was refused.
 import { ask, make, tell } from "./dom.js";
-import { drawMail } from "./mail.js";
-import { ago, instant, known, say } from "./words.js";
+import { nameOf } from "./providers.js";
+import { ago, known, say } from "./words.js";
 
-const PROVIDERS = { fcm: "FCM", twilio: "Twilio", smtp: "SMTP" };
-const HTTP = ["fcm", "twilio"];
-const ROWS = [
-  ["storm", { kind: "status", status: 503 }, HTTP], ["tooMany", { kind: "status", status: 429, retry_after: "7" }, HTTP],
-  ["busy", { kind: "status", status: 451, code: "4.7.1" }, ["smtp"]], ["policy", { kind: "status", status: 550, code: "5.7.1", stage: "data" }, ["smtp"]],
-  ["silence", { kind: "silence" }], ["resetBefore", { kind: "reset_before" }], ["resetAfter", { kind: "reset_after" }],
-  ["slow", { kind: "slow" }], ["html", { kind: "html" }, HTTP], ["truncated", { kind: "truncated" }, HTTP],
-  ["dead", { kind: "dead_address" }], ["undelivered", { kind: "undelivered" }, ["twilio"]],
-];
+// A kind that has more than one useful setting has a row for each; the others have one, named after the kind.
+const SETTINGS = {
+  status: [["storm", { status: 503 }], ["tooMany", { status: 429, retry_after: "7" }]],
+  silence: [["silence", {}], ["silenceAccepted", { accept: true }]],
+  delay: [["delay", { seconds: 5 }], ["delayAccepted", { seconds: 5, accept: true }]],
+  late: [["late", { seconds: 30 }]],
+};
+const MAIL = { status: [["busy", { status: 451, code: "4.7.1" }], ["policy", { status: 550, code: "5.7.1", stage: "data" }]] };
 const SHARES = [1, 0.5, 0.1];
+const DEFAULTS = { code: null, retry_after: null, accept: null, stage: "rcpt", status: null };
 let share = 1;
+let chosen = "fcm";
+let able = null;
 let drawn = "";
 
-export function drawPanel(root, data, changed) {
-  const signature = JSON.stringify([document.documentElement.lang, data.faults, data.refusals, data.inbound, share]);
+export async function drawPanel(root, data, changed) {
+  able ??= (await ask("/sandbox/faults")).can_suffer;
+  const signature = JSON.stringify([document.documentElement.lang, data.faults, data.refusals, data.inbound, share, chosen]);
   if (signature === drawn) return;
   drawn = signature;
+  const again = () => { drawn = ""; drawPanel(root, data, changed); };
   const focused = root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  root.replaceChildren(...[heading(changed, root, data), matrix(data.faults, changed), others(data.faults, changed), refusals(data)].filter(Boolean));
+  root.replaceChildren(...[heading(changed, data, again), switches(data.faults, changed), active(data.faults, changed), refusals(data)].filter(Boolean));
   if (focused) root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
-function heading(changed, root, data) {
-  const select = make("select", { "aria-label": say("share"), "data-key": "share", onchange: () => { share = Number(select.value); drawn = ""; drawPanel(root, data, changed); } },
+function heading(changed, data, again) {
+  const on = new Set(data.faults.map((fault) => fault.provider));
+  const who = make("select", { "aria-label": say("provider"), "data-key": "who", onchange: () => { chosen = who.value; again(); } },
+    ...Object.keys(able).map((name) => make("option", { value: name, selected: name === chosen }, `${nameOf(name)}${on.has(name) ? " ●" : ""}`)));
+  const much = make("select", { "aria-label": say("share"), "data-key": "share", onchange: () => { share = Number(much.value); again(); } },
     ...SHARES.map((value) => make("option", { value, selected: value === share }, `${value * 100} %`)));
-  const expire = make("button", { type: "button", class: "quiet", "data-key": "expire", onclick: async () => {
-    await tell("/sandbox/faults", { provider: "fcm", kind: "expire_tokens" });
-    expire.textContent = say("expired");
-  } }, say("expire"));
   return make("div", { class: "panel-head" }, make("h2", {}, say("panelTitle")), make("p", {}, say("panelHint")),
-    make("div", { class: "row" }, make("label", { class: "share" }, say("share"), select)),
-    make("div", { class: "row" }, make("button", { type: "button", class: "quiet", "data-key": "off", disabled: data.faults.length === 0,
-      onclick: async () => { await tell("/sandbox/faults", undefined, "DELETE"); changed(); } }, say("allOff")), expire));
+    make("label", { class: "share" }, say("provider"), who), make("label", { class: "share" }, say("share"), much));
 }
 
-function matches(fault, provider, setting) {
-  return fault.provider === provider && fault.kind === setting.kind && fault.status === setting.status && (provider !== "smtp" || fault.code === setting.code) && !fault.match && !fault.times;
+function rows(provider) {
+  return able[provider].flatMap((kind) => {
+    const settings = (provider === "smtp" && MAIL[kind]) || SETTINGS[kind] || [[`k_${kind}`, {}]];
+    return settings.map(([word, options]) => [word, { kind, ...options }]);
+  });
 }
 
-function matrix(faults, changed) {
-  const rows = ROWS.map(([word, setting, only]) => make("tr", {}, make("th", { scope: "row" }, say(word)),
-    ...Object.keys(PROVIDERS).map((provider) => make("td", {}, !only || only.includes(provider) ? toggle(faults, provider, setting, word, changed) : null))));
-  return make("table", { class: "matrix" },
-    make("thead", {}, make("tr", {}, make("td"), ...Object.values(PROVIDERS).map((name) => make("th", { scope: "col" }, name)))),
-    make("tbody", {}, ...rows));
+function switches(faults, changed) {
+  const list = rows(chosen).map(([word, setting]) => make("li", {}, make("span", {}, known(word) ? say(word) : setting.kind), toggle(faults, setting, word, changed)));
+  return make("ul", { class: "switches" }, ...list);
 }
 
-function toggle(faults, provider, setting, word, changed) {
-  const on = faults.find((fault) => matches(fault, provider, setting));
+function matches(fault, setting) {
+  const same = Object.entries(DEFAULTS).every(([name, usual]) => String(fault[name] ?? usual) === String(setting[name] ?? usual));
+  return fault.provider === chosen && fault.kind === setting.kind && same && !fault.match && !fault.times;
+}
+
+function toggle(faults, setting, word, changed) {
+  const label = `${nameOf(chosen)}: ${known(word) ? say(word) : setting.kind}`;
+  if (setting.kind === "expire_tokens") { // at once, and only once
+    const button = make("button", { type: "button", class: "once", "aria-label": label, "data-key": word, onclick: async () => {
+      await tell("/sandbox/faults", { provider: chosen, kind: setting.kind });
+      button.textContent = say("expired");
+    } }, say("once"));
+    return button;
+  }
+  const on = faults.find((fault) => matches(fault, setting));
   const flip = async () => {
     if (on) await tell(`/sandbox/faults/${on.number}`, undefined, "DELETE");
-    else await tell("/sandbox/faults", { provider, ...setting, probability: share });
+    else await tell("/sandbox/faults", { provider: chosen, ...setting, probability: share });
     changed();
   };
-  const label = `${PROVIDERS[provider]}: ${say(word)}`;
   return make("button", { type: "button", role: "switch", class: "switch", "aria-checked": String(Boolean(on)), "aria-label": label,
-    title: on ? say("hits", { n: on.hits }) : label, "data-key": `${provider}-${word}`, onclick: flip }, make("i"));
+    title: on ? say("hits", { n: on.hits }) : label, "data-key": `${chosen}-${word}`, onclick: flip }, make("i"));
 }
 
-function others(faults, changed) {
-  const rest = faults.filter((fault) => !ROWS.some(([, setting]) => Object.keys(PROVIDERS).some((provider) => matches(fault, provider, setting))));
-  if (!rest.length) return null;
-  return make("div", { class: "chips" }, make("h3", {}, say("otherFaults")), ...rest.map((fault) =>
-    make("button", { type: "button", class: "chip", title: say("hits", { n: fault.hits }), onclick: async () => { await tell(`/sandbox/faults/${fault.number}`, undefined, "DELETE"); changed(); } },
-      `${fault.provider} ${fault.kind} ${fault.status ?? ""} ${fault.match ?? ""}`.trim(), make("span", {}, "×"))));
+function active(faults, changed) {
+  if (!faults.length) return null;
+  const remove = async (path) => { await tell(path, undefined, "DELETE"); changed(); };
+  const chips = faults.map((fault) => make("button", { type: "button", class: "chip", title: say("hits", { n: fault.hits }), onclick: () => remove(`/sandbox/faults/${fault.number}`) },
+    [nameOf(fault.provider), fault.kind, fault.status, fault.match].filter(Boolean).join(" "), make("span", {}, "×")));
+  return make("div", { class: "chips" }, make("h3", {}, say("activeFaults")), ...chips,
+    make("button", { type: "button", class: "quiet", "data-key": "off", onclick: () => remove("/sandbox/faults") }, say("allOff")));
 }
 
 function refusals(data) {
-  const rows = data.refusals.slice(0, 6).map((entry) => make("li", {},
+  const list = data.refusals.slice(0, 6).map((entry) => make("li", {},
     make("span", { class: "code" }, `${entry.status}`),
-    make("span", {}, make("span", { class: "why" }, entry.words), make("span", { class: "who" }, entry.to, " · ", make("time", { "data-time": entry.time }, ago(entry.time))))));
+    make("span", {}, make("span", { class: "why" }, `${nameOf(entry.provider)}: ${entry.words}`),
+      make("span", { class: "who" }, entry.to ? `${entry.to} · ` : "", make("time", { "data-time": entry.time }, ago(entry.time))))));
   return make("div", { class: "refusals" }, make("h3", {}, say("refusalsTitle")),
-    rows.length ? make("ul", {}, ...rows) : make("p", {}, say("noRefusals")), data.inbound ? null : make("p", { class: "note" }, say("noInbound")));
-}
-
-const FIELDS = ["provider", "to", "seq", "time", "expires_at", "message_id", "collapse_key", "id", "link", "encoding", "parts", "fate", "sender"];
-
-export async function drawDetail(root, seq, close) {
-  const { messages: [record] } = await ask(`/sandbox/messages?after=${seq - 1}&limit=1`);
-  const rows = FIELDS.filter((name) => record[name] != null && record[name] !== "").flatMap((name) => {
-    const value = ["time", "expires_at"].includes(name) ? instant(record[name]) : String(record[name]);
-    return [make("dt", {}, say(`f_${name}`)), make("dd", {}, name === "fate" && known(`s_${value}`) ? say(`s_${value}`) : value)];
-  });
-  const mail = ["smtp", "ses", "sendgrid"].includes(record.provider);
-  root.classList.toggle("wide", mail);
-  if (mail) return drawMail(root, record, rows, close);
-  root.replaceChildren(
-    make("div", { class: "detail-head" }, make("h2", {}, say("detail")), make("button", { type: "button", class: "quiet", onclick: close }, say("close"))),
-    make("blockquote", { dir: "auto" }, record.title ? make("strong", {}, record.title) : null, record.body),
-    make("dl", {}, ...rows), make("h3", {}, say("raw")), make("pre", { tabindex: "0" }, JSON.stringify(record.request, null, 2)));
+    list.length ? make("ul", {}, ...list) : make("p", {}, say("noRefusals")), data.inbound ? null : make("p", { class: "note" }, say("noInbound")));
 }

@@ -1,7 +1,11 @@
-// The phones: a lock screen for a push token, a conversation for a number.
-import { make, tell } from "./dom.js";
+// One frame for each address: a phone, a browser, a mailbox, or a server of the app's own.
+import { make } from "./dom.js";
 import { mailbox } from "./mail.js";
-import { ago, clock, day, say, known } from "./words.js";
+import { deviceOf, nameOf } from "./providers.js";
+import { desktop, lockScreen } from "./push.js";
+import { bubbles, conversation } from "./sms.js";
+import { log } from "./webhook.js";
+import { ago, clock, say } from "./words.js";
 
 const shown = new Map(); // address -> {node, signature}
 
@@ -53,10 +57,7 @@ function settle(node) {
 }
 
 function draw(phone, data, open) {
-  const screen = phone.kind === "push" ? lockScreen(phone, open) : phone.kind === "email" ? mailbox(phone, open) : conversation(phone, data, open);
-  const frame = make("div", { class: `phone ${phone.kind}`, style: { "--hue": hue(phone.address) } },
-    make("div", { class: "screen" }, statusBar(), screen));
-  const node = make("article", { class: "unit" }, frame, caption(phone));
+  const node = make("article", { class: "unit", style: { "--hue": hue(phone.address) } }, frame(phone, data, open), caption(phone));
   const refresh = (next, signature) => {
     node.querySelector(".thread")?.replaceChildren(...bubbles(next, open));
     node.querySelector(".caption")?.replaceWith(caption(next));
@@ -65,6 +66,14 @@ function draw(phone, data, open) {
     return true;
   };
   return { node, refresh };
+}
+
+function frame(phone, data, open) {
+  if (phone.kind === "webhook") return make("div", { class: "server" }, log(phone, open));
+  const device = phone.kind === "push" ? deviceOf(phone.provider) : "";
+  if (device === "browser") return make("div", { class: "monitor" }, desktop(phone, open));
+  const screen = phone.kind === "push" ? lockScreen(phone, open) : phone.kind === "email" ? mailbox(phone, open) : conversation(phone, data, open);
+  return make("div", { class: `phone ${phone.kind} ${device}` }, make("div", { class: "screen" }, statusBar(), screen));
 }
 
 function statusBar() {
@@ -77,90 +86,8 @@ function statusBar() {
 
 function caption(phone) {
   const count = phone.total === 1 ? say("message") : say("messages", { n: phone.total });
-  return make("footer", { class: "caption" }, make("code", { title: phone.address }, phone.address),
-    make("span", {}, count, phone.stopped ? make("b", {}, say("stopped")) : null));
-}
-
-function lockScreen(phone, open) {
-  const cards = collapsed(phone.messages).map(({ message, times }) => card(message, times, open));
-  return make("div", { class: "lock" },
-    make("div", { class: "lock-day" }, day()), make("div", { class: "lock-time", "data-clock": true }, clock()),
-    make("div", { class: "cards" }, ...cards), make("div", { class: "home" }));
-}
-
-// What carries the same tag replaces what was shown before, as on a real phone.
-function collapsed(messages) {
-  const groups = new Map();
-  for (const message of messages) {
-    const key = message.tag ?? message.collapse_key ?? message.seq;
-    const times = (groups.get(key)?.times ?? 0) + 1;
-    groups.delete(key);
-    groups.set(key, { message, times });
-  }
-  return [...groups.values()].reverse();
-}
-
-function card(message, times, open) {
-  const bell = make("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" },
-    make("path", { d: "M10 3a4.5 4.5 0 0 0-4.5 4.5c0 4-1.5 5-1.5 5h12s-1.5-1-1.5-5A4.5 4.5 0 0 0 10 3zM8.3 15a1.8 1.8 0 0 0 3.4 0" }));
-  return make("button", { class: "card", type: "button", onclick: () => open(message.seq) },
-    make("span", { class: "icon" }, bell),
-    make("span", { class: "words" },
-      make("span", { class: "top" }, make("span", {}, say("app")), make("time", { "data-time": message.time }, ago(message.time))),
-      make("strong", { dir: "auto" }, message.title ?? ""), make("span", { class: "text", dir: "auto" }, message.body ?? ""),
-      times > 1 ? make("em", {}, say("replaced", { n: times })) : null));
-}
-
-function conversation(phone, data, open) {
-  return make("div", { class: "talk" },
-    make("div", { class: "talk-head" }, make("span", { class: "face" }, "@"), make("span", {}, data.sender)),
-    make("div", { class: "thread" }, ...bubbles(phone, open)), replyBox(phone), make("div", { class: "home" }));
-}
-
-function bubbles(phone, open) {
-  const sent = phone.messages.map((message) => ({ time: message.time, nodes: sms(message, open) }));
-  const answered = phone.replies.map((reply) => ({ time: reply.time, nodes: answer(reply) }));
-  const all = [...sent, ...answered].sort((a, b) => a.time - b.time);
-  const first = all[0];
-  const head = first ? [make("div", { class: "stamp" }, `${say("textMessage")} · `, make("time", { "data-time": first.time }, ago(first.time)))] : [];
-  return [...head, ...all.flatMap((each) => each.nodes)];
-}
-
-function sms(message, open) {
-  const status = known(`s_${message.status}`) ? say(`s_${message.status}`) : message.status;
-  const parts = say(message.parts === 1 ? "part" : "parts", { n: message.parts, e: message.encoding });
-  return [make("button", { class: "bubble in", type: "button", dir: "auto", onclick: () => open(message.seq) }, message.body ?? ""),
-    make("div", { class: `meta ${message.status}` }, `${parts} · ${status}`)];
-}
-
-function answer(reply) {
-  const word = reply.text.trim().toUpperCase();
-  const stop = ["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"].includes(word);
-  const start = ["START", "YES", "UNSTOP"].includes(word);
-  const auto = stop ? say("autoStop") : start ? say("autoStart") : null;
-  return [make("div", { class: "bubble out", dir: "auto" }, reply.text), auto ? make("div", { class: "bubble in auto" }, auto) : null].filter(Boolean);
-}
-
-function replyBox(phone) {
-  const input = make("input", { placeholder: say("reply"), "aria-label": say("reply"), maxlength: 1600, autocomplete: "off" });
-  const write = async (text) => {
-    if (!text.trim()) return;
-    try {
-      await tell("/sandbox/reply", { to: phone.address, text });
-      input.value = "";
-      input.blur();
-      document.dispatchEvent(new Event("sandbox-changed"));
-    } catch {
-      input.setCustomValidity(say("sendFailed"));
-      input.reportValidity();
-    }
-  };
-  input.addEventListener("input", () => input.setCustomValidity(""));
-  const word = phone.stopped ? "START" : "STOP";
-  const arrow = make("svg", { viewBox: "0 0 20 20", "aria-hidden": "true" }, make("path", { d: "M10 16V4m0 0L5 9m5-5l5 5" }));
-  return make("form", { class: "answer", onsubmit: (event) => { event.preventDefault(); write(input.value); } },
-    make("button", { type: "button", class: "quick", title: say("quick", { w: word }), onclick: () => write(word) }, word),
-    input, make("button", { class: "send", "aria-label": say("send") }, arrow));
+  return make("footer", { class: "caption" }, make("code", { title: phone.address }, phone.provider === "webpush" ? `…/${phone.address.split("/").pop()}` : phone.address),
+    make("span", {}, `${nameOf(phone.provider)} · ${count}`, phone.stopped ? make("b", {}, say("stopped")) : null));
 }
 
 const HUES = [206, 222, 248, 268, 292, 322, 340, 8, 172, 190]; // wallpapers people would choose

@@ -162,8 +162,21 @@ def _json(content: object, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
+async def account(request: Request) -> Response:
+    """``GET Accounts/{account}.json``."""
+    world: World = request.app.state.world
+
+    async def accept(_fault: Fault | None) -> Response:
+        found = _authenticate(world, request)
+        about = {"sid": ACCOUNT_SID, "friendly_name": "Sandbox", "status": "active", "type": "Full"}
+        return _json(about) if found is None else _error(found)
+
+    return await pass_door(world, request, "lookup", "", _refuse, accept)
+
+
 _MESSAGES = "/2010-04-01/Accounts/{account}/Messages"
 ROUTES = (
+    Route("/2010-04-01/Accounts/{account}.json", account, methods=["GET"]),
     Route(f"{_MESSAGES}.json", send, methods=["POST"]),
     Route(f"{_MESSAGES}.json", listed, methods=["GET"]),
     Route(f"{_MESSAGES}/{{sid}}.json", fetched, methods=["GET"]),

@@ -306,7 +306,7 @@ def test_nothing_private_is_said(clock: ManualClock) -> None:
     [
         ({"details": {}}, "keys"),
         ({"details": {**DETAILS, "p256dh": "AAAA"}}, "keys"),
-        ({"address": "https://evil.example/push"}, "endpoint"),
+        ({"address": "http://updates.push.services.mozilla.com/wpush/x"}, "endpoint"),
         ({"address": "not a url"}, "endpoint"),
         ({"address": ""}, "endpoint"),
     ],
@@ -316,6 +316,24 @@ def test_what_is_no_subscription_gets_nothing(clock: ManualClock, change: dict[s
         async with opened(clock, CREATED) as (channel, far, envelope):
             outcome = await channel.send(replace(envelope, **change))
             assert (outcome.kind, outcome.code, outcome.may_have_left) == (K.DROP_ADDRESS, code, False)
+            assert far.connections == 0
+
+    asyncio.run(main())
+
+
+def test_an_endpoint_that_our_own_settings_leave_out_gets_nothing_and_stays(clock: ManualClock) -> None:
+    """A service missing from ``allow``, or a ``base_url`` left over from a test: nobody's subscription ends for it."""
+
+    async def main() -> None:
+        async with opened(clock, CREATED) as (channel, far, envelope):
+            real = "https://updates.push.services.mozilla.com/wpush/v2/secret"
+            outcome = await channel.send(replace(envelope, address=real))
+            assert (outcome.kind, outcome.code, outcome.may_have_left) == (
+                K.DROP_MESSAGE,
+                "endpoint_not_allowed",
+                False,
+            )
+            assert "secret" not in outcome.detail
             assert far.connections == 0
 
     asyncio.run(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.channel.base import Envelope, Inquiry, Outcome, OutcomeClass, Payload, PushPayload, Scope, SmsPayload
+from orchestrator.channel.base import (
+    Envelope,
+    Finding,
+    Health,
+    Inquiry,
+    Outcome,
+    OutcomeClass,
+    Payload,
+    PushPayload,
+    Scope,
+    SmsPayload,
+)
 from orchestrator.channel.sms.twilio import TwilioChannel, TwilioOptions
 from orchestrator.channel.sms.twilio_callbacks import Signature
 from orchestrator.channel.sms.twilio_errors import TABLE, kind_of, until_pacific_midnight
@@ -360,3 +371,35 @@ def test_credentials_do_not_follow_a_link_elsewhere(clock: ManualClock) -> None:
             assert not thief.requests
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("act", "health", "says"),
+    [
+        (answers(200, {"sid": AC, "status": "active"}), Health.FINE, "active"),
+        (answers(200, {"sid": AC, "status": "suspended"}), Health.BROKEN, "suspended"),
+        (answers(200, {"sid": AC, "status": "closed"}), Health.BROKEN, "closed"),
+        (answers(200, {"sid": AC}), Health.WARNING, "does not say"),
+        (html(200), Health.WARNING, "does not say"),
+        (refusal(401, 20003, "s3cret-canary"), Health.BROKEN, "refuses the credentials"),
+        (refusal(503, 20500), Health.WARNING, "503"),
+        (silence, Health.BROKEN, "cannot be reached"),
+    ],
+)
+def test_a_check_asks_for_the_account_alone(clock: ManualClock, act: Act, health: Health, says: str) -> None:
+    async def main() -> Sequence[Finding]:
+        async with FarEnd().plays(f"/2010-04-01/Accounts/{AC}.json", act) as far:
+            options = TwilioOptions.model_validate(
+                {"account_sid": AC, "auth_token_file": Path("x"), "base_url": far.url, "from": "+15005550006"}
+            )
+            transport, signature = Transport(timedelta(seconds=0.5)), Signature("s3cret-canary", None)
+            channel = TwilioChannel(options, "s3cret-canary", transport, clock, signature=signature)
+            found = await channel.check()
+            assert [request.method for request in far.requests] == ["GET"]
+            await channel.close()
+            return found
+
+    found = asyncio.run(main())
+    assert found[0].health is health
+    assert says in found[0].what
+    assert "s3cret" not in repr(found)
