@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -13,6 +14,8 @@ from orchestrator.channel.transport import wrong_url
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 _FILE = "settings"  # the file's own name is known to the settings alone
+
+_LONGEST_NAME = 24  # longer looks like a secret; files have shorter names
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -74,7 +77,13 @@ def read_file(account: str, field: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError([problem(account, field, f"cannot read {path}: {error.strerror}")]) from None
+        raise ConfigError([problem(account, field, f"cannot read {_shown(path)}: {error.strerror}")]) from None
+
+
+def _shown(path: Path) -> str:
+    """The path, unless it may be the secret itself, written where its file's name belongs."""
+    plausible = len(path.name) <= _LONGEST_NAME and os.path.isdir(path.parent)  # noqa: PTH112  # raises nothing
+    return str(path) if plausible else "the file that it names"
 
 
 def read_secret(account: str, field: str, path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.ids import LaneId, MessageId
-from orchestrator.ledger.resolve import resolve_unknown
+from orchestrator.ledger.resolve import RESOLVED, resolve_unknown
 from orchestrator.ledger.states import State
 from orchestrator.store import Store
 
@@ -58,6 +58,15 @@ def unknown_messages(connection: Connection) -> list[Doubtful]:
         Doubtful(r.id, r.campaign, r.run_id, r.external_id, r.channel, r.account, from_micros(r.sent_at), r.reason)
         for r in rows
     ]
+
+
+def resolve(connection: Connection, chosen: Sequence[Doubtful], state: State, now: datetime, actor: str) -> int:
+    """End the doubt about messages that no provider can be asked about, as an operator decides; how many.
+
+    Nothing is sent again, whatever is decided: ``accepted`` counts as sent, ``failed`` does not.
+    """
+    ended = (resolve_unknown(connection, one.message_id, state, None, now, actor, RESOLVED) for one in chosen)
+    return sum(ended)
 
 
 async def reconcile(

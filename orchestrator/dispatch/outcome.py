@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from orchestrator.channel.base import Ambiguity, Outcome, OutcomeClass, Payload, Scope
+from orchestrator.channel.transport import Failure
 from orchestrator.clock import Clock
 from orchestrator.ledger.claim import Claimed
 from orchestrator.ledger.recover import MAX_ATTEMPTS
@@ -92,8 +93,10 @@ def _again(base: Settlement, answer: Answer, wait: timedelta) -> Settlement:
 def _retry(base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
     outcome = answer.outcome
     most = MAX_ATTEMPTS if outcome.at_most is None else min(MAX_ATTEMPTS, outcome.at_most + 1)
+    # What certainly never left is no attempt at the person: a provider that is down for a minute ends nobody's message
+    patient = not outcome.may_have_left and outcome.at_most is None and outcome.code != Failure.REQUEST
     doubtful = outcome.at_most is not None and outcome.may_have_left and ambiguity is Ambiguity.HOLD
-    if answer.n >= most:
+    if answer.n >= most and not patient:
         return replace(base, state=State.UNKNOWN if doubtful else State.FAILED)
     again = _again(base, answer, clock.business_span(backoff(answer.n, outcome.retry_after, chance)))
     if doubtful and again.state is State.EXPIRED:  # expired would say that it certainly did not leave

@@ -68,9 +68,9 @@ class CallbackDoor:
     async def _hear(self, account: str, request: CallbackRequest) -> Heard | Refused:
         try:
             return await self._callbacks[account].hear(request)
-        except Exception as error:  # noqa: BLE001  # what cannot be checked is not believed
-            log.warning("callback_unchecked", extra={"account": account, "error": type(error).__name__})
-            return Refused.FORGED
+        except Exception as error:  # noqa: BLE001  # what cannot be checked is not believed, and not lost either
+            log.error("callback_unchecked", extra={"account": account, "error": type(error).__name__})  # noqa: TRY400
+            return Refused.LATER
 
     async def _keep(self, account: str, heard: Heard) -> Response:
         """Offer all of it, and answer once all of it is written; where a part is not, all of it comes again."""

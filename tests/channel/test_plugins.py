@@ -54,7 +54,8 @@ def test_somebodys_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("fcm", {}, "accounts.one.options.service_account_file: is required"),
         ("fcm", {"service_acount_file": "x"}, "(did you mean 'service_account_file'?)"),
-        ("fcm", {"service_account_file": "/no/such"}, "cannot read /no/such: No such file"),
+        ("fcm", {"service_account_file": "/no-such"}, "cannot read /no-such: No such file"),
+        ("fcm", {"service_account_file": "/no/such"}, "cannot read the file that it names: No such file"),
         ("twilio", {"account_sid": "AC1"}, "accounts.one.options.account_sid: "),
         (
             "twilio",
@@ -133,3 +134,14 @@ def test_log_writes_what_would_be_sent(tmp_path: Path) -> None:
     assert lines[0]["title"] == "午餐"
     assert lines[1]["body"] == "hi\nthere"
     assert "canary" not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["5f" * 16, "SG." + "x" * 22 + "." + "y" * 43, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "x" * 999 + "/y"],
+)
+def test_a_secret_where_a_file_name_belongs_is_not_shown(secret: str) -> None:
+    options: dict[str, object] = {"account_sid": "AC" + "0" * 32, "auth_token_file": secret, "from": "+15005550006"}
+    said = _problems("twilio", options)
+    assert "cannot read the file that it names" in said
+    assert secret not in said

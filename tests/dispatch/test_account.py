@@ -129,3 +129,12 @@ def test_refusals_and_waits_are_no_trouble_at_the_provider(account: Account) -> 
     for kind in (OutcomeClass.DROP_ADDRESS, OutcomeClass.SUPPRESS, OutcomeClass.DROP_MESSAGE, OutcomeClass.RETRY_AFTER):
         hear(account, kind, LAST)
     assert account.room(LANE, 200) == 8
+
+
+def test_a_provider_that_names_a_lower_rate_is_heeded(account: Account, hand: Hand) -> None:
+    """SES: MaxSendRate, which an operator's ``rate`` does not lift."""
+    for most, taken in ((None, 8), (500.0, 8), (2.0, 2), (0.5, 1)):
+        account.channel.most_per_second = most  # type: ignore[attr-defined]
+        account.limiter.take(account.buckets(LANE), 100)
+        hand.now += 60
+        assert account.room(LANE, 100) == taken

@@ -100,6 +100,16 @@ def test_an_answer_may_allow_fewer_retries(ambiguity: Ambiguity, may_have_left: 
     assert [settled(outcome, ambiguity, n).state for n in (1, 2, 3)] == [State.PLANNED, last, last]
 
 
+@pytest.mark.parametrize("ambiguity", [PUSH, SMS])
+def test_what_never_left_is_tried_until_its_deadline(ambiguity: Ambiguity) -> None:
+    """A mail server restarts for half a minute: five refused connections within 15 s fail nobody's message."""
+    refused = Outcome(OutcomeClass.RETRY, "connect", may_have_left=False)
+    assert {settled(refused, ambiguity, n).state for n in range(1, 40)} == {State.PLANNED}
+    assert settled(refused, ambiguity, 30, deadline=NOW).state is State.EXPIRED
+    unbuilt = Outcome(OutcomeClass.RETRY, "bad_request", may_have_left=False)  # the next try would be the same
+    assert settled(unbuilt, ambiguity, MAX_ATTEMPTS).state is State.FAILED
+
+
 def test_a_stop_that_concerns_one_kind_of_address_fails_the_message() -> None:
     assert settled(Outcome(OutcomeClass.STOP_CHANNEL, scope=Scope.ADDRESS), PUSH).state is State.FAILED
 

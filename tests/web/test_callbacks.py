@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from orchestrator.channel.sms.twilio_callbacks import Signature
 from orchestrator.metrics import REGISTRY
 from orchestrator.store import Store
 from orchestrator.store.tables import message, receipt, suppression
@@ -114,6 +115,20 @@ def test_one_bit_makes_a_signature_wrong(client: Client, store: Store) -> None:
         mutated[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
         assert client.call_back(INBOUND, form, base64.b64encode(mutated).decode()).status == 403
     assert refusals(store) == set()
+
+
+def test_what_we_fail_to_check_comes_again(client: Client, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is no forgery: providers give up for good on 4xx (Amazon SNS), and try again on 503."""
+
+    def broken(*_: object) -> bool:
+        raise RuntimeError("CANARY")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Signature, "genuine", broken)
+        answer = client.call_back(INBOUND, inbound("STOP"))
+    assert (answer.status, answer.headers["retry-after"], receipts(store)) == (503, "1", 0)
+    assert client.call_back(INBOUND, inbound("STOP")).status == 200
+    assert receipts(store) == 1
 
 
 @pytest.mark.parametrize("account", ["unknown", "sms-main%2F", "..", "SMS-MAIN", "sms-main%20"])

@@ -121,6 +121,11 @@ class SesChannel:
         self._due = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
+    @property
+    def most_per_second(self) -> float | None:
+        """``MaxSendRate``, as far as it was read; the account never goes faster, whatever its settings say."""
+        return self._quota.rate if self._quota is not None and self._quota.rate > 0 else None
+
     async def send(self, envelope: Envelope) -> Outcome:
         """One request; none for what cannot be sent, or when the quota of the day is known to be used up."""
         payload = envelope.payload

@@ -33,7 +33,7 @@ from orchestrator.channel.push.fcm_auth import (
     read_service_account,
 )
 from orchestrator.channel.push.fcm_check import PROBE, answered, no_token
-from orchestrator.channel.push.fcm_errors import classify, read_error
+from orchestrator.channel.push.fcm_errors import classify, read_error, slow
 from orchestrator.channel.push.fcm_message import message_json, problems, shape
 from orchestrator.channel.retry_after import retry_after
 from orchestrator.channel.rules import by_status, unanswered, unsendable
@@ -146,14 +146,14 @@ class FcmChannel:
 
     def _outcome(self, answer: Answer | NoAnswer, envelope: Envelope, payload: PushPayload) -> Outcome:
         if isinstance(answer, NoAnswer):
-            return unanswered(answer)
+            return slow(unanswered(answer))
         used = shape(payload)
         if (name := _accepted_name(answer)) is not None:
             if len(self._accepted_shapes) < _SHAPES:
                 self._accepted_shapes.add(used)
             return Outcome(OutcomeClass.ACCEPTED, code=str(answer.status), provider_id=name)
         if answer.status < 400:  # noqa: PLR2004
-            return by_status(answer.status)
+            return slow(by_status(answer.status))
         return classify(
             read_error(answer),
             named=retry_after(answer.headers, self._clock.machine()),

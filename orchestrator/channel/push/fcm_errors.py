@@ -102,21 +102,21 @@ def classify(error: FcmError, *, named: timedelta | None, proven: bool, private:
     """The outcome of an error answer. ``proven``: a payload of this shape was accepted for another address."""
     detail = redact(" ".join([error.message, *error.fields]), private)
     if not error.code:
-        return _slow(by_status(error.status, detail, named))
+        return slow(by_status(error.status, detail, named))
     if error.code == "UNSPECIFIED_ERROR":
         return UNSPECIFIED.outcome(error.code, detail, named)
     rule = TABLE.get((error.status, error.code))
     if rule is None:
-        return _slow(uncharted(error.status, error.code, detail, named))
+        return slow(uncharted(error.status, error.code, detail, named))
     if error.code == "INVALID_ARGUMENT" and error.blames_token and proven:
         rule = _DEAD
     outcome = rule.outcome(error.code, detail, named)
     return replace(outcome, scope=Scope.ADDRESS) if rule is _QUOTA and error.one_device else outcome
 
 
-def _slow(outcome: Outcome) -> Outcome:
-    """Never less than ten seconds before the next try."""
-    if outcome.kind not in {OutcomeClass.RETRY, OutcomeClass.RETRY_AFTER}:
+def slow(outcome: Outcome) -> Outcome:
+    """Never less than ten seconds before the next try, whatever went wrong: a lost answer is tried again, too."""
+    if outcome.kind not in {OutcomeClass.RETRY, OutcomeClass.RETRY_AFTER, OutcomeClass.AMBIGUOUS}:
         return outcome
     return replace(outcome, retry_after=max(outcome.retry_after or LEAST_WAIT, LEAST_WAIT))
 

@@ -10,6 +10,7 @@ that ``action_parameters`` takes 4000 characters; what answers an ``app_message_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -173,11 +174,12 @@ class OppoChannel:
     async def check(self) -> Sequence[Finding]:
         """A token of either region, and what time it is there."""
         found: list[Finding] = []
-        for base, _ in self._regions.values():
+        for far, (base, _) in self._regions.items():
             answer = await self._ask(base)
             now = self._clock.machine()
             token = self._read(answer)
-            found += examined(answer, token if isinstance(token, Outcome) else None, now)
+            told = examined(answer, token if isinstance(token, Outcome) else None, now)
+            found += [replace(each, what=f"{'abroad' if far else 'in China'}: {each.what}") for each in told]
         return found
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from orchestrator.channel.transport import Answer
 
 _OF_ACCOUNT = frozenset({OutcomeClass.STOP_CHANNEL, OutcomeClass.RETRY, OutcomeClass.RETRY_AFTER})
 _ID_LIMIT, _CODE_LIMIT = 128, 100
-_OK, _REDIRECT = 200, 300
+_OK, _REDIRECT, _SERVER = 200, 300, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,10 @@ class Meaning:
         detail = redact(read.words, private)
         if _OK <= answer.status < _REDIRECT:
             return uncharted(answer.status, str(answer.status), detail)
-        return by_status(answer.status, detail, named)
+        outcome = by_status(answer.status, detail, named)
+        # A proxy's 504 may hide a text that was taken: one second copy at most, then it is held. An `errors` line
+        # that says `retry` knows better.
+        return replace(outcome, at_most=1) if answer.status >= _SERVER else outcome
 
     def _read(self, answer: Answer) -> Read:
         return Read(answer.status, answer.body.decode(self.charset, "replace")[:READ], loaded(answer.body))

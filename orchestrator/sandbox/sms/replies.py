@@ -18,7 +18,7 @@ class Replies:
     """All replies, read back at start. A STOP holds between one person and one sender."""
 
     def __init__(self, path: Path) -> None:
-        self._handle = path.open("a+b")
+        self._handle = open(path, "a+b", opener=_for_us_alone)  # noqa: SIM115  # closed by ``close``
         self._by_person: dict[str, list[dict[str, Any]]] = {}
         self._stopped: set[tuple[str, str]] = set()
         self.count = 0
@@ -67,3 +67,8 @@ class Replies:
                 break
             good += len(line)
             self._take(orjson.loads(line))
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    """People's numbers and words are nobody else's to read."""
+    return os.open(path, flags, 0o600)

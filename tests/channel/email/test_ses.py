@@ -357,8 +357,10 @@ def test_the_quota_of_the_day(clock: ManualClock) -> None:
 
     async def main() -> None:
         async with opened(clock, OK, account=answers(200, nearly)) as (channel, far):
+            assert not channel.most_per_second
             assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED  # does not wait for the quota
             await until(lambda: channel._quota is not None)
+            assert channel.most_per_second == 1
             kinds = [(await channel.send(ENVELOPE)).kind for _ in range(4)]
             assert kinds[-1] is K.RETRY_AFTER
             assert len(far.seen(SEND)) < 5

@@ -271,6 +271,7 @@ def test_401_then_accepted(key: RSAPrivateKey, clock: ManualClock) -> None:
 def test_a_lost_answer_is_ambiguous_and_never_sent_again(key: RSAPrivateKey, clock: ManualClock, act: Act) -> None:
     outcome, requests = sent(key, clock, act)
     assert (outcome.kind, outcome.may_have_left, requests) == (K.AMBIGUOUS, True, 1)
+    assert outcome.retry_after == timedelta(seconds=10)  # it will be sent again; Google: never sooner
 
 
 def test_nothing_leaves_without_a_token(key: RSAPrivateKey, clock: ManualClock) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.channel.base import OutcomeClass, PushPayload
+from orchestrator.channel.base import Health, OutcomeClass, PushPayload
 from orchestrator.channel.callback import CallbackRequest, Heard, Refused, Report, ReportState
 from orchestrator.channel.push import oppo_errors
 from orchestrator.channel.push.oppo import OppoChannel, is_abroad, open_channel
@@ -204,3 +204,14 @@ def test_options(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError):
             open_channel("op", {**options, **wrong}, url)
+
+
+def test_a_check_says_which_region_it_speaks_of(clock: ManualClock) -> None:
+    async def main() -> None:
+        async with opened(OPPO, clock, OPPO.ok()) as (channel, far):
+            far.plays(f"/intl{OPPO.token}", OPPO.error("14"))
+            home, abroad = await channel.check()
+            assert (home.health, home.what.split(":")[0]) == (Health.FINE, "in China")
+            assert (abroad.health, abroad.what.split(":")[0]) == (Health.BROKEN, "abroad")
+
+    asyncio.run(main())

@@ -244,6 +244,13 @@ def test_by_status(clock: ManualClock, act: Act, kind: OutcomeClass, uncharted: 
     assert (outcome.kind, outcome.uncharted) == (kind, uncharted)
 
 
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+def test_a_server_error_that_nobody_described_is_tried_once_more_at_most(clock: ManualClock, status: int) -> None:
+    """It may hide a text that was taken: README, "An SMS is not sent twice by us"."""
+    outcome = sent(clock, html(status))
+    assert (outcome.kind, outcome.at_most, outcome.may_have_left) == (K.RETRY, 1, True)
+
+
 @pytest.mark.parametrize("described", [JSON_GATEWAY, FORM_GATEWAY])
 @pytest.mark.parametrize("act", [reset, hang_up, silence, drip, garbage, cut(202), cut(400)])
 def test_a_lost_answer_is_ambiguous_and_never_sent_again(
