@@ -13,7 +13,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -22,6 +31,19 @@ from typing_extensions import override
 from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 DEFAULT_FILE = "orchestrator.yaml"
+
+
+def _per_second(value: Any) -> Any:
+    """``20/s``, ``600/min`` or ``100/hour`` as a number a second; a number stays."""
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    count, _, unit = (part.strip() for part in value.partition("/"))
+    if unit not in _SECONDS:
+        raise ValueError(f"{unit[:20]!r} is no unit of a rate: write 20/s, 600/min or 100/hour")
+    return float(count) / _SECONDS[unit]
+
+
+_SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 
 
 class RouteSettings(BaseModel):
@@ -53,6 +75,12 @@ class AccountSettings(BaseModel):
     burst: Annotated[int, Field(ge=1)] = Field(default=10, description="how many may leave at once")
     ramp: timedelta = Field(default=timedelta(seconds=60), description="from a tenth of the rate to all of it")
     connections: Annotated[int, Field(ge=1, le=1000)] = Field(default=32, description="requests in flight")
+    domains: dict[str, Annotated[float, Field(gt=0), BeforeValidator(_per_second)]] = Field(
+        default_factory=dict, description="mails a second to single domains: 20, 20/s or 600/min"
+    )
+    warm_up: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list, description="messages within 24 hours on the account's first day, its second, …"
+    )
     route: RouteSettings | None = Field(default=None, description="which of the channel's messages it takes")
     options: dict[str, Any] = Field(default_factory=dict, description="the provider's own settings", repr=False)
 
@@ -97,6 +125,28 @@ class AlertSettings(BaseModel):
         return self
 
 
+class BestTimeSettings(BaseModel):
+    """How users' best hours are learned, for campaigns with ``best_time``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="app_open", description="the app's event that is an open"
+    )
+    half_life: Annotated[timedelta, Field(ge=timedelta(days=1), le=timedelta(days=365))] = Field(
+        default=timedelta(days=28), description="after how long an open counts half"
+    )
+    least_history: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=5, description="opens within 180 days that a user needs; else the population's hours count"
+    )
+    pseudo: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        default=20.0, description="how many opens the population's hours weigh beside a user's own"
+    )
+    explore: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        default=0.1, description="the share that gets any hour of the window, where a campaign does not say"
+    )
+
+
 class ClockSettings(BaseModel):
     """An accelerated business clock: for demonstrations against the sandbox alone."""
 
@@ -130,11 +180,15 @@ class Settings(BaseSettings):
     api_keys: list[SecretStr] = Field(default_factory=list, description="keys that may send events")
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a silent worker keeps its messages")
     quiet_hours: Path | None = Field(default=None, description="your own quiet hours instead of the built-in file")
+    confirm_above: Annotated[int, Field(ge=0)] = Field(
+        default=10_000, description="launching to more people than so many asks first"
+    )
     only_to: list[str] | None = Field(
         default=None, description="staging: send to these users and addresses, and to nobody else"
     )
     seeds: list[str] = Field(default_factory=list, description="users who get a copy of every arm of every run")
     alerts: AlertSettings | None = Field(default=None, description="where operators hear of what needs them")
+    best_time: BestTimeSettings = Field(default=BestTimeSettings(), description="how users' best hours are learned")
     clock: ClockSettings | None = Field(default=None, description="an accelerated clock; sandbox only")
 
     @classmethod
@@ -254,6 +308,8 @@ def _model_at(place: list[str]) -> type[BaseModel]:
             return AccountSettings
         case ["alerts", _]:
             return AlertSettings
+        case ["best_time", _]:
+            return BestTimeSettings
         case ["clock", _]:
             return ClockSettings
         case _:

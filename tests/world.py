@@ -116,6 +116,11 @@ def launch(store: Store, what: Bundle, now: datetime) -> str:
 def plan(store: Store, what: Bundle, clock: ManualClock) -> Run:
     """Launch a bundle and plan the one run that is due."""
     launch(store, what, clock.now())
+    return plan_due(store, clock)
+
+
+def plan_due(store: Store, clock: ManualClock, routing: Routing | None = None) -> Run:
+    """Plan the one run that is due of what was launched."""
     with store.write() as connection:
         [(item, found)] = due_runs(connection, clock.now())
-    return planner(clock).plan(store, item, found)
+    return planner(clock, routing).plan(store, item, found)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text, update
 
 from orchestrator.audience.aliases import family
 from orchestrator.audience.consents import ConsentChange, set_consents
@@ -25,7 +25,7 @@ from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ledger.merged import leave_merged
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.engine import Store
-from orchestrator.store.tables import address, consent, event, opt_in, suppression, user_alias, users
+from orchestrator.store.tables import address, best_hour, consent, event, opt_in, suppression, user_alias, users
 
 CHUNK = 1_000
 """Events that move in one transaction, at most."""
@@ -91,6 +91,8 @@ def _merge(
     record(connection, [Transition(now, "merged", actor, reason=words)])
     _fill_in(connection, kept, old, now)
     _move(connection, opt_in, old, kept)  # before the consents: a refusal of either ends them
+    connection.execute(delete(best_hour).where(best_hour.c.user_id == old))
+    connection.execute(_LOOK_AGAIN, {"user": kept, "hours": "", "never": 0})
     return Merged(
         kept=keep[0],
         merged=other[0],
@@ -100,6 +102,13 @@ def _merge(
         suppressions=_move(connection, suppression, old, kept),
         messages=leave_merged(connection, old, now, actor),
     )
+
+
+_LOOK_AGAIN = text("""
+    INSERT INTO best_hour (user_id, channel, hours, opens, until, computed_at)
+    VALUES (:user, '', :hours, :never, :never, :never)
+    ON CONFLICT (user_id, channel) DO UPDATE SET computed_at = excluded.computed_at""")
+"""The best hours of a user whose events have changed unseen: to be computed again at the next pass."""
 
 
 def _move(connection: Connection, table: Table, old: int, kept: int) -> int:

@@ -13,13 +13,11 @@ from orchestrator.errors import Problem, did_you_mean
 
 PLANNED = {
     "at": "runs at one instant",
-    "best_time": "sending at each user's best hour",
     "cron": "cron schedules",
     "devices": "sending to all of a user's devices",
     "incentive": "coupons",
     "judge": "judging an experiment automatically",
     "only_to": "an allow-list per campaign (the settings have one for the deployment)",
-    "recheck": "evaluating the segment again at the door",
     "trigger": "runs triggered by an event",
 }
 """Fields that will mean something one day: refused by name, since ignoring one would change whom a campaign reaches."""

@@ -116,6 +116,18 @@ class WindowForm(PartialWindowForm):
         return self
 
 
+class BestTimeForm(Form):
+    """The hour of the window that suits each user."""
+
+    within_window: bool = Field(
+        default=True, description="true: at each user's best hour within the window; false: as without best_time"
+    )
+    explore: Share | None = Field(
+        default=None,
+        description="the share that gets any hour of the window instead, so that there is something to learn",
+    )
+
+
 class WhenForm(Form):
     """A later step's condition."""
 
@@ -138,6 +150,7 @@ class StepForm(Form):
     rate: PerSecond | None = Field(default=None, description="at most so many messages: 2000/min, 30/s")
     when: WhenForm | None = Field(default=None, description="the condition of a later step")
     window: PartialWindowForm | None = Field(default=None, description="this step's own window; comes before an arm's")
+    best_time: BestTimeForm | None = Field(default=None, description="this step's own best time; before an arm's")
 
 
 class ConversionForm(Form):
@@ -175,6 +188,7 @@ class ArmForm(Form):
     weight: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="its share among the arms' weights")
     template: TemplateName | None = Field(default=None, description="the message's folder, for all steps")
     window: PartialWindowForm | None = Field(default=None, description="the arm's own window")
+    best_time: BestTimeForm | None = Field(default=None, description="the arm's own best time")
 
 
 class ExperimentForm(Form):
@@ -215,15 +229,27 @@ class CampaignForm(Form):
     title: dict[Locale, Line] = Field(default={}, description="what people call it, per language; the name if left out")
     topic: Slug = Field(description="what users consented to, such as promotions")
     priority: Annotated[int, Field(ge=0, le=100)] = Field(default=50, description="0 to 100; higher goes first")
+    rate: PerSecond | None = Field(
+        default=None, description="at most so many messages of all steps together: 2000/min, 30/s"
+    )
     audience: AudienceForm = Field(description="whom")
     schedule: ScheduleForm = Field(description="which local dates")
     window: WindowForm = Field(description="when, on the recipient's wall clock")
+    best_time: BestTimeForm | None = Field(
+        default=None, description="send at each user's best hour within the window; spread over it if left out"
+    )
     facts: list[FactName] = Field(default=[], max_length=100, description="user attributes the templates may use")
     steps: list[StepForm] = Field(min_length=1, max_length=MAX_STEPS, description="the messages, in order")
     goal: GoalForm = Field(default_factory=GoalForm, description="what is success")
     holdout: Share = Field(default=0.0, description="the share of the audience that gets nothing, to compare with")
     experiment: ExperimentForm | None = Field(default=None, description="arms to compare; one arm `all` if left out")
     drop_if_back: bool = Field(default=True, description="whoever came back after planning gets no message")
+    recheck: Literal["segment"] | None = Field(
+        default=None, description="segment: whoever is no longer in it as their message leaves gets none"
+    )
+    tags: list[Slug] = Field(
+        default=[], max_length=20, description="what frequency caps know the campaign by; its topic if left out"
+    )
     max_audience: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         default=None, description="a brake: a run with a larger audience does not start"
     )

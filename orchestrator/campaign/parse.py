@@ -10,6 +10,7 @@ from orchestrator.campaign.complaints import complaints
 from orchestrator.campaign.document import Document
 from orchestrator.campaign.form import (
     ArmForm,
+    BestTimeForm,
     BudgetForm,
     CampaignForm,
     GoalForm,
@@ -18,7 +19,19 @@ from orchestrator.campaign.form import (
     StepForm,
     WindowForm,
 )
-from orchestrator.campaign.spec import Arm, Budget, Campaign, Conversion, Goal, Late, Schedule, Step, Timing, When
+from orchestrator.campaign.spec import (
+    Arm,
+    BestTime,
+    Budget,
+    Campaign,
+    Conversion,
+    Goal,
+    Late,
+    Schedule,
+    Step,
+    Timing,
+    When,
+)
 from orchestrator.campaign.words import WORKDAYS
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.timing.calendars import Holidays
@@ -65,6 +78,10 @@ def _campaign(form: CampaignForm) -> Campaign:
         max_audience=form.max_audience,
         budget=_budget(form.budget) if form.budget else None,
         seeds=tuple(dict.fromkeys(form.seeds)),
+        best_time=_best(form.best_time),
+        rate=form.rate,
+        tags=tuple(dict.fromkeys(form.tags)),
+        recheck=form.recheck == "segment",
     )
 
 
@@ -104,11 +121,17 @@ def _step(index: int, form: StepForm, timing: Timing) -> Step:
         rate=form.rate,
         when=When(not_reopened=form.when.not_ == "reopened", after=form.when.after) if form.when else None,
         timing=_own_timing(form.window, timing) if form.window else None,
+        best=_best(form.best_time),
     )
 
 
 def _arm(form: ArmForm, timing: Timing) -> Arm:
-    return Arm(form.name, form.weight, form.template, _own_timing(form.window, timing) if form.window else None)
+    own = _own_timing(form.window, timing) if form.window else None
+    return Arm(form.name, form.weight, form.template, own, _best(form.best_time))
+
+
+def _best(form: BestTimeForm | None) -> BestTime | None:
+    return BestTime(form.within_window, form.explore) if form else None
 
 
 def _goal(form: GoalForm) -> Goal:

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.audience.segment import read_segments, undeclared
 from orchestrator.campaign.attributes import FILE as ATTRIBUTES
 from orchestrator.campaign.attributes import declared_in
+from orchestrator.campaign.caps import FILE as CAPS
 from orchestrator.campaign.document import Document, shown, values_at
 from orchestrator.campaign.reading import read_document
 from orchestrator.campaign.shared import CALENDARS, MOMENTS
@@ -17,7 +18,7 @@ from orchestrator.errors import ConfigError, Problem, did_you_mean
 
 FOLDER = "segments"
 SUFFIX = ".yaml"
-SHARED = frozenset({ATTRIBUTES, CALENDARS, MOMENTS, TOPICS})
+SHARED = frozenset({ATTRIBUTES, CALENDARS, CAPS, MOMENTS, TOPICS})
 """Files in the folder of campaigns that are none."""
 _LONGEST = 64
 

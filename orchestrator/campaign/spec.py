@@ -6,7 +6,7 @@ Made by :mod:`orchestrator.campaign.load` from files, or by :mod:`orchestrator.c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 
@@ -22,16 +22,25 @@ class Late(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BestTime:
+    """Whether each user's best hour within the window is taken, and which share gets any (None: the deployment's)."""
+
+    within_window: bool = True
+    explore: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """When a message may leave, on the recipient's wall clock.
 
-    ``spread`` is the share of the opening (0 to 0.9) over which due times are spread.
+    ``spread`` is the share of the opening (0 to 0.9) over which due times are spread; with ``best`` of the hour.
     """
 
     window: Window
     late: Late = Late.SKIP
     expires_after: timedelta = timedelta(hours=24)
     spread: float = 0.5
+    best: BestTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Step:
     rate: float | None = None
     when: When | None = None
     timing: Timing | None = None
+    best: BestTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,7 @@ class Arm:
     weight: int = 1
     template: str | None = None
     timing: Timing | None = None
+    best: BestTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +158,28 @@ class Campaign:
     budget: Budget | None = None
     seeds: tuple[str, ...] = ()
     """The app's own ids of users who get a copy of every arm's messages of each run; never counted."""
+    best_time: BestTime | None = None
+    rate: float | None = None
+    """Messages a second, of all steps and accounts together."""
+    tags: tuple[str, ...] = ()
+    """What frequency caps know it by; :attr:`tagged` has the topic where there are none."""
+    recheck: bool = False
+    """Whether the segment is evaluated again at the door."""
+
+    @property
+    def tagged(self) -> tuple[str, ...]:
+        """What frequency caps count its messages by."""
+        return self.tags or (self.topic,)
 
     def timing_of(self, arm: Arm, step: Step) -> Timing:
-        """The step's own timing, else the arm's, else the campaign's."""
-        return step.timing or arm.timing or self.timing
+        """The step's own timing, else the arm's, else the campaign's; and in the same way, by itself, its best time."""
+        timing, best = step.timing or arm.timing or self.timing, step.best or arm.best or self.best_time
+        return replace(timing, best=best) if best is not None and best.within_window else timing
+
+    @property
+    def at_best_hours(self) -> bool:
+        """Whether any message of it is for its user's best hour."""
+        return any(self.timing_of(arm, step).best for arm in self.arms for step in self.steps)
 
     def template_of(self, arm: Arm, step: Step) -> str:
         """The arm's template, else the step's."""

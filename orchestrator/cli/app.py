@@ -6,13 +6,17 @@ import typer
 
 from orchestrator.cli import (
     accounts,
+    besttime,
     bounce,
+    calendar,
     campaign,
     doctor,
     importing,
+    launching,
     opens,
     operate,
     preview,
+    rehearse,
     report,
     restore,
     segment,
@@ -37,6 +41,9 @@ app = typer.Typer(
 for commands in (starting.app, serve.app, doctor.app, campaign.app, preview.app, trial.app, operate.app, report.app):
     app.add_typer(commands)  # without a name: their commands stand at the top
 
+app.add_typer(rehearse.app)
+app.add_typer(launching.app)
+app.add_typer(calendar.app)
 app.command("demo")(demo)
 app.command("up")(up)
 app.add_typer(segment.app, name="segment", help="Count and look at segments.")
@@ -51,4 +58,5 @@ app.add_typer(window.app, name="window", help="Windows and zones.")
 app.add_typer(bounce.app, name="bounce", help="Mail that came back.")
 app.add_typer(suppression.app, name="suppression", help="Who must not be sent to: as a file, and by hand.")
 app.add_typer(opens.app, name="opens", help="Opens and clicks, and who did them.")
+app.add_typer(besttime.app, name="besttime", help="When users open the app, and what is made of it.")
 app.add_typer(sms.app, name="sms", help="How a text is billed.")

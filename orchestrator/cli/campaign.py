@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.campaign.caps import check_caps, notes_on_caps
 from orchestrator.campaign.load import campaign_names, check_segments, load_bundle
 from orchestrator.campaign.schema import json_schema, segment_schema
 from orchestrator.campaign.segments import SegmentFolder
@@ -24,9 +25,11 @@ from orchestrator.content.confirming import check_confirmation
 from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, NotFoundError, Problem
 from orchestrator.settings import Settings, load_settings
+from orchestrator.timing.calendars import Holidays, without_holidays
 from orchestrator.timing.days import days_text
 from orchestrator.timing.schedule import unreachable_zones
 from orchestrator.timing.window import Window
+from orchestrator.timing.zonedata import zones_by_country
 
 EXIT_PROBLEMS = 2
 _AHEAD = 366
@@ -58,7 +61,8 @@ def validate(
     if not campaigns:
         findings.problems += [*check_segments(settings.campaigns), *_overlooked(settings.campaigns)]
         findings.problems += [*check_topics(settings.campaigns), *check_confirmation(settings.templates)]
-        findings.problems += check_shared(settings.campaigns)
+        findings.problems += [*check_shared(settings.campaigns), *check_caps(settings.campaigns)]
+        findings.notes += notes_on_caps(settings.campaigns, findings.campaigns)
         findings.notes += SegmentFolder(settings.campaigns).notes()
     findings.problems = list(dict.fromkeys(findings.problems))
     _print_json(findings) if as_json else _print(findings, settings.campaigns)
@@ -86,6 +90,7 @@ def _check(name: str, settings: Settings, findings: _Findings) -> None:
         findings.campaigns.append(bundle.campaign)
         findings.notes += TemplateSet(bundle.templates, root=str(settings.templates)).notes()
         today = SystemClock().now().date()
+        findings.notes += [*_never(bundle.campaign, today), *_holidays_only(bundle.campaign)]
         findings.notes += [*_shut(bundle.campaign, today), *_unreachable(bundle.campaign, today)]
 
 
@@ -103,6 +108,23 @@ def _unreachable(campaign: Campaign, today: date) -> list[str]:
     return [
         note for window in sorted(windows, key=str) if _early(window) for note in _gaps(campaign.name, window, days)
     ]
+
+
+def _never(campaign: Campaign, today: date) -> list[str]:
+    """A schedule without a date: over, or on holidays of a calendar that has none on its days."""
+    if any(campaign.schedule.fires_on(day) for day in _days_ahead(campaign, today) if day >= today):
+        return []
+    return [f"{campaign.name}: fires on no date within a year from {today}: see its schedule"]
+
+
+def _holidays_only(campaign: Campaign) -> list[str]:
+    """Members in whose country nobody knows a holiday never get what runs on holidays only."""
+    if campaign.schedule.members_holidays is not Holidays.ONLY:
+        return []
+    left_out = without_holidays(zones_by_country())
+    some = f"{', '.join(left_out[:_ZONES_NAMED])} and {len(left_out) - _ZONES_NAMED} more"
+    who = f"members whose country is not known, or has no known holidays ({some}), never get it"
+    return [f"{campaign.name}: holidays: only, and each member's country decides: {who}"]
 
 
 def _shut(campaign: Campaign, today: date) -> list[str]:

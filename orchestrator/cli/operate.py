@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
+from orchestrator.campaign.caps import caps_in
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.spec import Campaign
 from orchestrator.cli import completing
@@ -23,6 +24,7 @@ from orchestrator.report.reasons import reason_words
 
 app = typer.Typer()
 unknown = typer.Typer(no_args_is_help=True)
+Became = Literal["accepted", "failed"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Name = Annotated[
@@ -44,9 +46,10 @@ def plan(
     context = Context.load()
     bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
     now = context.clock.now()
-    chosen = _date(day) if day else _next_date(bundle.campaign, now)
+    chosen = chosen_date(day) if day else next_date(bundle.campaign, now)
     with context.reader() as store, store.read() as connection:
-        found = dry_run(connection, planner_of(context.settings, context.clock), bundle, chosen, now, sms_parts)
+        planner, caps = planner_of(context.settings, context.clock), caps_in(context.settings.campaigns)
+        found = dry_run(connection, planner, bundle, chosen, now, sms_parts, caps)
     if found.sms is not None:
         found = replace(found, sms=replace(found.sms, approved=tuple(approved_templates(bundle))))
     if as_json:
@@ -55,7 +58,8 @@ def plan(
         _show_plan(context, found)
 
 
-def _date(text: str) -> date:
+def chosen_date(text: str) -> date:
+    """A date as it is typed."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -65,7 +69,7 @@ def _date(text: str) -> date:
 NOON = time(12, tzinfo=UTC)
 
 
-def _next_date(campaign: Campaign, now: datetime) -> date:
+def next_date(campaign: Campaign, now: datetime) -> date:
     """The first firing date that is not over yet for most people: late in a UTC day, today is."""
     first = now.date() if now < datetime.combine(now.date(), NOON) else now.date() + timedelta(days=1)
     days = (first + timedelta(days=n) for n in range(SEARCH_DAYS))
@@ -86,7 +90,7 @@ def _show_plan(context: Context, found: DryRun) -> None:
     table = Table("decision", *found.arms, "all", title="Members by decision and arm")
     for decision, total in sorted(found.decisions.items(), key=lambda item: -item[1]):
         per_arm = [f"{counts.get(decision, 0):,}" for counts in found.arms.values()]
-        table.add_row(_in_words(decision), *per_arm, f"{total:,}")
+        table.add_row(in_words(decision), *per_arm, f"{total:,}")
     console.print(table)
     if found.hours:
         console.print("First messages by the hour of whoever gets them")
@@ -95,11 +99,14 @@ def _show_plan(context: Context, found: DryRun) -> None:
         console.print(f"{hour:02d}:00 {'█' * max(1, round(40 * count / most))} {count:,}")
     owed = ", ".join(f"{count:,} by {channel}" for channel, count in found.channels.items()) or "none"
     console.print(f"Messages owed: {owed} (later steps go only to who has not come back)")
+    for rule, held in found.caps.items():
+        if held:
+            console.print(f"At a cap now: {held:,} by the rule {rule}; they wait for room, or get nothing")
     if found.sms is not None:
         _show_cost(context, found.sms)
 
 
-def _in_words(decision: str) -> str:
+def in_words(decision: str) -> str:
     """``skipped: no_address`` with the reason as reports say it."""
     head, colon, reason = decision.partition(": ")
     return f"{head}: {reason_words(reason, 'en')}" if colon else head.replace("_", " ")
@@ -114,14 +121,6 @@ def _show_cost(context: Context, cost: SmsCost) -> None:
             context.console.print(f"The budget has {left:,} {words} left")
     if not cost.enough:
         context.console.print("[red]The budget will not do: what is beyond it would be skipped[/]")
-
-
-@app.command()
-def launch(name: File, as_json: Json = False) -> None:
-    """Check a campaign, store it as an immutable version, and let it run."""
-    context = Context.load()
-    done = context.act("launch", name=name, actor=context.actor)
-    _said(context, done, f"{done['campaign']} is running as version {done['version'][:12]}", as_json=as_json)
 
 
 @app.command()
@@ -190,3 +189,25 @@ def reconcile_unknown(as_json: Json = False) -> None:
     done = context.act("reconcile", actor=context.actor)
     words = "{accepted} had been accepted, {never_arrived} never arrived, {still_unknown} are still in doubt"
     _said(context, done, words.format(**done), as_json=as_json)
+
+
+@unknown.command("resolve")
+def resolve_unknown(
+    became: Annotated[
+        Became, typer.Argument(help="What is believed of them: accepted counts as sent, failed does not.")
+    ],
+    messages: Annotated[
+        list[int] | None, typer.Argument(metavar="[MESSAGE]...", help="As `unknown list` shows them.")
+    ] = None,
+    account: Annotated[str, typer.Option(help="Instead: all of this account.")] = "",
+    days: Annotated[int, typer.Option(min=0, help="With --account: that left so many days ago, or more.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """End the doubt about messages that no provider can be asked about (mail); nothing is sent again."""
+    if bool(messages) == bool(account):
+        raise InputError("name messages, or an account", hint="orchestrator unknown list shows both")
+    context = Context.load()
+    done = context.act(
+        "resolve", became=became, actor=context.actor, messages=messages or [], account=account, days=days
+    )
+    _said(context, done, "{resolved} are no longer in doubt: {became}".format(**done), as_json=as_json)

@@ -17,10 +17,13 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from orchestrator.cli import completing
+from orchestrator.cli.around import around
 from orchestrator.cli.context import Context
 from orchestrator.errors import InputError
 from orchestrator.report import retention as staying
 from orchestrator.report import retention_page, retention_terminal, terminal
+from orchestrator.report.consulted import RulesStory, consulted
+from orchestrator.report.consulted_words import tell_rules
 from orchestrator.report.explain import explain as read_story
 from orchestrator.report.files import replacing, write_csv, write_parquet
 from orchestrator.report.findings import Findings, findings
@@ -144,17 +147,24 @@ def _is_campaign(connection: Connection, name: str) -> bool:
 def explain(
     user: Annotated[str, typer.Argument(help="The app's own id of the user.", autocompletion=completing.users)],
     campaign: Annotated[str, typer.Argument(help="Name of a launched campaign.", autocompletion=completing.campaigns)],
+    rules: Annotated[bool, typer.Option("--rules", help="Also every rule that was asked, and its verdict.")] = False,
     json: Json = False,
     locale: Locale = "en",
 ) -> None:
     """Tell what was decided for one user, what left, what came back, and why."""
     context = Context.load()
+    asked: list[RulesStory] = []
     with context.reader() as store, store.read() as connection:
-        story = read_story(connection, user, launched(connection, campaign), context.clock.now())
+        now = context.clock.now()
+        story = read_story(connection, user, launched(connection, campaign), now)
+        if rules:
+            asked = consulted(connection, user, campaign.partition("@")[0], now, around(context.settings))
+    providers = {name: account.provider for name, account in context.settings.accounts.items()}
+    told = [*tell(story, locale, providers), *tell_rules(asked, locale)]
     if json:
-        context.print_json({**plain(story), "words": tell(story, locale)})
+        context.print_json({**plain(story), **({"rules": plain(asked)} if rules else {}), "words": told})
         return
-    for line in tell(story, locale):
+    for line in told:
         context.console.print(Text(line))
 
 

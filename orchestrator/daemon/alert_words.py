@@ -19,6 +19,12 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "en": "Campaign {campaign}, run of {date}: stopped, the audience is larger than max_audience.",
         "zh": "活动 {campaign} 批次 {date}：人群超过 max_audience，批次已停止。",
     },
+    "unusual_size": {
+        "en": "Campaign {campaign}, run of {date}: {audience} people, usually {usual}. It waits: `orchestrator confirm "
+        "{campaign} --run {date}`, or it is not sent.",
+        "zh": "活动 {campaign} 批次 {date}：人群 {audience}，平常为 {usual}。批次等待确认：`orchestrator confirm "
+        "{campaign} --run {date}`，否则不发送。",
+    },
     "plan_failed": {
         "en": "Campaign {campaign}, run of {date}: planning failed, and is tried again. The log says why.",
         "zh": "活动 {campaign} 批次 {date}：计划失败，将重试。原因见日志。",

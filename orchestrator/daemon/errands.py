@@ -1,4 +1,4 @@
-"""The daemon's smaller periodic work: seeds, confirmation mails, what operators have to hear of, the guard's file."""
+"""The daemon's smaller periodic work: seeds, confirmation mails, best hours, alerts, the guard's file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from orchestrator.daemon.alerting import Herald, Places, limits_of
 from orchestrator.daemon.confirming import Asker
 from orchestrator.daemon.seeds import Sower
 from orchestrator.daemon.watch import SLOWLY, watch
+from orchestrator.daemon.wiring import habits_of
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.guard import Guard
+from orchestrator.timing.best_hours import refresh
+
+AT_A_TIME = 1.0
+"""Seconds of the machine that the refresh of best hours takes of a tick: messages are not to wait for it."""
 
 
 @dataclass(slots=True)
@@ -33,7 +38,7 @@ class Errands:
 
     def works(self) -> tuple[Callable[[], None], ...]:
         """What there is to do in this deployment."""
-        always = (self.seeds, self.keep_guard, self.confirmations)
+        always = (self.seeds, self.keep_guard, self.confirmations, self.best_hours)
         return always if self.places is None else (*always, self.alerts)
 
     def seeds(self) -> None:
@@ -43,6 +48,11 @@ class Errands:
     def confirmations(self) -> None:
         """Ask people to confirm what they agreed to, where a topic wants that."""
         self._asker.ask()
+
+    def best_hours(self) -> None:
+        """Learn a little of when people open the app."""
+        until = self.clock.monotonic() + AT_A_TIME
+        refresh(self.store, self.clock.now(), habits_of(self.settings), lambda _: self.clock.monotonic() < until)
 
     def keep_guard(self) -> None:
         """Bring the guard's last lines to the disk."""

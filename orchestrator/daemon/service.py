@@ -20,6 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from typing_extensions import override
 
 from orchestrator.campaign.attributes import declared_in
+from orchestrator.campaign.caps import CapsFile
 from orchestrator.campaign.topics import topics_in
 from orchestrator.content.links import Links
 from orchestrator.daemon.alerting import Places, places_of
@@ -71,6 +72,7 @@ class Daemon:
     _threads: ThreadPoolExecutor = field(init=False)
     _places: Places | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
+    _caps: CapsFile = field(init=False)
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -81,6 +83,7 @@ class Daemon:
         """
         self._places = places_of(self.settings)
         self.parts, self.links = build(self.settings), links_of(self.settings)
+        self._caps = CapsFile(self.settings.campaigns)
         self.store = Store(self.settings.database)
         try:
             upgrade(self.store)
@@ -142,7 +145,7 @@ class Daemon:
     def _new_worker(self) -> Worker:
         parts, listed = self.parts, only_to(self.settings.only_to)
         worker = Worker(self.store, parts.clock, parts.quiet, parts.accounts, self.settings.lease, only_to=listed)
-        worker.links, worker.routing = self.links, parts.planner.routing
+        worker.links, worker.routing, worker.caps = self.links, parts.planner.routing, self._caps
         if self._guard is not None:
             worker.marked = self._guard.marked
         return worker

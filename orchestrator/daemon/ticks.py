@@ -24,6 +24,7 @@ from orchestrator.ledger.runs import Run, runs_in
 from orchestrator.ledger.states import RunState
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.limits.breaker import BreakerState
+from orchestrator.plan.brakes import waits
 from orchestrator.plan.due import due_runs
 from orchestrator.store import Store
 from orchestrator.tracking.attribution import attribute
@@ -51,7 +52,7 @@ class Ticks:
             for item, _bundle in due_runs(connection, self.clock.now()):
                 log.info("run_due", extra={"campaign": item.campaign, "run": item.id, "date": str(item.local_date)})
         with self.store.read() as connection:
-            waiting = runs_in(connection, RunState.PLANNING)
+            waiting = [item for item in runs_in(connection, RunState.PLANNING) if not waits(item, self.clock.now())]
         with suppress(_StoppingError):
             for item in waiting:
                 self._plan(item)

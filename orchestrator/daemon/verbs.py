@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,16 @@ from orchestrator.campaign.version import save_version
 from orchestrator.clock import Clock
 from orchestrator.daemon.restoring import accept_restored
 from orchestrator.daemon.trial import Wanted, try_campaign
-from orchestrator.daemon.wiring import links_of, open_channels, planner_of
-from orchestrator.dispatch.doubt import reconcile
+from orchestrator.daemon.wiring import habits_of, links_of, open_channels, planner_of
+from orchestrator.dispatch.doubt import reconcile, resolve, unknown_messages
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.errors import ConfigError, InputError, NotFoundError, did_you_mean
 from orchestrator.ledger import restored, runs, stops
-from orchestrator.ledger.states import CampaignState
+from orchestrator.ledger.states import CampaignState, State
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import campaign
+from orchestrator.timing.best_hours import refresh
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict, report_of
 from orchestrator.tracking.hits import reclassify
 
@@ -83,6 +85,19 @@ def pause(desk: Desk, name: str, actor: str) -> dict[str, Any]:
 def resume(desk: Desk, name: str, actor: str) -> dict[str, Any]:
     """Go on where it was; nobody gets anything twice."""
     return _set(desk, name, CampaignState.RUNNING, actor)
+
+
+def confirm(desk: Desk, name: str, day: str, actor: str) -> dict[str, Any]:
+    """Let runs go on that wait because of their size; ``day`` "": all of the campaign's."""
+    with desk.store.write() as connection:
+        runs.campaign_state(connection, name)
+        wanted = date.fromisoformat(day) if day else None
+        found = runs.confirm_runs(connection, name, wanted, desk.clock.now(), actor)
+    if not found:
+        which = f"the run of {day}" if day else "no run"
+        said = f"{which} of {name} waits to be confirmed" if not day else f"{which} does not wait to be confirmed"
+        raise InputError(said, hint=f"`orchestrator runs {name}` says how they are")
+    return {"campaign": name, "runs": [str(item.local_date) for item in found]}
 
 
 def stop_campaign(desk: Desk, name: str, actor: str) -> dict[str, Any]:
@@ -139,6 +154,20 @@ def sync_attributes(desk: Desk, campaigns: str) -> dict[str, Any]:
     return asdict(sync_indexes(desk.store, declared_in(Path(campaigns))))
 
 
+def refresh_best_hours(desk: Desk) -> dict[str, Any]:
+    """Bring everybody's best hours up to date, to the end."""
+    users = 0
+
+    def told(count: int) -> bool:
+        nonlocal users
+        users += count
+        desk.progress(count)
+        return True
+
+    refresh(desk.store, desk.clock.now(), habits_of(desk.settings), told)
+    return {"users": users}
+
+
 def reclassify_hits(desk: Desk, actor: str) -> dict[str, Any]:
     """Judge every kept open and click again, by the rules as they are now."""
     del actor
@@ -186,6 +215,18 @@ def reconcile_unknown(desk: Desk, actor: str) -> dict[str, Any]:
     return asyncio.run(ask())
 
 
+def resolve_doubt(desk: Desk, became: str, actor: str, messages: list[int], account: str, days: int) -> dict[str, Any]:
+    """End the doubt about some messages: those named, or all of an account that left at least ``days`` ago."""
+    now = desk.clock.now()
+    with desk.store.write() as connection:
+        chosen = [
+            one
+            for one in unknown_messages(connection)
+            if one.message_id in messages or (one.account == account and one.sent_at <= now - timedelta(days=days))
+        ]
+        return {"resolved": resolve(connection, chosen, State(became), now, actor), "became": became}
+
+
 def send_test(desk: Desk, name: str, actor: str, wanted: dict[str, Any]) -> dict[str, Any]:
     """Send what a campaign's files say, as they are now, to one address."""
     bundle = load_bundle(name, desk.settings.campaigns, desk.settings.templates)
@@ -201,6 +242,7 @@ VERBS: dict[str, Verb] = {
     "launch": launch,
     "pause": pause,
     "resume": resume,
+    "confirm": confirm,
     "stop": stop_campaign,
     "stop_all": stop_all,
     "resume_account": resume_account,
@@ -210,7 +252,9 @@ VERBS: dict[str, Verb] = {
     "lift_suppression": lift_suppression,
     "take_mail": take_mail,
     "reconcile": reconcile_unknown,
+    "resolve": resolve_doubt,
     "reclassify": reclassify_hits,
+    "refresh_best_hours": refresh_best_hours,
     "send_test": send_test,
     "restore_accept": restore_accept,
     "merge_users": merge_two,

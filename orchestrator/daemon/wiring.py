@@ -13,12 +13,13 @@ from orchestrator.channel.plugins import kinds_of, open_channel
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.content.links import Links
 from orchestrator.daemon.key import read_key
-from orchestrator.dispatch.account import Account, open_account
+from orchestrator.dispatch.account import Account, open_account, restrain
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Carrier, Routing
 from orchestrator.settings import AccountSettings, RouteSettings, Settings, file_of
+from orchestrator.timing.besttime import Habits
 from orchestrator.timing.quiet import QuietHours
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -141,7 +142,14 @@ def _calls_back(channel: object) -> bool:
 
 def planner_of(settings: Settings, clock: Clock, channels: Mapping[str, Channel] | None = None) -> Planner:
     """The planner alone: what planning needs of the settings. Without ``channels`` none is opened for it."""
-    return Planner(clock, QuietHours.load(settings.quiet_hours), routing_of(settings, channels or {}))
+    routing = routing_of(settings, channels or {})
+    return Planner(clock, QuietHours.load(settings.quiet_hours), routing, explore=settings.best_time.explore)
+
+
+def habits_of(settings: Settings) -> Habits:
+    """How users' best hours are learned."""
+    said = settings.best_time
+    return Habits(said.half_life, said.least_history, said.pseudo, said.event)
 
 
 def routing_of(settings: Settings, channels: Mapping[str, Channel]) -> Routing:
@@ -186,5 +194,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Parts:
         )
         for name, chosen in settings.accounts.items()
     }
+    for name, chosen in settings.accounts.items():
+        restrain(accounts[name], chosen.domains, chosen.warm_up, clock.monotonic)
     resend = {name: channel.ambiguity is Ambiguity.RESEND for name, channel in channels.items()}
     return Parts(clock, planner.quiet, planner, channels, accounts, resend)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from orchestrator import metrics
 from orchestrator.channel.base import Channel, Outcome, OutcomeClass
+from orchestrator.dispatch.domains import Domains
 from orchestrator.dispatch.quota import Quota
 from orchestrator.dispatch.storm import StormGuard
+from orchestrator.dispatch.warm_up import WarmUp
 from orchestrator.ledger.claim import Lane
 from orchestrator.limits.breaker import Breaker, BreakerState
 from orchestrator.limits.rate import Limiter, Rate
@@ -33,13 +35,29 @@ class Account:
     in_flight: int = field(default=0)
     quota: Quota | None = None
     """How much one address may get a day."""
+    domains: Domains | None = None
+    """Destination domains with rates of their own."""
+    warm_up: WarmUp | None = None
+    """How much may leave a day while the account is new."""
 
     def buckets(self, lane: Lane) -> Sequence[Bucket]:
-        """What one message of this lane draws from: the account's rate, and the step's own."""
-        own = (f"account:{self.name}", self.rate)
-        if lane.rate is None:
-            return (own,)
-        return own, (f"step:{lane.run_id}:{lane.step}", Rate(lane.rate, max(1, int(lane.rate)), self.rate.ramp))
+        """What one message of this lane draws from: the account's rate, the campaign's and the step's own."""
+        found = [(f"account:{self.name}", self._own_rate())]
+        if lane.campaign_rate is not None:
+            found.append((f"campaign:{lane.campaign}", self._within(lane.campaign_rate)))
+        if lane.rate is not None:
+            found.append((f"step:{lane.run_id}:{lane.step}", self._within(lane.rate)))
+        return found
+
+    def _own_rate(self) -> Rate:
+        """The account's rate; where its provider names a lower one (SES's MaxSendRate), that."""
+        most: float | None = getattr(self.channel, "most_per_second", None)
+        if most is None or most >= self.rate.per_second:
+            return self.rate
+        return Rate(most, max(1, min(self.rate.burst, int(most))), self.rate.ramp)
+
+    def _within(self, per_second: float) -> Rate:
+        return Rate(per_second, max(1, int(per_second)), self.rate.ramp)
 
     def room(self, lane: Lane, most: int) -> int:
         """How many messages of this lane could leave right now; one alone while its answer is to close the breaker."""
@@ -90,3 +108,15 @@ def open_account(  # one value each
         StormGuard(monotonic),
         quota=getattr(channel, "quota", None),
     )
+
+
+def restrain(
+    account: Account, domains: Mapping[str, float], warm_up: Sequence[int], monotonic: Callable[[], float]
+) -> Account:
+    """The account, with rates of single destination domains and a warm-up where there are any."""
+    if domains:
+        rates = {domain.lower(): rate for domain, rate in domains.items()}
+        account.domains = Domains(account.name, rates, account.rate.ramp, account.limiter, monotonic)
+    if warm_up:
+        account.warm_up = WarmUp(account.name, tuple(warm_up))
+    return account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
@@ -18,8 +18,10 @@ from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
 from orchestrator.dispatch.quota import Quota, over_quota
 from orchestrator.dispatch.rerouting import follow_addresses
+from orchestrator.dispatch.restraint import CapsNow, moved_on, restrained
 from orchestrator.dispatch.spending import OVER, over_budget
 from orchestrator.dispatch.targets import Targets
+from orchestrator.dispatch.warm_up import WarmUp
 from orchestrator.ledger import claim as queue
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import WorkerId
@@ -30,6 +32,7 @@ from orchestrator.ledger.runs import Run, read_run
 from orchestrator.ledger.states import State
 from orchestrator.plan.rules import rule_for, terms_of
 from orchestrator.policy.allowed import OnlyTo
+from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
 from orchestrator.policy.gate import Leave, Readdress, judge, read_facts
 from orchestrator.policy.resolver import Hold, Opening, Send, opening
@@ -70,6 +73,10 @@ class Door:
     targets: Targets = field(default_factory=Targets)
     routing: Routing = UNKNOWN
     """Which accounts take what; none: whatever was planned."""
+    caps: CapsNow = lambda: UNCAPPED
+    """How often people may be sent to, asked at every mark."""
+    warm_ups: Mapping[str, WarmUp] = field(default_factory=dict)
+    """Of accounts that are being warmed up, by name."""
 
     def holder(self) -> Holder:
         """Who is writing, as of now."""
@@ -93,6 +100,11 @@ class Door:
         """Give back what cannot leave now."""
         with self.store.write() as connection:
             queue.release(connection, self.holder(), ids, self.clock.now())
+
+    def hold(self, holds: Sequence[HoldMessage]) -> None:
+        """Give back what waits for its domain, each until its instant."""
+        with self.store.write() as connection:
+            mark(connection, self.holder(), self.clock.now(), send=(), out=(), hold=holds)
 
     def mark(
         self, lane: Lane, admitted: Sequence[Composed], out: Iterable[Exit], quota: Quota | None = None
@@ -138,17 +150,39 @@ class Door:
         def door(arm: str, zone_key: str, country: str) -> Opening:  # once per class of a batch
             return opening(rules[arm], zone_key, country, self.quiet)
 
-        def verdict(item: Composed) -> Send | Hold | Readdress | Leave:
+        def opened(item: Composed) -> Opening:
             known = facts[item.message.id]
-            return judge(known, terms, door(item.message.arm, known.zone_key, known.country), now)
+            return door(item.message.arm, known.zone_key, known.country)
+
+        def verdict(item: Composed) -> Send | Hold | Readdress | Leave:
+            return judge(facts[item.message.id], terms, opened(item), now)
 
         verdicts: Verdicts = [(item, verdict(item)) for item in admitted]
+        verdicts = _amended(verdicts, moved_on(connection, lane, _passing(verdicts), now))
+        held = restrained(connection, self.caps(), campaign, step, _passing(verdicts), now, opened)
+        verdicts = _amended(verdicts, held)
         if quota is not None:
             over = over_quota(connection, quota, [item for item, said in verdicts if isinstance(said, Send)], now)
-            verdicts = [(item, over.get(item.message.id, said)) for item, said in verdicts]
+            verdicts = _amended(verdicts, over)
+        if (warm_up := self.warm_ups.get(lane.account)) is not None:
+            leaving = [item for item, said in verdicts if isinstance(said, Send)]
+            verdicts = _amended(verdicts, warm_up.over(connection, leaving, now))
         leaving = [item for item, said in verdicts if isinstance(said, Send)]
         unpaid = over_budget(connection, campaign, lane, leaving, now)
         return [(i, Leave(State.SKIPPED, OVER) if i.message.id in unpaid else said) for i, said in verdicts]
+
+
+def _passing(verdicts: Verdicts) -> list[Composed]:
+    """Those who would be sent to, or would be if they were not held out: both are held to the same."""
+    return [
+        item
+        for item, said in verdicts
+        if isinstance(said, Send) or (isinstance(said, Leave) and said.state is State.HELD_OUT)
+    ]
+
+
+def _amended(verdicts: Verdicts, said: Mapping[int, Hold | Leave]) -> Verdicts:
+    return [(item, said.get(item.message.id, before)) for item, before in verdicts] if said else verdicts
 
 
 def _count(channel: str, sending: int, exits: Sequence[Exit], holds: Sequence[HoldMessage]) -> None:

@@ -28,12 +28,14 @@ _COLUMNS = ("message_id", "user_id", "title", "body", "link", "image", "data", "
 
 def show_accepted(connection: Connection, accounts: Mapping[str, Account], answers: Sequence[Answer]) -> None:
     """Write the items of the answers that an inbox gave, in the caller's transaction."""
+    channels = ((name, accounts[name].channel) for name in {answer.account for answer in answers})
+    feeds = {name: channel.keep for name, channel in channels if isinstance(channel, Feed)}  # slow to ask: once each
     rows = [
-        _row(answer.message.id, answer.message.user_id, answer.payload, answer.ended_at, channel.keep)
+        _row(answer.message.id, answer.message.user_id, answer.payload, answer.ended_at, feeds[answer.account])
         for answer in answers
-        if answer.outcome.kind is OutcomeClass.ACCEPTED
+        if answer.account in feeds
+        and answer.outcome.kind is OutcomeClass.ACCEPTED
         and isinstance(answer.payload, PushPayload)
-        and isinstance(channel := accounts[answer.account].channel, Feed)
     ]
     insert(connection, inbox_item, _COLUMNS, rows)
 

@@ -53,14 +53,19 @@ def over_quota(
     """What becomes of those whose address has had its share today, in the transaction that marks the others."""
     if not leaving:
         return {}
-    since, tomorrow = day_of(quota.zone, now)
-    asked = {"ids": among([item.message.id for item in leaving]), "since": to_micros(since)}
-    counts = {row.id: row.n for row in connection.execute(_sql(connection.dialect.name), asked)}
+    tomorrow = day_of(quota.zone, now)[1]
+    counts = sent_today(connection, quota, [item.message.id for item in leaving], now)
     return {
         item.message.id: Hold(tomorrow, OVER) if tomorrow < item.message.deadline else Leave(State.SKIPPED, OVER)
         for item in leaving
         if counts[item.message.id] >= quota.most
     }
+
+
+def sent_today(connection: Connection, quota: Quota, ids: Sequence[int], now: datetime) -> dict[int, int]:
+    """How many others each message's address has had today, by the messages' ids."""
+    asked = {"ids": among(ids), "since": to_micros(day_of(quota.zone, now)[0])}
+    return {row.id: row.n for row in connection.execute(_sql(connection.dialect.name), asked)}
 
 
 def day_of(zone: str, now: datetime) -> tuple[datetime, datetime]:

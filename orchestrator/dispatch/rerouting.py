@@ -107,7 +107,8 @@ class _Waiting:
 
 
 _LANES = text("""
-    SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.rate, lane.priority, lane.account, run.version
+    SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.rate, lane.priority, lane.topic, lane.tags,
+           lane.campaign_rate, lane.account, run.version
     FROM lane JOIN run ON run.id = lane.run_id JOIN stop ON stop.account = lane.account
     WHERE run.state = 'active' AND (stop.until IS NULL OR stop.until > :machine)
       AND EXISTS (SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned')
@@ -137,7 +138,8 @@ def _waiting(connection: Connection, clock: Clock, routing: Routing, stopped: It
         ill = next((one for one in carriers if one.name == row.account), None)
         left = tuple(one for one in without(carriers, stopped) if ill is None or _overlap(one, ill))
         if left:
-            terms = LaneTerms(row.run_id, row.step, row.channel, row.rate, row.priority)
+            known = (row.run_id, row.step, row.channel, row.rate, row.priority, row.topic, row.tags)
+            terms = LaneTerms(*known, row.campaign_rate)
             yield _Waiting(row.id, terms, row.account, left)
 
 

@@ -24,14 +24,17 @@ from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
 from orchestrator.content.links import ACKNOWLEDGED, Links
 from orchestrator.dispatch.account import Account
+from orchestrator.dispatch.admission import admit
 from orchestrator.dispatch.door import Door, Marked, Probe, Ready
 from orchestrator.dispatch.outcome import Answer
+from orchestrator.dispatch.restraint import CapsNow
 from orchestrator.dispatch.settling import Settler
 from orchestrator.errors import LeaseLostError, OrchestratorError
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.ids import WorkerId, parts
 from orchestrator.policy.allowed import OnlyTo
+from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
@@ -64,6 +67,7 @@ class Worker:
     marked: Marked = lambda _campaign, _day, _at: None
     links: Links | None = None
     routing: Routing = UNKNOWN
+    caps: CapsNow = lambda: UNCAPPED
     id: WorkerId = field(init=False)
     _door: Door = field(init=False)
     _settler: Settler = field(init=False)
@@ -85,7 +89,8 @@ class Worker:
         self._door = Door(
             self.store, self.clock, self.quiet, self.id, self.probe, self.only_to, self.marked, self.links
         )
-        self._door = replace(self._door, routing=self.routing)
+        warm_ups = {name: account.warm_up for name, account in self.accounts.items() if account.warm_up is not None}
+        self._door = replace(self._door, routing=self.routing, caps=self.caps, warm_ups=warm_ups)
         self._settler = Settler(self.clock, self.accounts, self.routing)
 
     def stop(self) -> None:
@@ -167,14 +172,14 @@ class Worker:
         if not ready and not out:
             return False
         taken_at = self.clock.monotonic()
-        granted = account.limiter.take(account.buckets(lane), len(ready)) if ready else 0
+        found = admit(account, lane, ready, self.clock)
         self.probe("admitted")
-        admitted, rest = ready[:granted], ready[granted:]
-        leaving = await self._db(self._door.mark, lane, admitted, out, account.quota)
-        if rest:
-            await self._db(self._door.release, [item.message.id for item in rest])
-        if unused := granted - len(leaving):
-            account.limiter.give_back(account.buckets(lane), unused, self.clock.monotonic() - taken_at)
+        leaving = await self._db(self._door.mark, lane, found.admitted, [*out, *found.late], account.quota)
+        if found.rest:
+            await self._db(self._door.release, [item.message.id for item in found.rest])
+        if found.slow:
+            await self._db(self._door.hold, found.slow)
+        found.give_back([item.composed for item in leaving], self.clock.monotonic())
         for item in leaving:
             self._begin(account, item, taken_at)  # from before the mark: it may freeze right after its commit
         return True

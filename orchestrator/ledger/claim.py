@@ -36,6 +36,7 @@ class Lane:
     priority: int
     campaign: str
     version: str
+    campaign_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Claimed:
 
 _DUE_LANES = text("""
     SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.account, lane.rate, lane.priority,
-           run.campaign, run.version
+           run.campaign, run.version, lane.campaign_rate
     FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
     WHERE run.state = 'active' AND campaign.state = 'running'
       AND NOT EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account

@@ -19,13 +19,18 @@ class LaneTerms:
     channel: str
     rate: float | None
     priority: int
+    topic: str = ""
+    tags: str = ""
+    """The campaign's, as ``,one,two,``: what frequency caps count by."""
+    campaign_rate: float | None = None
 
 
 _LANES = text("SELECT id, account FROM lane WHERE run_id = :run AND step = :step ORDER BY id")
 _ADD = text("""
-    INSERT INTO lane (id, run_id, step, channel, account, rate, priority)
-    VALUES (:id, :run, :step, :channel, :account, :rate, :priority) ON CONFLICT DO NOTHING""")
-_TERMS = text("SELECT run_id, step, channel, rate, priority FROM lane WHERE id = :lane")
+    INSERT INTO lane (id, run_id, step, channel, account, rate, priority, topic, tags, campaign_rate)
+    VALUES (:id, :run, :step, :channel, :account, :rate, :priority, :topic, :tags, :campaign_rate)
+    ON CONFLICT DO NOTHING""")
+_TERMS = text("SELECT run_id, step, channel, rate, priority, topic, tags, campaign_rate FROM lane WHERE id = :lane")
 
 
 def lanes_of(connection: Connection, run_id: int, step: int) -> dict[str, LaneId]:
@@ -44,10 +49,11 @@ def ensure_lanes(connection: Connection, terms: LaneTerms, accounts: Sequence[st
     if not new:
         return known
     common = {"run": terms.run_id, "step": terms.step, "channel": terms.channel, "rate": terms.rate}
+    common |= {"priority": terms.priority, "topic": terms.topic, "tags": terms.tags}
+    common["campaign_rate"] = terms.campaign_rate
     first = len(known)  # lanes are never deleted, so their number is the next way
     rows = [
-        {**common, "id": lane_id(terms.run_id, terms.step, way), "account": name, "priority": terms.priority}
-        for way, name in enumerate(new, first)
+        {**common, "id": lane_id(terms.run_id, terms.step, way), "account": name} for way, name in enumerate(new, first)
     ]
     connection.execute(_ADD, rows)
     return lanes_of(connection, terms.run_id, terms.step)

@@ -29,6 +29,11 @@ class Run:
     closes_at: datetime
     planned_through: int
     audience: int
+    reason: str | None = None
+    """Why it is stopped; of one that is being planned: ``unusual_size`` while it waits, then ``confirmed``."""
+
+
+UNUSUAL_SIZE, CONFIRMED = "unusual_size", "confirmed"
 
 
 def launch(connection: Connection, name: str, version: str, now: datetime, actor: str) -> None:
@@ -124,7 +129,7 @@ def read_run(connection: Connection, run_id: int) -> Run:
 def _run(row: Row[Any]) -> Run:
     value = row._mapping  # noqa: SLF001  # SQLAlchemy's documented way to a row's dict
     day, state = date.fromisoformat(value["local_date"]), RunState(value["state"])
-    names = ("as_of", "closes_at", "planned_through", "audience")
+    names = ("as_of", "closes_at", "planned_through", "audience", "reason")
     return Run(RunId(value["id"]), value["campaign"], value["version"], day, state, *(value[name] for name in names))
 
 
@@ -145,6 +150,28 @@ def set_run_state(connection: Connection, run_id: int, new: RunState, now: datet
         return False
     record(connection, [Transition(now, new, "scheduler", None, reason, run_id=run_id)])
     return True
+
+
+def await_confirmation(connection: Connection, item: Run, now: datetime) -> bool:
+    """Let a run wait until an operator says that its size is meant; whether it did not wait before."""
+    where = (run.c.id == item.id, run.c.state == RunState.PLANNING, run.c.reason.is_(None))
+    if not connection.execute(update(run).where(*where).values(reason=UNUSUAL_SIZE)).rowcount:
+        return False
+    record(connection, [Transition(now, RunState.PLANNING, "scheduler", None, UNUSUAL_SIZE, run_id=item.id)])
+    return True
+
+
+def confirm_runs(connection: Connection, name: str, day: date | None, now: datetime, actor: str) -> list[Run]:
+    """Let the runs of a campaign that wait for it be planned, or the one of ``day``; which they are."""
+    waiting = [item for item in runs_in(connection, RunState.PLANNING) if item.reason == UNUSUAL_SIZE]
+    found = [
+        item for item in waiting if item.campaign == name and now < item.closes_at and day in {None, item.local_date}
+    ]
+    for item in found:
+        connection.execute(update(run).where(run.c.id == item.id).values(reason=CONFIRMED))
+    old = RunState.PLANNING
+    record(connection, [Transition(now, old, actor, old, CONFIRMED, run_id=item.id) for item in found])
+    return found
 
 
 _SKIP_STOPPED = text("""

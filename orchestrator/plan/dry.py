@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -17,14 +17,15 @@ from orchestrator.ledger.ids import RunId
 from orchestrator.ledger.runs import Run
 from orchestrator.ledger.spend import Spent, spent
 from orchestrator.ledger.states import RunState
-from orchestrator.plan.members import members_statement
+from orchestrator.plan.dry_caps import at_caps
 from orchestrator.plan.planner import MAX_CHUNK, Planner, chunk_end
+from orchestrator.policy.caps import UNCAPPED, Caps
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.store import tables
 from orchestrator.timing.schedule import ends_at
 from orchestrator.timing.zones import candidates
 
-SHADOWED = (tables.run, tables.slot, tables.member, tables.lane, tables.message, tables.transition)
+SHADOWED = (tables.run, tables.slot, tables.slot_hour, tables.member, tables.lane, tables.message, tables.transition)
 
 
 PartsOf = Callable[[Connection, Bundle, Arm, Step, Sequence[int]], list[int]]
@@ -67,6 +68,10 @@ class DryRun:
     channels: dict[str, int]
     hours: dict[int, int]
     sms: SmsCost | None = None
+    places: tuple[tuple[str, str, str, int], ...] = ()
+    """Members who are owed something, by arm, zone key and place (``DE``, ``US-FL``); the holdout left out."""
+    caps: dict[str, int] = field(default_factory=dict)
+    """Members who are at a cap now, by rule: they would wait for room, or get nothing if there is none in time."""
 
 
 def dry_run(
@@ -76,6 +81,7 @@ def dry_run(
     day: date,
     now: datetime,
     parts_of: PartsOf | None = None,
+    caps: Caps = UNCAPPED,
 ) -> DryRun:
     """Plan ``day`` as if launched now, and count. ``connection`` may be read-only; nothing of it stays."""
     shadow = MetaData()
@@ -90,10 +96,13 @@ def dry_run(
             _shadow_addresses(connection, own)
         item = _scratch_run(connection, bundle, day, now)
         begun = planner.begin(connection, item, bundle)
-        statement = members_statement(bundle, connection.dialect.name)
+        statement = planner.statement(bundle, connection.dialect.name)
         while begun and (high := chunk_end(connection, item.planned_through, MAX_CHUNK)) is not None:
             item = planner.chunk(connection, statement, item, bundle, high)
         counted = _count(connection, bundle.campaign.name, item, begun=begun)
+        if begun:
+            held = at_caps(connection, bundle.campaign, caps, _real(connection), now)
+            counted = replace(counted, caps=held)
         return replace(counted, sms=_sms_cost(connection, bundle, parts_of)) if parts_of and begun else counted
     finally:
         if own:
@@ -101,10 +110,16 @@ def dry_run(
         shadow.drop_all(connection, checkfirst=False)
 
 
+def _real(connection: Connection) -> str:
+    """The schema of the tables that are shadowed."""
+    if connection.dialect.name == "sqlite":
+        return "main"
+    return str(connection.execute(text("SELECT current_schema()")).scalar_one())
+
+
 def _shadow_addresses(connection: Connection, channels: Sequence[str]) -> None:
     """A view before the addresses: with those that planning gives members on the app's own channels."""
-    sqlite = connection.dialect.name == "sqlite"
-    schema = "main" if sqlite else connection.execute(text("SELECT current_schema()")).scalar_one()
+    schema = _real(connection)
     names = [column.name for column in tables.address.columns]
     real = f"SELECT {', '.join(names)} FROM {schema}.address"
     given = [_given(names, schema, channel, n) for n, channel in enumerate(channels)]
@@ -160,11 +175,15 @@ def _count(connection: Connection, name: str, item: Run, *, begun: bool) -> DryR
         hours[from_micros(row.quarter * 900_000_000).astimezone(zone).hour] += row.n
     channels = {row[0]: row[1] for row in connection.execute(_CHANNELS)}
     stopped = None if begun else "max_audience"
-    return DryRun(
+    found = DryRun(
         name, item.local_date, item.audience, stopped, dict(decisions), arms, channels, dict(sorted(hours.items()))
     )
+    return replace(found, places=tuple(tuple(row) for row in connection.execute(_WHERE).all()))
 
 
+_WHERE = text("""
+    SELECT arm, zone_key, country, count(*) FROM member WHERE decision = 'planned' AND NOT held_out
+    GROUP BY arm, zone_key, country ORDER BY arm, zone_key, country""")
 _OWED = text("SELECT count(*) FROM message WHERE step = :step AND arm = :arm AND NOT held_out")
 _SOME = text("""
     SELECT user_id FROM message WHERE step = :step AND arm = :arm AND NOT held_out

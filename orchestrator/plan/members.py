@@ -19,6 +19,8 @@ from orchestrator.experiment.assign import arm_sql, held_out_sql
 from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
 from orchestrator.ledger.lanes import lanes_of
 from orchestrator.ledger.runs import Run
+from orchestrator.plan import best_members
+from orchestrator.plan.places import COUNTRY
 from orchestrator.plan.rules import seen_since
 from orchestrator.policy import predicates
 from orchestrator.policy.carriers import Carriers, carried_sql, choice_sql, parted, without
@@ -28,13 +30,15 @@ Range = tuple[int, int]
 """Users after the first id, up to and including the second."""
 
 _COLUMNS = ("run_id", "user_id", "arm", "held_out", "decision", "reason", "zone_key", "country", "anchor")
-_COUNTRY = "coalesce(users.country, '')"
-_ANCHOR = f"""(SELECT slot.due_at FROM slot WHERE slot.run_id = :run AND slot.step = 0 AND slot.arm = ''
-    AND slot.zone_key = users.zone_key AND slot.country = {_COUNTRY})"""
+_ANCHOR = """(SELECT slot.due_at FROM slot WHERE slot.run_id = :run AND slot.step = 0 AND slot.arm = ''
+    AND slot.zone_key = users.zone_key AND slot.country = {place})"""
 
 
-def members_statement(bundle: Bundle, dialect: str) -> Insert:
-    """The statement of :func:`member_rows`: made once a run, for its segment is read and checked in the making."""
+def members_statement(bundle: Bundle, dialect: str, place: str = COUNTRY) -> Insert:
+    """The statement of :func:`member_rows`: made once a run, for its segment is read and checked in the making.
+
+    ``place``: SQL for where a user is, of :mod:`orchestrator.plan.places`.
+    """
     campaign = bundle.campaign
     arms = [(arm.name, arm.weight) for arm in campaign.arms]
     excluded = or_(literal(value=False), *(clause(name, bundle.segments, dialect) for name in campaign.exclude))
@@ -46,8 +50,8 @@ def members_statement(bundle: Bundle, dialect: str) -> Insert:
         case((excluded, literal("skipped")), else_=literal("planned")),
         case((excluded, literal("excluded")), else_=null()),
         users.c.zone_key,
-        text(_COUNTRY),
-        text(_ANCHOR),
+        text(place),
+        text(_ANCHOR.format(place=place)),
     ).where(
         users.c.id > bindparam("low"),
         users.c.id <= bindparam("high"),
@@ -71,29 +75,45 @@ def _spread(alias: str) -> str:
 _FIRST_DUE = _spread("s")
 _LATER_DUE = f"""CASE WHEN f.due_at IS NULL OR {_spread("f")} + :after < s.due_at THEN s.due_at
                       ELSE {_spread("f")} + :after END"""
+_FIRST_HOUR, _EARLIER_HOUR = (
+    f"CASE WHEN {hour}.due_at IS NULL THEN {_spread(slot)} ELSE {_spread(hour)} END"
+    for slot, hour in (("s", "h"), ("f", "g"))
+)
+_LATER_HOUR = f"CASE WHEN h.due_at IS NULL THEN s.due_at ELSE {_spread('h')} END"
+_AFTER = f"({_EARLIER_HOUR} + :after)"
+_LATER_BEST = f"CASE WHEN f.due_at IS NULL OR {_AFTER} < {_LATER_HOUR} THEN {_LATER_HOUR} ELSE {_AFTER} END"
+_HOUR_PASSED = f"(f.due_at IS NOT NULL AND {_AFTER} > {_spread('h')})"
 _MESSAGE = f"((:run * {1 << RUN_SHIFT}) + m.user_id * {1 << STEP_BITS} + :step)"
 
 
 @cache
-def _messages_sql(dialect: str, carriers: Carriers, *, first: bool) -> TextClause:
-    """The statement of :func:`step_messages`; ``:lane0``, ``:lane1``, … are the carriers' lanes in their order."""
+def _messages_sql(dialect: str, carriers: Carriers, *, first: bool, best: bool = False) -> TextClause:
+    """The statement of :func:`step_messages`; ``:lane0``, ``:lane1``, … are the carriers' lanes in their order.
+
+    ``best``: the campaign asks for best hours.
+    """
     due, lane, people = _FIRST_DUE if first else _LATER_DUE, ":lane0", ""
     if len(carriers) > 1:
         lanes = {one.name: f"CAST(:lane{n} AS BIGINT)" for n, one in enumerate(carriers)}
         lane = choice_sql(dialect, carriers, lanes, "a", "m.country", "users.external_id")
         people = "JOIN users ON users.id = m.user_id" if parted(carriers) else ""
-    best = predicates.best_address("m.user_id", carried_sql(carriers, "choice", "m.country"))
+    timed = hours = ""
+    if best:
+        due, people = _FIRST_HOUR if first else _LATER_BEST, "JOIN users ON users.id = m.user_id"
+        passed = best_members.timed(dialect) if first else best_members.timed(dialect, late=_HOUR_PASSED)
+        timed, hours = f", {passed}", best_members.joins(dialect, first=first)
+    address = predicates.best_address("m.user_id", carried_sql(carriers, "choice", "m.country"))
     return text(f"""
         INSERT INTO message (id, run_id, user_id, step, lane_id, address_id, arm, held_out, state, due_at, deadline,
-                             state_at)
+                             state_at{", timed" if best else ""})
         SELECT {_MESSAGE}, m.run_id, m.user_id, :step, {lane}, a.id, m.arm, m.held_out, 'planned', {due},
-               s.deadline, :now
+               s.deadline, :now{timed}
         FROM member m
         JOIN slot s ON s.run_id = m.run_id AND s.step = :step AND s.arm = m.arm AND s.zone_key = m.zone_key
                    AND s.country = m.country
         LEFT JOIN slot f ON f.run_id = m.run_id AND f.step = 1 AND f.arm = m.arm AND f.zone_key = m.zone_key
                    AND f.country = m.country
-        JOIN address a ON a.id = {best} {people}
+        JOIN address a ON a.id = {address} {people} {hours}
         WHERE m.run_id = :run AND m.user_id > :low AND m.user_id <= :high AND m.decision = 'planned'
           AND s.due_at IS NOT NULL AND {due} < s.deadline
           AND {predicates.consented("m.user_id")} AND NOT {predicates.user_suppressed("m.user_id")}
@@ -118,11 +138,14 @@ def step_messages(  # one value each
     """A message of this step for every member of the chunk to whom it is owed, in the lane of the account that fits."""
     lanes = lanes_of(connection, item.id, step.index)
     there = without(carriers, {one.name for one in carriers} - lanes.keys())
-    sql = _messages_sql(connection.dialect.name, there, first=step.index == 1)
+    sql = _messages_sql(connection.dialect.name, there, first=step.index == 1, best=campaign.at_best_hours)
     values = {**_values(item, campaign, step, span, now), "step": step.index}
     values |= {f"lane{n}": lanes[one.name] for n, one in enumerate(there)}
     if step.index > 1:
         values["after"] = span_micros(delay(campaign, step))
+    if campaign.at_best_hours:
+        values |= {"campaign": item.campaign, "day": item.local_date.isoformat()}
+        values |= {"first_channel": campaign.steps[0].channel} if step.index > 1 else {}
     connection.execute(sql, values)
 
 

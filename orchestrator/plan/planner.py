@@ -10,21 +10,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, Insert, func, select, text, update
+from sqlalchemy import Connection, Insert, text, update
 
 from orchestrator import metrics
-from orchestrator.audience.segment import clause
-from orchestrator.campaign.spec import Step
+from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import Clock
+from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.lanes import LaneTerms, ensure_lanes
-from orchestrator.ledger.runs import Run, read_run, set_run_state
+from orchestrator.ledger.runs import CONFIRMED, UNUSUAL_SIZE, Run, await_confirmation, read_run, set_run_state
 from orchestrator.ledger.states import RunState
+from orchestrator.plan.best_slots import cut_slots
+from orchestrator.plan.brakes import Brake, brake, has_begun, waits
 from orchestrator.plan.members import member_rows, members_statement, own_addresses, skip_the_rest, step_messages
+from orchestrator.plan.places import place_sql
 from orchestrator.plan.slots import write_new_slots, write_slots
+from orchestrator.policy.caps_sql import tags_text
 from orchestrator.policy.carriers import Carriers, Routing
 from orchestrator.store import Store
-from orchestrator.store.tables import lane, run, users
+from orchestrator.store.tables import run
 from orchestrator.timing.quiet import QuietHours
 
 FIRST_CHUNK = 500
@@ -41,6 +45,8 @@ class Planner:
     quiet: QuietHours
     routing: Routing
     scratch: bool = False
+    explore: float = 0.1
+    """Of members who get their best hour, the share that gets any, where the campaign does not say."""
 
     def plan(self, store: Store, item: Run, bundle: Bundle, progress: Callable[[int], None] = lambda _: None) -> Run:
         """Plan a run to its end, from wherever an earlier planner left it; returns it active (or stopped).
@@ -48,10 +54,13 @@ class Planner:
         ``progress`` is told after every chunk how many users have been looked at; what it raises ends the planning,
         to be taken up again from there.
         """
+        with store.read() as connection:
+            found = None if item.reason == UNUSUAL_SIZE else brake(connection, item, bundle)
+        if found is not None or item.reason == UNUSUAL_SIZE:
+            return self._held_up(store, item, found)
         with store.write() as connection:
-            if not self.begin(connection, item, bundle):
-                return replace(item, state=RunState.STOPPED)
-        size, statement = FIRST_CHUNK, members_statement(bundle, store.dialect)
+            self.begin(connection, item, bundle, checked=True)
+        size, statement = FIRST_CHUNK, self.statement(bundle, store.dialect)
         while True:
             began = time.perf_counter()
             with store.write() as connection:
@@ -70,21 +79,41 @@ class Planner:
         _count_members(store, item.id)
         return replace(item, state=RunState.ACTIVE)
 
-    def begin(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
+    def _held_up(self, store: Store, item: Run, found: Brake | None) -> Run:
+        """Stop a run that is too large; let one of an unusual size wait, until it is over."""
+        now = self.clock.now()
+        with store.write() as connection:
+            if found is not None and found.reason == UNUSUAL_SIZE:
+                if await_confirmation(connection, item, now):
+                    facts = {"campaign": item.campaign, "date": str(item.local_date)}
+                    numbers = {"audience": found.audience, "usual": found.most}
+                    raise_alert(connection, str(item.id), UNUSUAL_SIZE, now, {**facts, **numbers})
+            elif found is not None or not waits(item, now):
+                reason = found.reason if found is not None else UNUSUAL_SIZE
+                set_run_state(connection, item.id, RunState.STOPPED, now, reason)
+            return read_run(connection, item.id)
+
+    def begin(self, connection: Connection, item: Run, bundle: Bundle, *, checked: bool = False) -> bool:
         """Slots and lanes of a run, once; False when its audience is larger than the campaign allows.
 
-        A run that is taken up again gets lanes for accounts that have come since.
+        A run that is taken up again gets lanes for accounts that have come since. ``checked``: its size is known.
         """
-        begun = connection.execute(select(lane.c.id).where(lane.c.run_id == item.id).limit(1)).first() is not None
-        if not begun and self._too_many(connection, item, bundle):
-            set_run_state(connection, item.id, RunState.STOPPED, self.clock.now(), "max_audience")
+        begun = has_begun(connection, item.id)
+        if not begun and not checked and self._too_many(connection, item, bundle):
             return False
         if not begun:
             write_slots(connection, item.id, bundle.campaign, item.local_date, self.quiet, self.clock.now())
-        for step in bundle.campaign.steps:
-            terms = LaneTerms(item.id, step.index, step.channel, step.rate, bundle.campaign.priority)
+            self._cut(connection, item, bundle.campaign)
+        campaign = bundle.campaign
+        named = (campaign.priority, campaign.topic, tags_text(campaign.tagged))
+        for step in campaign.steps:
+            terms = LaneTerms(item.id, step.index, step.channel, step.rate, *named, campaign.rate)
             ensure_lanes(connection, terms, [one.name for one in self._carriers(step)])
         return True
+
+    def statement(self, bundle: Bundle, dialect: str) -> Insert:
+        """What writes the members of a chunk."""
+        return members_statement(bundle, dialect, place_sql(dialect, bundle.campaign, self.quiet))
 
     def chunk(self, connection: Connection, statement: Insert, item: Run, bundle: Bundle, high: int) -> Run:
         """Plan the users after ``item.planned_through`` up to ``high``; returns the run as it then is."""
@@ -93,6 +122,7 @@ class Planner:
         if added:
             campaign = bundle.campaign
             write_new_slots(connection, item.id, campaign, item.local_date, self.quiet, now, span)
+            self._cut(connection, item, campaign)
             if not self.scratch:
                 own_addresses(connection, item, campaign, span, now)
             for step in campaign.steps:
@@ -101,6 +131,10 @@ class Planner:
         done = {"planned_through": high, "audience": run.c.audience + added}
         connection.execute(update(run).where(run.c.id == item.id).values(done))
         return replace(item, planned_through=high, audience=item.audience + added)
+
+    def _cut(self, connection: Connection, item: Run, campaign: Campaign) -> None:
+        if campaign.at_best_hours:
+            cut_slots(connection, item.id, campaign, item.local_date, self.quiet, self.explore)
 
     def account_of(self, channel: str, named: str | None) -> str:
         """The account that a step's messages go through first of all.
@@ -113,13 +147,10 @@ class Planner:
     def _carriers(self, step: Step) -> Carriers:
         return self.routing.of(step.channel, step.account)
 
-    def _too_many(self, connection: Connection, item: Run, bundle: Bundle) -> bool:
-        most = bundle.campaign.max_audience
-        if most is None:
-            return False
-        chosen = clause(bundle.campaign.segment, bundle.segments, connection.dialect.name)
-        counted = select(func.count()).select_from(users).where(chosen)
-        return bool(connection.execute(counted, {"as_of": item.as_of}).scalar_one() > most)
+    @staticmethod
+    def _too_many(connection: Connection, item: Run, bundle: Bundle) -> bool:
+        found = brake(connection, replace(item, reason=CONFIRMED), bundle)
+        return found is not None
 
 
 _DECISIONS = text("SELECT decision, coalesce(reason, ''), count(*) FROM member WHERE run_id = :run GROUP BY 1, 2")

@@ -85,7 +85,7 @@ def _draw(channel: str, user: str) -> str:
 
 
 def carried_sql(carriers: Carriers, address: str, country: str) -> str:
-    """A condition: some account takes the address row ``address``. ``country`` is SQL for the user's own; "" if all."""
+    """A condition: some account takes the address row ``address``; "" if all. ``country``: SQL for the user's place."""
     ways = [_takes_sql(one, address, country) for one in carriers]
     return "" if not ways or "TRUE" in ways else f"AND ({' OR '.join(ways)})"
 
@@ -94,7 +94,7 @@ def _takes_sql(one: Carrier, address: str, country: str) -> str:
     named = [("kind", one.kinds if one.kinds != ANY else ()), ("platform", one.platforms)]
     parts = [f"{address}.{column} IN ({_quoted(words)})" for column, words in named if words]
     if one.countries:
-        parts.append(f"coalesce({address}.country, {country}) IN ({_quoted(one.countries)})")
+        parts.append(f"coalesce({address}.country, substr({country}, 1, 2)) IN ({_quoted(one.countries)})")
     return f"({' AND '.join(parts)})" if parts else "TRUE"
 
 

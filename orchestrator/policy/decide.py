@@ -5,6 +5,7 @@ The set form is the planner's SQL; a property test holds the two equal. The gate
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -22,14 +23,16 @@ class Standing:
     """An account takes one of those addresses."""
 
 
+OBJECTIONS: tuple[tuple[str, Callable[[Standing], bool]], ...] = (
+    ("excluded", lambda standing: standing.excluded),
+    ("suppressed", lambda standing: standing.suppressed),
+    ("no_consent", lambda standing: not standing.consented),
+    ("no_address", lambda standing: not standing.reachable),
+    ("no_account", lambda standing: not standing.carried),
+)
+"""Reasons not to send, most binding first, each with whom it is about."""
+
+
 def objection(standing: Standing) -> str | None:
     """Why this user must not be sent to on this channel, most binding reason first; None when they may."""
-    if standing.excluded:
-        return "excluded"
-    if standing.suppressed:
-        return "suppressed"
-    if not standing.consented:
-        return "no_consent"
-    if not standing.reachable:
-        return "no_address"
-    return None if standing.carried else "no_account"
+    return next((reason for reason, applies in OBJECTIONS if applies(standing)), None)

@@ -5,7 +5,7 @@ Reads the facts of a whole batch with one statement, then judges each message on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,7 +17,7 @@ from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.policy import predicates
 from orchestrator.policy.allowed import OnlyTo, allowed
 from orchestrator.policy.carriers import Carriers, carried_sql
-from orchestrator.policy.decide import Standing, objection
+from orchestrator.policy.decide import OBJECTIONS, Standing
 from orchestrator.policy.resolver import Drop, Hold, Opening, Send, resolve
 from orchestrator.store.dialect import among, among_sql
 
@@ -166,43 +166,60 @@ def _uncarried(connection: Connection, ids: Sequence[int], terms: Terms, values:
     return set(connection.execute(_uncarried_sql(connection.dialect.name), {**asked, "ids": among(ids)}).scalars())
 
 
+Rule = Callable[[Facts, Terms, Opening, datetime], Verdict | None]
+"""One rule of the gate: what it says of a message, None when it has no objection."""
+
+
 def judge(facts: Facts, terms: Terms, door: Opening, now: datetime) -> Verdict:
     """What happens to one claimed message now: send it, hold it, use another address, or let it leave."""
-    return (
-        _stopped(facts, now)
-        or _refused(facts)
-        or _returned(facts)
-        or _too_early(facts, terms, now)
-        or _in_time(facts, door, now)
-    )
+    for _, rule in RULES:
+        if (said := rule(facts, terms, door, now)) is not None:
+            return said
+    raise AssertionError("the window has the last word")
 
 
-def _stopped(facts: Facts, now: datetime) -> Verdict | None:
-    if facts.receipt:
-        return Leave(State.ACCEPTED, "receipt")
-    if not facts.listed:
-        return Leave(State.SKIPPED, "only_to")
-    if facts.campaign_state is CampaignState.STOPPED or facts.run_state is RunState.STOPPED:
-        return Leave(State.SKIPPED, "stopped")
+def consult(facts: Facts, terms: Terms, door: Opening, now: datetime) -> list[tuple[str, Verdict | None]]:
+    """What every rule by itself says of a message, in their order: the first that objects is :func:`judge`'s answer."""
+    return [(name, rule(facts, terms, door, now)) for name, rule in RULES]
+
+
+def _receipt(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    return Leave(State.ACCEPTED, "receipt") if facts.receipt else None
+
+
+def _only_to(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    return None if facts.listed else Leave(State.SKIPPED, "only_to")
+
+
+def _stopped(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    stopped = facts.campaign_state is CampaignState.STOPPED or facts.run_state is RunState.STOPPED
+    return Leave(State.SKIPPED, "stopped") if stopped else None
+
+
+def _paused(facts: Facts, _terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
     return Hold(now, "paused") if facts.campaign_state is CampaignState.PAUSED else None
 
 
-def _refused(facts: Facts) -> Verdict | None:
-    reason = objection(facts.standing)
-    if reason is not None:
-        return Leave(State.SKIPPED, reason)
+def _objection(reason: str, applies: Callable[[Standing], bool]) -> Rule:
+    leave = Leave(State.SKIPPED, reason)
+    return lambda facts, _terms, _door, _now: leave if applies(facts.standing) else None
+
+
+def _next_address(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
     if facts.same_address or facts.next_address is None:
         return None
     return Readdress(facts.next_address)
 
 
-def _returned(facts: Facts) -> Verdict | None:
-    if facts.came_back:
-        return Leave(State.SKIPPED, "came_back")
+def _came_back(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    return Leave(State.SKIPPED, "came_back") if facts.came_back else None
+
+
+def _reopened(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
     return Leave(State.SKIPPED, "reopened") if facts.reopened else None
 
 
-def _too_early(facts: Facts, terms: Terms, now: datetime) -> Verdict | None:
+def _step_before(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
     if facts.previous in {State.PLANNED, State.CLAIMED, State.SENDING}:
         wait = now + RETRY_PREVIOUS
         return Hold(wait, "step_before") if wait < facts.deadline else None
@@ -211,9 +228,11 @@ def _too_early(facts: Facts, terms: Terms, now: datetime) -> Verdict | None:
     return Hold(facts.previous_sent_at + terms.after, "step_before")
 
 
-def _in_time(facts: Facts, door: Opening, now: datetime) -> Verdict:
-    if now >= facts.deadline:
-        return Leave(State.EXPIRED, "late")
+def _deadline(facts: Facts, _terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
+    return Leave(State.EXPIRED, "late") if now >= facts.deadline else None
+
+
+def _window(facts: Facts, _terms: Terms, door: Opening, now: datetime) -> Verdict:
     match resolve(door, now):
         case Drop(reason):
             return Leave(State.SKIPPED, reason)
@@ -221,3 +240,19 @@ def _in_time(facts: Facts, door: Opening, now: datetime) -> Verdict:
             return hold
         case Send() as send:
             return Leave(State.HELD_OUT, "holdout") if facts.held_out else send
+
+
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("receipt", _receipt),
+    ("only_to", _only_to),
+    ("stopped", _stopped),
+    ("paused", _paused),
+    *((reason, _objection(reason, applies)) for reason, applies in OBJECTIONS),
+    ("next_address", _next_address),
+    ("came_back", _came_back),
+    ("reopened", _reopened),
+    ("step_before", _step_before),
+    ("late", _deadline),
+    ("window", _window),
+)
+"""All rules of the gate under the reasons that they give, most binding first; the last one always answers."""

@@ -11,18 +11,18 @@ OWN_ID = ("inbox", "webhook")
 _OWN_ID = ", ".join(f"'{channel}'" for channel in OWN_ID)
 
 
-def consented(user: str) -> str:
+def consented(user: str, channel: str = ":channel", topic: str = ":topic") -> str:
     """The user agreed to this topic on this channel; on the app's own channels: has not refused it."""
-    said = f"""SELECT 1 FROM consent WHERE consent.user_id = {user} AND consent.channel = :channel
-        AND consent.topic = :topic AND consent.valid_until IS NULL"""
+    said = f"""SELECT 1 FROM consent WHERE consent.user_id = {user} AND consent.channel = {channel}
+        AND consent.topic = {topic} AND consent.valid_until IS NULL"""
     return f"""(EXISTS ({said} AND consent.granted)
-        OR (:channel IN ({_OWN_ID}) AND NOT EXISTS ({said} AND NOT consent.granted)))"""
+        OR ({channel} IN ({_OWN_ID}) AND NOT EXISTS ({said} AND NOT consent.granted)))"""
 
 
-def user_suppressed(user: str) -> str:
+def user_suppressed(user: str, channel: str = ":channel") -> str:
     """The user must not be sent to on this channel."""
     return f"""EXISTS (SELECT 1 FROM suppression WHERE suppression.user_id = {user}
-        AND suppression.channel = :channel AND suppression.valid_until IS NULL)"""
+        AND suppression.channel = {channel} AND suppression.valid_until IS NULL)"""
 
 
 def address_suppressed(value: str) -> str:

@@ -84,6 +84,8 @@ class MessageStory:
     """When a person first opened it."""
     touches: tuple[TouchStory, ...] = ()
     """The first opens and clicks, whoever made them."""
+    timed: int | None = None
+    """How its hour was chosen: see ``message.timed``; None where it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     Raises:
         NotFoundError: there is no such user; with the nearest that there is.
     """
-    user_id = _user_id(connection, user)
+    user_id = user_of(connection, user)
     of_campaign = run.c.campaign == launched.name
     seen = connection.execute(select(run.c.local_date, run.c.as_of).where(of_campaign).order_by(run.c.local_date))
     rows = connection.execute(
@@ -144,7 +146,12 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     return Story(user, launched, now, tuple(RunSeen(*row) for row in seen), members)
 
 
-def _user_id(connection: Connection, external_id: str) -> int:
+def user_of(connection: Connection, external_id: str) -> int:
+    """The id of a user.
+
+    Raises:
+        NotFoundError: there is no such user; with the nearest that there is.
+    """
     found = connection.execute(select(users.c.id).where(users.c.external_id == external_id)).scalar()
     if found is not None:
         return int(found)
@@ -197,6 +204,7 @@ def _message(connection: Connection, row: Row[Any]) -> MessageStory:
         reason=row.reason or "",
         due_at=row.due_at,
         deadline=row.deadline,
+        timed=row.timed,
         attempts=tuple(
             AttemptStory(one.n, one.account, one.started_at, one.outcome, one.code or "", one.detail or "")
             for one in attempts

@@ -1,28 +1,16 @@
-"""Every reason and every provider code in words, English and Chinese: one table for explain, report and console.
+"""Every reason and every provider code in words, English and Chinese, for explain, report and console.
 
-Keys are what stands in the ledger (``member.reason``, ``message.reason``, ``attempt.code``). What is not in the tables
-is printed as it is: a wrong sentence is worse than a bare code.
+Keys are what stands in the ledger (``member.reason``, ``message.reason``; ``attempt.code``: see ``codes.yaml``). What
+is not in the tables is printed as it is: a wrong sentence is worse than a bare code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from orchestrator.report.codes import Phrase, phrase_of
 
 LOCALES = ("en", "zh")
-
-
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    """The same thing said in both languages."""
-
-    en: str
-    zh: str
-
-    def in_(self, locale: str) -> str:
-        """The sentence for a locale; ``zh-CN`` counts as ``zh``, everything else as English."""
-        return self.zh if locale.lower().startswith("zh") else self.en
-
 
 REASONS: Mapping[str, Phrase] = {
     "no_address": Phrase("no usable address on this channel", "此渠道没有可用的触达地址"),
@@ -35,7 +23,14 @@ REASONS: Mapping[str, Phrase] = {
     "quiet_hours": Phrase("quiet hours of the country and channel", "处于该国家和渠道的免打扰时段"),
     "late": Phrase("the window of that date had already passed", "当日的发送时段已过"),
     "excluded": Phrase("in a segment that the campaign excludes", "属于活动排除的人群"),
-    "capped": Phrase("the frequency cap left no room before the deadline", "在截止时间前，频次上限没有余量"),
+    "capped": Phrase("at a frequency cap", "已达频次上限"),
+    "backoff": Phrase(
+        "has not answered the last messages, so the next one waits longer, or is not sent",
+        "近期消息均无回应，因此延后或不再发送",
+    ),
+    "no_longer_in_segment": Phrase(
+        "no longer in the campaign's segment as the message was to leave", "发送时已不在活动的目标人群中"
+    ),
     "came_back": Phrase("came back before the message left", "消息发出前用户已自行回访"),
     "reopened": Phrase("had reopened the app by then, so this step was not needed", "届时用户已回访，无需此步骤"),
     "template": Phrase("the template could not be used, or asked not to send", "模板无法使用，或模板要求不发送"),
@@ -55,6 +50,12 @@ REASONS: Mapping[str, Phrase] = {
     "max_audience": Phrase(
         "the audience is larger than max_audience: the run was not sent", "人群超过 max_audience，整批未发送"
     ),
+    "unusual_size": Phrase(
+        "more than three times as many people as usual: waits until somebody confirms it, and is not sent otherwise",
+        "人数超过平常的三倍：等待确认，未确认则不发送",
+    ),
+    "confirmed": Phrase("somebody confirmed its size", "人数已由操作员确认"),
+    "warm_up": Phrase("the account is being warmed up: it has sent its share of the day", "账号预热中：当日额度已用完"),
     "window": Phrase("outside the recipient's window", "不在收件人的发送时段内"),
     "superseded": Phrase("another user of the same device gets the copy", "同一设备的另一位用户接收这条消息"),
     "duplicate_address": Phrase("another member with the same address gets the copy", "同一地址的另一成员接收这条消息"),
@@ -65,6 +66,7 @@ REASONS: Mapping[str, Phrase] = {
     "ambiguous": Phrase(
         "the answer was lost: it may or may not have been accepted", "应答丢失：可能已受理，也可能没有"
     ),
+    "resolved": Phrase("decided by an operator: no provider can be asked", "由运营人员确定：无法向服务商查询"),
     "reconciled": Phrase("settled by asking the provider", "经向服务商查询后确定"),
     "attempts": Phrase("the retries are used up", "重试次数已用完"),
     "no_window": Phrase(
@@ -80,6 +82,7 @@ REASONS: Mapping[str, Phrase] = {
     "quota": Phrase(
         "this device has had what its maker lets one app send a day", "该设备已达到厂商规定的单应用每日推送上限"
     ),
+    "unfit": Phrase("the provider would refuse this content", "服务商不会接受该内容"),
     "too_large": Phrase("the message is too large for the channel", "消息超出渠道大小限制"),
     "render_error": Phrase("the message could not be composed", "消息无法生成"),
     "retry_too_late": Phrase("it could only be tried again after the deadline", "重试时间晚于截止时间"),
@@ -103,89 +106,6 @@ REASONS: Mapping[str, Phrase] = {
     "held_out": Phrase("belongs to the holdout", "属于对照组"),
 }
 
-CODES: Mapping[str, Phrase] = {
-    # FCM
-    "UNREGISTERED": Phrase("the app is no longer installed under this token", "该推送令牌对应的应用已卸载"),
-    "INVALID_ARGUMENT": Phrase("the provider refused the message's content or token", "服务商拒绝了消息内容或令牌"),
-    "SENDER_ID_MISMATCH": Phrase("the token belongs to another project", "令牌属于另一个项目"),
-    "NOT_FOUND": Phrase("the project's path is wrong", "项目路径有误"),
-    "UNAUTHENTICATED": Phrase("our credentials were refused", "我方凭证被拒绝"),
-    "PERMISSION_DENIED": Phrase("our account may not do this", "我方账号没有权限"),
-    "THIRD_PARTY_AUTH_ERROR": Phrase("the APNs key or web push credential is bad", "APNs 密钥或 Web Push 凭证有误"),
-    "APNS_AUTH_ERROR": Phrase("the APNs key in the project is bad", "项目中的 APNs 密钥有误"),
-    "QUOTA_EXCEEDED": Phrase("the provider's quota is used up for now", "服务商配额暂时用完"),
-    "RESOURCE_EXHAUSTED": Phrase("the provider's quota is used up for now", "服务商配额暂时用完"),
-    "INTERNAL": Phrase("an error inside the provider", "服务商内部错误"),
-    "UNAVAILABLE": Phrase("the provider is overloaded", "服务商过载"),
-    "UNSPECIFIED_ERROR": Phrase("the provider gave no reason", "服务商未说明原因"),
-    # Twilio
-    "20003": Phrase("our credentials were refused", "我方凭证被拒绝"),
-    "20005": Phrase("our account is not active", "我方账号未激活"),
-    "20429": Phrase("too many requests at once", "请求过多"),
-    "21211": Phrase("not a valid phone number", "电话号码无效"),
-    "21217": Phrase("not a valid phone number", "电话号码无效"),
-    "21408": Phrase("sending to this country is not enabled", "未开通向该国家发送"),
-    "21602": Phrase("the text is empty", "短信内容为空"),
-    "21606": Phrase("our sender number cannot send this", "我方发送号码不可用"),
-    "21610": Phrase("the person replied STOP", "用户已回复退订"),
-    "21611": Phrase("the sender's queue is full", "发送队列已满"),
-    "21612": Phrase("this sender cannot reach this number", "该发送号码无法触达此号码"),
-    "21614": Phrase("not a mobile number", "不是手机号码"),
-    "21617": Phrase("the text is too long", "短信内容过长"),
-    "21703": Phrase("the messaging service has no sender", "消息服务没有发送号码"),
-    "30001": Phrase("the provider's queue overflowed", "服务商队列溢出"),
-    "30002": Phrase("our account is suspended", "我方账号被暂停"),
-    "30003": Phrase("the phone is off or out of reach", "手机关机或不在服务区"),
-    "30004": Phrase("the message is blocked", "消息被拦截"),
-    "30005": Phrase("the number does not exist", "空号"),
-    "30006": Phrase("a landline, or a carrier that cannot be reached", "座机或无法到达的运营商"),
-    "30007": Phrase("filtered as spam by the carrier", "被运营商当作垃圾短信过滤"),
-    "30008": Phrase("unknown error at the carrier", "运营商未知错误"),
-    "30017": Phrase("the carrier's network is congested", "运营商网络拥塞"),
-    "30019": Phrase("the content is too large", "内容过大"),
-    "30022": Phrase("the sender's rate at the carrier is used up", "运营商侧发送速率已用完"),
-    "30023": Phrase("the sender's daily cap is used up", "发送号码当日额度已用完"),
-    "30024": Phrase("the sender is not set up with the carrier", "发送号码未在运营商开通"),
-    "30032": Phrase("the toll-free number is not verified", "免费电话号码未验证"),
-    "30033": Phrase("the sender's registration is suspended", "发送号码的注册已被暂停"),
-    "30034": Phrase("the sender is not registered", "发送号码未注册"),
-    "30035": Phrase("the sender's number is still being set up", "发送号码仍在开通中"),
-    "30037": Phrase("outgoing messages are disabled for our account", "我方账号已禁止外发"),
-    "30036": Phrase("its validity ended before it could be sent", "有效期内未能发出"),
-    "30046": Phrase("delivery was not confirmed", "送达未获确认"),
-    "30410": Phrase("the provider waited too long for the carrier", "服务商等待运营商超时"),
-    "30450": Phrase("the provider suspects SMS pumping", "服务商怀疑短信盗刷"),
-    "30453": Phrase("the provider suspects SMS pumping", "服务商怀疑短信盗刷"),
-    "30454": Phrase("a daily limit at the provider is used up", "服务商每日限额已用完"),
-    "63018": Phrase("the sender's rate is used up", "发送速率已用完"),
-    "30500": Phrase("an error inside the provider", "服务商内部错误"),
-    "30610": Phrase("outside the legal hours", "不在法定允许时段"),
-    # transport, whoever the provider is
-    "timeout": Phrase("no answer in time", "超时未应答"),
-    "broken": Phrase("the connection broke before the answer", "收到应答前连接中断"),
-    "connect": Phrase("no connection could be made; nothing left", "无法建立连接，未发出"),
-    "pool_timeout": Phrase("no connection was free in time; nothing left", "没有空闲连接，未发出"),
-    "bad_request": Phrase("the request could not be built; nothing left", "请求无法构造，未发出"),
-    "payload": Phrase("the message breaks the provider's rules", "消息不符合服务商规则"),
-    "unreadable": Phrase("the answer could not be read", "应答无法解读"),
-    "no_sid": Phrase("answered yes without an id", "应答成功但没有编号"),
-    "reconciled": Phrase("found at the provider when asked", "向服务商查询后确认"),
-    "never_arrived": Phrase("the provider never had it, as asking showed", "向服务商查询后确认从未收到"),
-    "written": Phrase("written to the log file", "已写入日志文件"),
-    "file": Phrase("the log file could not be written", "日志文件无法写入"),
-    "worker_died": Phrase("the worker died before the answer", "收到应答前进程中断"),
-    "400": Phrase("the provider refused the request", "服务商拒绝请求"),
-    "401": Phrase("our credentials were refused", "我方凭证被拒绝"),
-    "403": Phrase("our account may not do this", "我方账号没有权限"),
-    "404": Phrase("the provider knows no such thing", "服务商找不到目标"),
-    "408": Phrase("the provider waited too long", "服务商等待超时"),
-    "429": Phrase("too many requests at once", "请求过多"),
-    "500": Phrase("an error inside the provider", "服务商内部错误"),
-    "502": Phrase("the provider's gateway failed", "服务商网关错误"),
-    "503": Phrase("the provider is overloaded", "服务商过载"),
-    "504": Phrase("the provider's gateway waited too long", "服务商网关超时"),
-}
-
 OUTCOMES: Mapping[str, Phrase] = {
     "accepted": Phrase("the provider took it", "服务商已受理"),
     "retry": Phrase("a passing failure, to be tried again", "暂时失败，将重试"),
@@ -200,11 +120,11 @@ OUTCOMES: Mapping[str, Phrase] = {
 }
 
 
-def reason_words(reason: str | None, locale: str) -> str:
+def reason_words(reason: str | None, locale: str, provider: str = "") -> str:
     """A reason or code in words. ``template:no orders`` keeps what follows; the unknown is printed as it is."""
     if not reason:
         return ""
-    if phrase := REASONS.get(reason) or CODES.get(reason):
+    if phrase := REASONS.get(reason) or phrase_of(reason, provider):
         return phrase.in_(locale)
     head, colon, rest = reason.partition(":")
     phrase = REASONS.get(head) or OUTCOMES.get(head)
@@ -212,16 +132,19 @@ def reason_words(reason: str | None, locale: str) -> str:
         return reason
     rest = rest.strip()
     joint = "：" if locale.lower().startswith("zh") else ": "
-    return f"{phrase.in_(locale)}{joint}{code_words(rest, locale)}"
+    return f"{phrase.in_(locale)}{joint}{code_words(rest, locale, provider)}"
 
 
-def code_words(code: str | None, locale: str) -> str:
-    """A provider's code with its meaning: ``21610 (the person replied STOP)``; an unknown one as it is."""
+def code_words(code: str | None, locale: str, provider: str = "") -> str:
+    """A provider's code with its meaning: ``21610 (the person replied STOP)``; an unknown one as it is.
+
+    ``provider``: as :func:`orchestrator.report.codes.phrase_of` has it.
+    """
     if not code:
         return ""
-    phrase = CODES.get(code) or CODES.get(code.lower().removeprefix("http").strip(" _-"))
+    phrase = phrase_of(code, provider)
     if phrase is None:
-        return reason_words(code, locale) if ":" in code else code
+        return reason_words(code, locale, provider) if ":" in code else code
     return f"{code}（{phrase.zh}）" if locale.lower().startswith("zh") else f"{code} ({phrase.en})"
 
 

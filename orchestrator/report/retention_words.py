@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from orchestrator.report.reasons import Phrase
+from orchestrator.report.codes import Phrase
 from orchestrator.report.retention import MONTH, Cohort, DayCount, Retention
 from orchestrator.report.words import per_cent
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestrator.report.values import (
     HOLDOUT,
     Decision,
     Group,
+    Hours,
     Launched,
     RunCount,
     Stage,
@@ -36,9 +38,21 @@ from orchestrator.store.tables import member, run
 
 def tally(connection: Connection, launched: Launched, now: datetime) -> Tally:
     """Count all there is of a campaign at ``now``; ``connection`` is one transaction, so that all counts agree."""
+    groups, waiting = _groups(connection, launched, now)
+    return replace(
+        reach(connection, launched, now),
+        groups=groups,
+        waiting=waiting,
+        hours=hours(connection, launched),
+        curves=curves(connection, launched, now),
+        channels=channels(connection, launched),
+    )
+
+
+def reach(connection: Connection, launched: Launched, now: datetime) -> Tally:
+    """The same without groups, hours, curves and channels: decisions, funnel, steps and zones, for a rehearsal."""
     cells = _cells(connection, launched)
     by_step = steps(connection, launched)
-    groups, waiting = _groups(connection, launched, now)
     return Tally(
         launched=launched,
         as_of=now,
@@ -46,13 +60,12 @@ def tally(connection: Connection, launched: Launched, now: datetime) -> Tally:
         audience=sum(cell.members for cell in cells),
         decisions=_decisions(cells),
         stages=_stages(connection, launched, by_step),
-        groups=groups,
-        waiting=waiting,
+        groups=(),
+        waiting=0,
         steps=by_step,
         zones=_zones(cells),
-        hours=hours(connection, launched),
-        curves=curves(connection, launched, now),
-        channels=channels(connection, launched),
+        hours=Hours((), 0, 0, None, ()),
+        curves=(),
     )
 
 

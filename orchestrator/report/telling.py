@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.ledger.states import State
+from orchestrator.plan.best_members import EXPLORED, POPULATION
 from orchestrator.report import words
+from orchestrator.report.codes import RECEIPT, Phrase
 from orchestrator.report.explain import (
     AttemptStory,
     ChangeStory,
@@ -19,7 +22,7 @@ from orchestrator.report.explain import (
     TouchStory,
 )
 from orchestrator.report.hours import zone_of
-from orchestrator.report.reasons import Phrase, code_words, outcome_words, reason_words
+from orchestrator.report.reasons import code_words, outcome_words, reason_words
 from orchestrator.report.touches import OPENED
 
 _WEEKDAYS = ("一", "二", "三", "四", "五", "六", "日")
@@ -47,8 +50,11 @@ _BY = {
 }
 
 
-def tell(story: Story, locale: str = "en") -> list[str]:
-    """The story, a sentence a line; lines about a message begin with two spaces."""
+def tell(story: Story, locale: str = "en", providers: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """The story, a sentence a line; lines about a message begin with two spaces.
+
+    ``providers``: account → provider, whose codes they are; codes of other accounts are told where no other has them.
+    """
     name = words.title(story.launched, locale)
     if not story.members:
         return [_not_in(story).in_(locale)]
@@ -58,7 +64,7 @@ def tell(story: Story, locale: str = "en") -> list[str]:
     lines = [heading.in_(locale)]
     for member in story.members:
         lines.append("")
-        lines += _Teller(story, member, locale).lines()
+        lines += _Teller(story, member, locale, providers).lines()
     return lines
 
 
@@ -86,8 +92,8 @@ def _not_in(story: Story) -> Phrase:
 class _Teller:
     """Tells one member's part; holds what every sentence needs: the locale and the member's clock."""
 
-    def __init__(self, story: Story, member: MemberStory, locale: str) -> None:
-        self.story, self.member, self.locale = story, member, locale
+    def __init__(self, story: Story, member: MemberStory, locale: str, providers: Mapping[str, str]) -> None:
+        self.story, self.member, self.locale, self.providers = story, member, locale, providers
         self.zone = zone_of(member.zone_key)
 
     def lines(self) -> list[str]:
@@ -151,6 +157,8 @@ class _Teller:
 
     def _message(self, message: MessageStory) -> Iterator[str]:
         yield self._owed(message).in_(self.locale)
+        if message.timed is not None:
+            yield f"  {self._hour(message, message.timed).in_(self.locale)}"
         for _, phrase in sorted(self._happened(message), key=lambda dated: dated[0]):
             yield f"  {phrase.in_(self.locale)}"
         yield f"  {self._state(message).in_(self.locale)}"
@@ -158,7 +166,7 @@ class _Teller:
     def _happened(self, message: MessageStory) -> Iterator[tuple[datetime, Phrase]]:
         """What happened to a message, each with its instant."""
         yield from ((one.at, self._attempt(one)) for one in message.attempts)
-        yield from ((one.at, self._change(one)) for one in message.changes if one.new == State.PLANNED)
+        yield from ((one.at, self._change(one, message)) for one in message.changes if one.new == State.PLANNED)
         yield from ((one.at, self._receipt(one)) for one in message.receipts)
         if message.opened_at:
             at = self.at(message.opened_at)
@@ -176,16 +184,34 @@ class _Teller:
             f"步骤 {message.step}：{channel[1]}，经 {message.account}，应于 {due}（{clock.zh}）发送，最迟 {deadline}。",
         )
 
+    def _hour(self, message: MessageStory, timed: int) -> Phrase:
+        """Why this hour of the window."""
+        local = message.due_at.astimezone(self.zone or ZoneInfo("UTC"))
+        hour = f"{local:%H}:00"
+        if timed == EXPLORED:
+            return Phrase(f"{hour}, explored: any hour of the window.", f"{hour}，探索：发送时段内任选一小时。")
+        if timed == POPULATION:
+            return Phrase(
+                f"{hour}, the population's best hour: too little is known of their own.",
+                f"{hour}，整体用户的最佳时间：该用户自身记录不足。",
+            )
+        return Phrase(
+            f"{hour}, best hour of their own ({timed:,} opens).", f"{hour}，其本人的最佳时间（{timed:,} 次打开）。"
+        )
+
     def _attempt(self, one: AttemptStory) -> Phrase:
         said = []
+        provider = self.providers.get(one.account, "")
         for locale in ("en", "zh"):
-            code = f" [{code_words(one.code, locale)}]" if one.code and one.outcome != OutcomeClass.ACCEPTED else ""
+            shown = one.code and one.outcome != OutcomeClass.ACCEPTED
+            code = f" [{code_words(one.code, locale, provider)}]" if shown else ""
             said.append(f"{outcome_words(one.outcome, locale)}{code}")
         at = self.at(one.at)
         return Phrase(f"Attempt {one.n} on {at}: {said[0]}.", f"第 {one.n} 次尝试，{at}：{said[1]}。")
 
-    def _change(self, change: ChangeStory) -> Phrase:
-        at, en, zh = self.at(change.at), reason_words(change.reason, "en"), reason_words(change.reason, "zh")
+    def _change(self, change: ChangeStory, message: MessageStory) -> Phrase:
+        at, provider = self.at(change.at), self._provider(message, change.at)
+        en, zh = (reason_words(change.reason, locale, provider) for locale in ("en", "zh"))
         again = Phrase("To be tried again", "等待重试") if change.old == State.SENDING else Phrase("Held back", "暂缓")
         if change.old == State.PLANNED:  # another account
             return Phrase(f"Moved on {at}: {en} ({change.actor}).", f"{at} 改道：{zh}（{change.actor}）。")
@@ -195,8 +221,8 @@ class _Teller:
         )
 
     def _receipt(self, one: ReceiptStory) -> Phrase:
-        at = self.at(one.at)
-        en, zh = (f" [{code_words(one.code, locale)}]" if one.code else "" for locale in ("en", "zh"))
+        at, whose = self.at(one.at), one.provider + RECEIPT
+        en, zh = (f" [{code_words(one.code, locale, whose)}]" if one.code else "" for locale in ("en", "zh"))
         return Phrase(
             f"{one.provider} reported {one.status} on {at}{en}.", f"{at} {one.provider} 回执：{one.status}{zh}。"
         )
@@ -213,8 +239,20 @@ class _Teller:
         phrase = _STATES.get(State(message.state)) if message.state in set(State) else None
         phrase = phrase or Phrase(message.state, message.state)
         with_reason = message.state in {"skipped", "expired", "failed", "undelivered", "planned"} and message.reason
-        en, zh = (reason_words(message.reason, locale) if with_reason else "" for locale in ("en", "zh"))
+        whose = self._whose(message)
+        en, zh = (reason_words(message.reason, locale, whose) if with_reason else "" for locale in ("en", "zh"))
         return Phrase(f"{phrase.en}{f': {en}' if en else ''}.", f"{phrase.zh}{f'：{zh}' if zh else ''}。")
+
+    def _whose(self, message: MessageStory) -> str:
+        """Whose code the message's reason is, if it is one: that of a receipt, or of the last attempt."""
+        told = (one.provider for one in reversed(message.receipts) if one.code == message.reason)
+        receipt = next(told, "") if message.state == State.UNDELIVERED else ""
+        return receipt + RECEIPT if receipt else self._provider(message, self.story.as_of)
+
+    def _provider(self, message: MessageStory, at: datetime) -> str:
+        """The provider through which a message last went by then."""
+        accounts = [one.account for one in message.attempts if one.at <= at]
+        return self.providers.get(accounts[-1] if accounts else message.account, "")
 
     def _operator(self, change: ChangeStory) -> Phrase:
         at = self.at(change.at)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from orchestrator.report.codes import Phrase
 from orchestrator.report.findings import LIMITS, Finding, Findings, Guard, Verdict
-from orchestrator.report.reasons import Phrase
 from orchestrator.report.values import HOLDOUT, Launched, Tally
 
 _95 = "95\N{NARROW NO-BREAK SPACE}%"

@@ -55,6 +55,13 @@ def among(ids: Iterable[int]) -> str:
     return f"[{','.join(map(str, ids))}]"
 
 
+def json_text_sql(dialect: str, column: str, key: str) -> str:
+    """SQL for the text under a top-level key of a JSON column; ``key`` has no quote in it."""
+    if dialect == "postgresql":
+        return f"({column} ->> '{key}')"
+    return f"CAST(json_extract({column}, '$.\"{key}\"') AS TEXT)"
+
+
 def index_names_sql(dialect: str) -> str:
     """SQL for the names of all indexes there are."""
     if dialect == "postgresql":

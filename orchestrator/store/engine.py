@@ -30,8 +30,11 @@ USUAL_PAGES, BULK_PAGES = 1_000, 4_000
 class Store:
     """An open database. ``write()`` and ``read()`` each give one transaction; ``close()`` when done."""
 
-    def __init__(self, url: str, *, writer: bool = True) -> None:
+    def __init__(self, url: str, *, writer: bool = True, private: bool = False) -> None:
         """Open ``url``: a path to a SQLite file, or a ``postgresql://`` address.
+
+        ``private``: a file of this process alone, which need not outlive it: one connection for everything, and
+        nothing is synced.
 
         Raises:
             StoreLockedError: ``writer`` was asked for and another process is the SQLite file's writer, or a program
@@ -52,7 +55,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _take_lock(self.path)
             self.path.touch(0o600)  # addresses are in it; SQLite gives its log and index the file's own mode
-            self._writer = _sqlite(self.path, read_only=False)
+            self._writer = _sqlite(self.path, read_only=False, private=private)
             try:
                 with self._writer.connect() as connection:  # creates the file, so that readers find one
                     connection.exec_driver_sql("SELECT 1")
@@ -62,7 +65,7 @@ class Store:
                 raise
         elif not self.path.is_file():
             raise NotFoundError(f"no database at {self.path.name}", hint="launch a campaign or import users first")
-        self._reader = _sqlite(self.path, read_only=True)
+        self._reader = self._writer if private else _sqlite(self.path, read_only=True)
 
     @property
     def dialect(self) -> str:
@@ -164,7 +167,13 @@ def _take_lock(path: Path) -> IO[str]:
     return handle
 
 
-def _sqlite(path: Path, *, read_only: bool) -> Engine:
+_PRIVATE = (
+    *("locking_mode=EXCLUSIVE", "journal_mode=MEMORY", "synchronous=OFF"),
+    *("cache_size=-262144", "mmap_size=4294967296"),
+)
+
+
+def _sqlite(path: Path, *, read_only: bool, private: bool = False) -> Engine:
     engine = create_engine(
         f"sqlite:///file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}&uri=true",
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
@@ -176,10 +185,12 @@ def _sqlite(path: Path, *, read_only: bool) -> Engine:
 
     def prepare(connection: Any, _record: Any) -> None:
         register_functions(connection)
-        if not read_only:
+        if not (read_only or private):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-65536" if not read_only else "PRAGMA cache_size=-16384")
+        for pragma in _PRIVATE if private else ():
+            connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA temp_store=MEMORY")
 
     def explain(context: ExceptionContext) -> None:

@@ -247,7 +247,40 @@ slot = Table(  # the resolver's answer per class of members; planning joins it
     Column("spread", BigInteger, nullable=False, server_default="0"),  # microseconds over which due times are spread
     Column("deadline", Instant),
     Column("reason", Text),
+    Column("weekday", SmallInteger),  # this and the next three: of best time alone. Of the date whose window it is
+    Column("hours", Text),  # codes of that date's open hours, the population's best first (timing.besttime)
+    Column("shut", Text),  # the codes of all others
+    Column("explore", BigInteger),  # who draws a number below it gets any of the hours
     PrimaryKeyConstraint("run_id", "step", "arm", "zone_key", "country"),
+)
+
+slot_hour = Table(  # a slot's open hours one by one, where a campaign asks for the best; planning joins the chosen one
+    "slot_hour",
+    metadata,
+    Column("run_id", Id, nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("zone_key", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("hour", Text, nullable=False),  # its code
+    Column("due_at", Instant, nullable=False),
+    Column("spread", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_id", "step", "arm", "zone_key", "country", "hour"),
+    sqlite_with_rowid=False,
+)
+
+best_hour = Table(  # the hours in which a user opens the app; who has no row goes by the population's
+    "best_hour",
+    metadata,
+    Column("user_id", Id, nullable=False),
+    Column("channel", Text, nullable=False),  # "": by the app's own events alone
+    Column("hours", Text, nullable=False),  # for each weekday the best, as codes (timing.besttime)
+    Column("opens", Integer, nullable=False),  # how many it was computed from
+    Column("until", Instant, nullable=False),  # from then on too few of them are young enough
+    Column("computed_at", Instant, nullable=False),
+    PrimaryKeyConstraint("user_id", "channel"),
+    Index(None, "computed_at"),
+    sqlite_with_rowid=False,
 )
 
 # --- the ledger: everything owed, done and decided -------------------------------------------------------------------
@@ -281,6 +314,9 @@ lane = Table(
     Column("account", Text, nullable=False),
     Column("rate", Float),  # messages per second, of this step alone; NULL: the account's
     Column("priority", Integer, nullable=False),
+    Column("topic", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default=""),  # the campaign's, as ,one,two, : what caps count by
+    Column("campaign_rate", Float),  # messages per second, of all lanes of the campaign together
     Index("uq_lane_account", "run_id", "step", "account", unique=True),
 )
 
@@ -305,6 +341,7 @@ message = Table(
     Column("provider_id", Text),
     Column("sent_at", Instant),  # when the latest request was begun
     Column("state_at", Instant, nullable=False),
+    Column("timed", SmallInteger),  # best time: own hour from so many opens, 0 the population's, -1 explored; else NULL
     Index("ix_message_due", "lane_id", "due_at", **_partial("state = 'planned'")),
     Index("ix_message_held", "worker_id", **_partial("worker_id IS NOT NULL")),
     Index("uq_message_address", "run_id", "step", "address_id", unique=True),
@@ -395,6 +432,15 @@ spend = Table(  # what a run's marked SMS come to: kept in the mark's transactio
     Column("sms", BigInteger, nullable=False),  # messages
     Column("sms_parts", BigInteger, nullable=False),  # as they are billed
     Index(None, "campaign"),
+)
+
+warmed = Table(  # what accounts that are being warmed up have sent, by the quarter of an hour
+    "warmed",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("since", Instant, nullable=False),  # the quarter's beginning
+    Column("messages", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "since"),
 )
 
 alert = Table(  # what an operator has to hear of: once per key, until it has been delivered

@@ -7,6 +7,7 @@ what has been announced: swapped days of the coming years appear in it once the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -78,6 +79,38 @@ def named_calendar(region: str) -> Calendar:
         hint = did_you_mean(part[:20], known[country]) or f"{country} alone"
         raise InputError(f"{country} has no part {part[:20]!r} with holidays of its own", hint=hint)
     return Calendar(region)
+
+
+def parts_of(country: str) -> frozenset[str]:
+    """The parts of a country whose holidays are known, as ``US-FL``."""
+    return frozenset(f"{country}-{part}" for part in _supported().get(country, ()))
+
+
+def without_holidays(countries: Iterable[str]) -> list[str]:
+    """Those of the countries whose holidays nobody knows."""
+    return sorted(set(countries) - _supported().keys())
+
+
+def divided_countries() -> frozenset[str]:
+    """The countries of which parts are known."""
+    return frozenset(country for country, parts in _supported().items() if parts)
+
+
+def holiday_name(region: str, day: date) -> str:
+    """What a public holiday of a region is called, in English where that is known; "" when it is none."""
+    where = calendar_of(region)
+    if not where.region or not where.is_holiday(day):
+        return ""
+    return _names(where.region, day.year).get(day, "")
+
+
+@lru_cache(maxsize=_MOST_YEARS)
+def _names(region: str, year: int) -> dict[date, str]:
+    import holidays
+
+    country, _, part = region.partition("-")
+    found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
+    return dict(found)
 
 
 @lru_cache(maxsize=1)

@@ -1,25 +1,27 @@
-"""Quiet hours: per channel and country, from a data file with effective dates, on top of every window.
+"""Quiet hours by channel, country and part of a country: a data file with effective dates, on top of every window.
 
 An instant is quiet when it is quiet in any zone the recipient may be in: not knowing where somebody is
-never wakes them.
+never wakes them. A *place* is a country (``US``) or a part of one (``US-FL``); rows with ``unknown_part`` are for who
+is only known to be somewhere in the country.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from orchestrator.errors import ConfigError, InputError, Problem
+from orchestrator.timing.calendars import calendar_of
 from orchestrator.timing.days import parse_days
 from orchestrator.timing.instants import InstantSet, Interval
 from orchestrator.timing.window import Window
@@ -61,12 +63,23 @@ class QuietRow(BaseModel):
 
     channels: tuple[Literal["push", "sms", "email", "inbox", "webhook"], ...]
     countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
+    parts: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$")], ...] = ()
+    unknown_part: bool = False
     hours: Annotated[str, AfterValidator(_checked_hours)]
     days: Annotated[str, AfterValidator(_checked_days)] = "every"
     dates: tuple[Annotated[str, AfterValidator(_checked_date)], ...] = ()
+    holidays: bool = False
     first: date | None = Field(default=None, alias="from")
     last: date | None = Field(default=None, alias="until")
     source: str = ""
+
+    @model_validator(mode="after")
+    def _whose(self) -> Self:
+        if self.countries and self.parts:
+            raise ValueError("countries and parts are two rows: write one of the two")
+        if self.unknown_part and not self.countries:
+            raise ValueError("unknown_part needs the countries whose parts are meant")
+        return self
 
 
 class _QuietFile(BaseModel):
@@ -88,22 +101,32 @@ class QuietRule:
 
     @cached_property
     def _weekdays(self) -> frozenset[int]:
-        return parse_days(self.row.days) if not self.row.dates else frozenset()
+        """Those of ``days``; a row that names dates or holidays alone has none."""
+        alone = (self.row.dates or self.row.holidays) and "days" not in self.row.model_fields_set
+        return frozenset() if alone else parse_days(self.row.days)
 
     @cached_property
     def _dates(self) -> frozenset[str]:
         return frozenset(self.row.dates)
 
-    def concerns(self, channel: str, country: str) -> bool:
-        """Whether the rule is about such a recipient at all."""
-        return channel in self.row.channels and (not self.row.countries or country in self.row.countries)
+    def concerns(self, channel: str, place: str) -> bool:
+        """Whether the rule is about such a recipient at all; ``place`` as in the module's docstring, or ""."""
+        if channel not in self.row.channels:
+            return False
+        if self.row.parts:
+            return place in self.row.parts
+        country, _, part = place.partition("-")
+        if self.row.unknown_part and part:
+            return False
+        return not self.row.countries or country in self.row.countries
 
-    def applies_on(self, day: date) -> bool:
+    def applies_on(self, day: date, place: str = "") -> bool:
         """Whether it is in force on a local date, and the date is one of its own."""
         if (self.row.first and day < self.row.first) or (self.row.last and day > self.row.last):
             return False
         text = day.isoformat()
-        return day.weekday() in self._weekdays or text in self._dates or text[len(_LEAP_YEAR) :] in self._dates
+        named = day.weekday() in self._weekdays or text in self._dates or text[len(_LEAP_YEAR) :] in self._dates
+        return named or (self.row.holidays and calendar_of(place).is_holiday(day))
 
 
 class QuietHours:
@@ -132,26 +155,37 @@ class QuietHours:
             raise ConfigError([_problem(name, found, details) for details in error.errors()]) from None
         return cls([QuietRule(row) for row in file.quiet])
 
-    def quiet(self, channel: str, country: str | None, key: str, start: datetime, end: datetime) -> InstantSet:
-        """The quiet instants in ``[start, end)`` for a recipient with zone key ``key``.
+    @property
+    def parts(self) -> frozenset[str]:
+        """The parts of countries that rows name."""
+        return frozenset(part for rule in self.rules for part in rule.row.parts)
 
-        Without a country, the one that the key tells counts.
+    def divided(self, channels: Collection[str]) -> frozenset[str]:
+        """Countries where it is worth knowing in which part somebody is: some row for these channels asks."""
+        rows = [rule.row for rule in self.rules if not frozenset(channels).isdisjoint(rule.row.channels)]
+        named = {part.partition("-")[0] for row in rows for part in row.parts}
+        return frozenset(named.union(*(row.countries for row in rows if row.unknown_part)))
+
+    def quiet(self, channel: str, place: str | None, key: str, start: datetime, end: datetime) -> InstantSet:
+        """The quiet instants in ``[start, end)`` for a recipient with zone key ``key``, at a place (``FR``, ``US-FL``).
+
+        Without a place, the country that the key tells counts.
         """
-        rules = self._rules(channel, country or country_of(key))
-        return InstantSet.of(_intervals(rules, key, start, end)).clip(start, end)
+        where = place or country_of(key)
+        return InstantSet.of(_intervals(self._rules(channel, where), where, key, start, end)).clip(start, end)
 
-    def _rules(self, channel: str, country: str) -> tuple[QuietRule, ...]:
-        wanted = (channel, country)
+    def _rules(self, channel: str, place: str) -> tuple[QuietRule, ...]:
+        wanted = (channel, place)
         if wanted not in self._concerning:
-            self._concerning[wanted] = tuple(rule for rule in self.rules if rule.concerns(channel, country))
+            self._concerning[wanted] = tuple(rule for rule in self.rules if rule.concerns(channel, place))
         return self._concerning[wanted]
 
 
-def _intervals(rules: Sequence[QuietRule], key: str, start: datetime, end: datetime) -> Iterator[Interval]:
+def _intervals(rules: Sequence[QuietRule], place: str, key: str, start: datetime, end: datetime) -> Iterator[Interval]:
     day, last = (start - timedelta(hours=12)).date() - _DAY, (end + timedelta(hours=14)).date()
     while day <= last:  # from the day before, whose quiet hours may go over midnight
         for rule in rules:
-            if rule.applies_on(day):
+            if rule.applies_on(day, place):
                 yield from on_any(rule.hours, day, key).intervals
         day += _DAY
 

@@ -164,11 +164,8 @@ MISTAKES = [
     ('{local: "10:30-11:45"', '{moment: evening, local: "10:30-11:45"', "window.moment: stands beside `local`"),
     ("schedule: {days", "schedule: {at: 2026-12-01, days", "schedule.at: is not supported yet: runs at one instant"),
     ("schedule: {days", "schedule: {cron: 0 9 * * *, days", "schedule.cron: is not supported yet: cron schedules"),
-    (
-        "holdout: 10%",
-        "best_time: {within_window: true}\nholdout: 10%",
-        "best_time: is not supported yet: sending at each",
-    ),
+    ("holdout: 10%", "best_time: {explore: 95%}\nholdout: 10%", "best_time.explore: 95% is outside 0% to 90%"),
+    ("holdout: 10%", "best_time: {within: true}\nholdout: 10%", "best_time.within: unknown field"),
     ("holdout: 10%", "incentive: {coupons: x}\nholdout: 10%", "incentive: is not supported yet: coupons (remove it)"),
     ("  arms:", "  judge: {metric: reopen}\n  arms:", "experiment.judge: is not supported yet"),
     ("name: lunch-winback\n", "name: Lunch Winback\n", "name: 'Lunch Winback' cannot be a name"),

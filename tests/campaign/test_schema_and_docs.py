@@ -28,7 +28,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 def paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, inner in resolved(schema).get("properties", {}).items():
         yield f"{prefix}{name}"
-        if not re.search(r"(steps|arms)\.window$", f"{prefix}{name}"):  # the fields of `window`, documented once
+        if not re.search(r"(steps|arms)\.(window|best_time)$", f"{prefix}{name}"):  # their fields are documented once
             yield from paths(inner, f"{prefix}{name}.")
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
-from orchestrator.cli.operate import _next_date
+from orchestrator.cli.operate import next_date
 from orchestrator.errors import InputError
 from tests import world
 
@@ -26,12 +26,12 @@ DAILY = {"schedule": {"days": "every", "from": "2026-12-01", "until": "2026-12-0
     ],
 )
 def test_a_dry_run_is_about_a_date_that_is_not_over(now: datetime, day: date) -> None:
-    assert _next_date(world.bundle(**DAILY).campaign, now) == day
+    assert next_date(world.bundle(**DAILY).campaign, now) == day
 
 
 def test_a_campaign_that_is_over_has_no_next_date() -> None:
     with pytest.raises(InputError, match="fires on no date from 2026-12-09 on"):
-        _next_date(world.bundle(**DAILY).campaign, datetime(2026, 12, 8, 20, tzinfo=UTC))
+        next_date(world.bundle(**DAILY).campaign, datetime(2026, 12, 8, 20, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("given", "json"), [(["--json-logs"], True), (["--no-json-logs"], False), ([], True)])

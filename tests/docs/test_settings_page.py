@@ -12,7 +12,14 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from orchestrator.settings import AccountSettings, AlertSettings, ClockSettings, RouteSettings, Settings
+from orchestrator.settings import (
+    AccountSettings,
+    AlertSettings,
+    BestTimeSettings,
+    ClockSettings,
+    RouteSettings,
+    Settings,
+)
 from tests.docs.options import model_of
 from tests.docs.pages import blocks, documented, page, rows
 
@@ -31,6 +38,7 @@ def fields() -> dict[str, FieldInfo]:
         "accounts.NAME": AccountSettings,
         "accounts.NAME.route": RouteSettings,
         "alerts": AlertSettings,
+        "best_time": BestTimeSettings,
         "clock": ClockSettings,
     }
     inner = {

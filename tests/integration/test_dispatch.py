@@ -13,7 +13,7 @@ from orchestrator.audience import people
 from orchestrator.ledger import runs
 from orchestrator.ledger.runs import Run
 from orchestrator.ledger.states import CampaignState, State
-from orchestrator.store.tables import address, attempt, message, stop, suppression
+from orchestrator.store.tables import address, attempt, message, stop, suppression, transition
 from tests import world
 from tests.integration.conftest import Rig
 
@@ -325,3 +325,25 @@ def test_a_silent_provider_does_not_stop_another(rig: Rig) -> None:  # sygnal #1
     rig.clock.instant = LUNCH + timedelta(minutes=29)
     rig.work(lambda: states(rig)[State.ACCEPTED] == 100, seconds=8)
     assert states(rig, 2)[State.UNKNOWN] > 0  # each ended by its own timeout while draining
+
+
+def test_an_operator_ends_the_doubt_that_no_provider_can(rig: Rig) -> None:
+    from orchestrator.dispatch.doubt import resolve, unknown_messages
+
+    sms_only(rig, 3)
+    rig.far.fault(provider="twilio", kind="reset_after")
+    rig.work(lambda: settled(rig))
+    sent = len(rig.far.accepted())
+    with rig.store.write() as connection:
+        first, second, third = unknown_messages(connection)
+        now = rig.clock.now()
+        assert resolve(connection, [first], State.ACCEPTED, now, "op") == 1
+        assert resolve(connection, [first, second], State.FAILED, now, "op") == 1  # the first is decided already
+    assert states(rig) == {State.ACCEPTED: 1, State.FAILED: 1, State.UNKNOWN: 1}
+    with rig.store.read() as connection:
+        assert [one.message_id for one in unknown_messages(connection)] == [third.message_id]
+        told = connection.execute(
+            select(transition.c.new, transition.c.reason, transition.c.actor).where(transition.c.old == "unknown")
+        ).all()
+    assert sorted(map(tuple, told)) == [("accepted", "resolved", "op"), ("failed", "resolved", "op")]
+    assert len(rig.far.accepted()) == sent

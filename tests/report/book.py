@@ -118,8 +118,10 @@ class Book:
         )
         return number
 
-    def attempt(self, message: int, n: int, at: datetime, outcome: str = "accepted", code: str = "") -> None:
-        account = "fcm-main" if message & 15 == 1 else "twilio-main"
+    def attempt(
+        self, message: int, n: int, at: datetime, outcome: str = "accepted", code: str = "", account: str = ""
+    ) -> None:
+        account = account or ("fcm-main" if message & 15 == 1 else "twilio-main")
         ended = at + timedelta(milliseconds=180)
         values = {"outcome": outcome, "code": code, "account": account, "worker_id": 7}
         self.add(t.attempt, message_id=message, n=n, started_at=at, ended_at=ended, **values)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.report import app
 from orchestrator.clock import ManualClock, SystemClock
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.store import Store
-from orchestrator.store.tables import campaign, member
+from orchestrator.store.tables import attempt, campaign, member, message
 from tests import world
 
 
@@ -81,6 +81,23 @@ def test_one_members_story(planned: Path) -> None:
     story = said("explain", "mei", "lunch", "--json")
     assert story["members"][0]["messages"][0]["state"] == "planned"
     assert story["words"][0].startswith("User mei in Lunch")
+
+
+def test_a_story_has_the_codes_of_the_accounts_provider(planned: Path) -> None:
+    store = Store(str(planned / "orchestrator.db"))
+    at = world.OPENING
+    with store.write() as connection:
+        number = connection.execute(select(message.c.id).order_by(message.c.id)).scalars().first()
+        row = {"message_id": number, "n": 1, "worker_id": 7, "account": "fcm", "started_at": at, "ended_at": at}
+        connection.execute(insert(attempt).values(**row, outcome="stop_channel", code="10001"))
+    store.close()
+    told = "\n".join(run("explain", name, "lunch").output for name in ("mei", "anna"))
+    assert "[10001]" in told
+    (planned / "orchestrator.yaml").write_text(
+        "accounts: {fcm: {channel: push, provider: getui, rate: 5, connections: 5}}\n", encoding="utf-8"
+    )
+    told = "\n".join(run("explain", name, "lunch").output for name in ("mei", "anna"))
+    assert "[10001 (the access token has expired)]" in " ".join(told.split())
 
 
 def test_who_was_not_in_the_audience(planned: Path) -> None:

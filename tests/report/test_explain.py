@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pytest
 
 from orchestrator.channel.base import OutcomeClass
-from orchestrator.channel.push import fcm_errors
-from orchestrator.channel.sms import twilio_errors
-from orchestrator.channel.transport import Failure
 from orchestrator.errors import NotFoundError
+from orchestrator.report.codes import codes, phrase_of
 from orchestrator.report.explain import explain
-from orchestrator.report.reasons import CODES, OUTCOMES, REASONS, code_words, outcome_words, reason_words
+from orchestrator.report.reasons import OUTCOMES, REASONS, code_words, outcome_words, reason_words
 from orchestrator.report.telling import tell
 from orchestrator.report.values import Launched, plain
 from orchestrator.store import Store
 from orchestrator.store import tables as t
 from tests.report.book import AS_OF, DAY, NOW, Book
+from tests.report.provider_codes import ALSO, TABLES, broke
 
 DUE = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)  # 10:30 in Berlin
+
+ACCOUNTS = {"fcm-main": "fcm", "twilio-main": "twilio"}
 
 Telling = Callable[..., str]
 
 
 @pytest.fixture
 def told(store: Store, launched: Launched) -> Telling:
-    def tell_of(user: str, locale: str = "en", now: datetime = NOW) -> str:
+    def tell_of(
+        user: str, locale: str = "en", now: datetime = NOW, accounts: Mapping[str, str] = MappingProxyType(ACCOUNTS)
+    ) -> str:
         with store.read() as connection:
-            return "\n".join(tell(explain(connection, user, launched, now), locale))
+            return "\n".join(tell(explain(connection, user, launched, now), locale, accounts))
 
     return tell_of
 
@@ -190,7 +194,7 @@ def test_every_person_of_the_realistic_ledger_has_a_story(filled: Store, told: T
             assert told(f"u-{number:05}", locale).count("\n") >= 4
 
 
-@pytest.mark.parametrize("table", [REASONS, CODES, OUTCOMES])
+@pytest.mark.parametrize("table", [REASONS, OUTCOMES])
 def test_every_reason_has_both_languages(table: dict[str, object]) -> None:
     for key in table:
         english, chinese = (reason_words(key, locale) or outcome_words(key, locale) for locale in ("en", "zh"))
@@ -207,9 +211,83 @@ def test_reasons_the_contract_names_are_all_in_the_table() -> None:
 
 
 def test_every_code_of_the_providers_tables_has_words() -> None:
-    codes = {str(code) for code in twilio_errors.TABLE} | {code for _, code in fcm_errors.TABLE}
-    assert codes | set(Failure) <= set(CODES)
+    assert set(codes()) == set(TABLES)
+    for section, table in TABLES.items():
+        bare = {code for code in table if phrase_of(code, section) is None}
+        assert not bare, section
+    for failure in broke():
+        assert phrase_of(f"{failure}_dot", "smtp"), failure
     assert set(OutcomeClass) == set(OUTCOMES)
+
+
+def test_no_code_has_words_that_nobody_answers_with() -> None:
+    for section, phrases in codes().items():
+        assert not set(phrases) - TABLES[section] - ALSO.get(section, set()), section
+
+
+def test_every_code_is_told_in_both_languages_and_briefly() -> None:
+    told = [phrase for phrases in codes().values() for phrase in phrases.values()]
+    for phrase in told:
+        assert re.fullmatch(r"[^\u4e00-\u9fff]{4,90}[^.]", phrase.en), phrase
+        assert re.search(r"[\u4e00-\u9fff]", phrase.zh), phrase
+        assert not re.search(r"[。,;!?]$|[,;!?] ", phrase.zh), phrase
+
+
+@pytest.mark.parametrize(
+    ("provider", "code", "words"),
+    [
+        ("xiaomi", "10001", "an error inside the provider"),
+        ("getui", "10001", "the access token has expired"),
+        ("getui", "401", "our credentials were refused"),
+        ("getui receipt", "401", "there is no such client id"),
+        ("twilio receipt", "30003", "the phone is off or out of reach"),  # the same table as answers have
+        ("jpush", "cid_1011", "no such registration id, or not seen for 255 days"),
+        ("huawei", "503", "the provider limits our rate"),
+        ("fcm", "503", "the provider is overloaded"),
+        ("aliyun", "Throttling.User", "too many requests at once"),
+        ("vivo", "invalid_user:7", "the provider does not send to this registration id"),
+        ("smtp", "550 5.1.1", "no such mailbox"),
+        ("smtp", "550 5.7.26", "refused by the receiver's policy: reputation, or missing authentication"),
+        ("smtp", "451 4.3.0", "a passing error of the server"),
+        ("smtp", "timeout_dot", "no answer in time"),
+        ("ses", "Permanent.NoEmail 5.1.1", "no such mailbox"),
+        ("ses", "Permanent.General 5.1.1", "the mailbox refused it for good"),
+        ("sendgrid", "dropped bounced address", "not tried: the address bounced before"),
+        ("sendgrid receipt", "5.2.2", "the mailbox is full"),
+        ("", "21610", "the person replied STOP"),
+    ],
+)
+def test_a_code_is_its_own_providers(provider: str, code: str, words: str) -> None:
+    assert code_words(code, "en", provider) == f"{code} ({words})"
+
+
+@pytest.mark.parametrize(
+    ("provider", "code"), [("", "10001"), ("", "31"), ("gateway", "21610"), ("aliyun", "MK:0012"), ("oppo", "1011")]
+)
+def test_a_code_of_nobody_or_of_somebody_else_is_left_bare(provider: str, code: str) -> None:
+    assert code_words(code, "en", provider) == code
+
+
+def test_a_story_tells_codes_in_the_words_of_the_account_they_came_through(book: Book, told: Telling) -> None:
+    push = _push(book, "undelivered", reason="401", attempts=2)
+    book.attempt(push, 1, DUE, "stop_channel", "10001", account="china")
+    held = {"run_id": None, "campaign": None, "message_id": push, "old": "sending", "new": "planned", "actor": "worker"}
+    book.add(t.transition, at=DUE + timedelta(seconds=1), reason="10001", **held)
+    book.attempt(push, 2, DUE + timedelta(minutes=1), account="china")
+    given = {"provider": "getui", "provider_id": "T1", "status": "undelivered", "message_id": push, "code": "401"}
+    book.add(t.receipt, **given, state="undelivered", received_at=DUE + timedelta(minutes=2))
+    book.write()
+    getui, xiaomi = (told("u-00001", accounts={"china": name}) for name in ("getui", "xiaomi"))
+    for sentence in (
+        "the account was stopped [10001 (the access token has expired)].",
+        "To be tried again since Tue 1 Dec 10:30:01: the access token has expired (worker).",
+        "getui reported undelivered on Tue 1 Dec 10:32:00 [401 (there is no such client id)].",
+        "The provider says that it did not arrive: there is no such client id.",
+    ):
+        assert sentence in getui
+    assert "[10001 (an error inside the provider)]" in xiaomi
+    assert "[10001]." in told("u-00001")  # nobody knows whose account that was
+    assert "[10001（访问令牌已过期）]" in told("u-00001", "zh", accounts={"china": "getui"})
 
 
 def test_an_unknown_reason_is_printed_as_it_is() -> None:
@@ -247,3 +325,18 @@ def test_receipts_opens_and_clicks_say_who_it_was(book: Book, told: Telling) -> 
     places = [story.index(sentence) for sentence in sentences]
     assert places == sorted(places)
     assert "来自机器，不计入" in told("u-00001", "zh")
+
+
+@pytest.mark.parametrize(
+    ("timed", "english", "chinese"),
+    [
+        (7, "10:00, best hour of their own (7 opens).", "10:00，其本人的最佳时间（7 次打开）。"),
+        (0, "10:00, the population's best hour: too little is known of their own.", "整体用户的最佳时间"),
+        (-1, "10:00, explored: any hour of the window.", "10:00，探索：发送时段内任选一小时。"),
+    ],
+)
+def test_why_it_was_this_hour(book: Book, told: Telling, timed: int, english: str, chinese: str) -> None:
+    _push(book, timed=timed)
+    book.write()
+    assert english in told("u-00001")
+    assert chinese in told("u-00001", "zh")

@@ -17,6 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.store import Store, migrate, upgrade
 from orchestrator.store.tables import meta, metadata
 
+LANE = "INSERT INTO lane (id, run_id, step, channel, account, rate, priority)"
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -91,9 +93,9 @@ def test_addresses_get_details_and_lanes_their_accounts_and_back_again(store: St
     with store.write() as connection:
         row = connection.exec_driver_sql("SELECT value, platform, details FROM address").one()
         assert tuple(row) == ("t", None, None)
-        connection.exec_driver_sql("INSERT INTO lane VALUES (4294967313, 1, 1, 'push', 'apns', NULL, 50)")
+        connection.exec_driver_sql(f"{LANE} VALUES (4294967313, 1, 1, 'push', 'apns', NULL, 50)")
     with pytest.raises(IntegrityError), store.write() as connection:
-        connection.exec_driver_sql("INSERT INTO lane VALUES (99, 1, 1, 'push', 'apns', NULL, 50)")
+        connection.exec_driver_sql(f"{LANE} VALUES (99, 1, 1, 'push', 'apns', NULL, 50)")
     _to(store, "0005_opt_in", down=True)
     with store.read() as connection:
         assert "details" not in [name for _, name, *_ in connection.exec_driver_sql("PRAGMA table_info(address)")]
@@ -102,6 +104,22 @@ def test_addresses_get_details_and_lanes_their_accounts_and_back_again(store: St
     indexes = {name for (name,) in names}
     assert {"ix_lane_run_id", "uq_address_current", "ix_address_user_id_channel_valid_from"} <= indexes
     assert "uq_lane_account" not in indexes
+
+
+def test_lanes_of_before_are_counted_by_their_campaigns_topic(store: Store) -> None:
+    _to(store, "0007_inbox")
+    body = '{"definition": {"topic": "promotions"}}'
+    with store.write() as connection:
+        connection.exec_driver_sql(f"{LANE} VALUES (17, 1, 1, 'push', 'fcm', NULL, 50), (33, 2, 1, 'sms', 'x', 1, 1)")
+        connection.exec_driver_sql("INSERT INTO version VALUES ('h', 'lunch', ?, 1)", (body,))
+        connection.exec_driver_sql(
+            "INSERT INTO run (id, campaign, version, local_date, state, as_of, closes_at, created_at) "
+            "VALUES (1, 'lunch', 'h', '2026-12-07', 'active', 1, 1, 1)"
+        )
+    _to(store, "head")
+    with store.read() as connection:
+        rows = connection.exec_driver_sql("SELECT topic, tags FROM lane ORDER BY id").all()
+    assert rows == [("promotions", ",promotions,"), ("", "")]  # the second has lost its version
 
 
 def _to(store: Store, revision: str, *, down: bool = False) -> None:

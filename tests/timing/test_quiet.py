@@ -47,9 +47,95 @@ def test_without_a_country_the_zone_s_own_counts() -> None:
     assert quiet_hours("sms", None, "Europe/Paris", date(2026, 12, 13)) == list(range(24))
 
 
-def test_american_texts_keep_to_the_strictest_state() -> None:
-    assert quiet_hours("sms", "US", "America/Chicago", date(2026, 12, 15)) == [*range(10), 20, 21, 22, 23]
-    assert quiet_hours("sms", "US", "America/Chicago", date(2026, 12, 13)) == [*range(12), 20, 21, 22, 23]
+TUESDAY, SATURDAY, SUNDAY = date(2026, 12, 15), date(2026, 12, 12), date(2026, 12, 13)
+LATE = [*range(8), 20, 21, 22, 23]
+
+
+@pytest.mark.parametrize(
+    ("place", "zone", "tuesday", "saturday", "sunday"),
+    [
+        ("US-CA", "America/Los_Angeles", NIGHT, NIGHT, NIGHT),  # 47 CFR 64.1200(c)(1) alone
+        *((f"US-{state}", "America/New_York", LATE, LATE, LATE) for state in ("FL", "OK", "MD", "WA", "WY")),
+        ("US-KY", "America/New_York", [*range(10), 21, 22, 23], [*range(10), 21, 22, 23], [*range(10), 21, 22, 23]),
+        ("US-TX", "America/Chicago", NIGHT, NIGHT, [*range(12), 21, 22, 23]),
+        ("US-PA", "America/New_York", NIGHT, NIGHT, [*range(24)]),
+        ("US-ME", "America/New_York", [*range(9), *range(17, 24)], [*range(24)], [*range(24)]),
+        *(
+            (f"US-{state}", "America/Chicago", [*range(10), *range(20, 24)], [*range(10), *range(20, 24)], None)
+            for state in ("AL", "CT", "LA", "MS", "RI", "UT")
+        ),
+        ("US", "America/Chicago", [*range(10), *range(20, 24)], [*range(10), *range(20, 24)], None),
+        ("FR", "Europe/Paris", NIGHT, NIGHT, [*range(24)]),
+        ("AE", "Asia/Dubai", NIGHT, NIGHT, NIGHT),
+        ("IN", "Asia/Kolkata", [*range(10), 21, 22, 23], [*range(10), 21, 22, 23], [*range(10), 21, 22, 23]),
+        ("CN", "Asia/Shanghai", NIGHT, NIGHT, NIGHT),
+        ("KR", "Asia/Seoul", NIGHT, NIGHT, NIGHT),
+        ("MX", "America/Mexico_City", NIGHT, NIGHT, NIGHT),
+    ],
+)
+def test_every_row_of_the_table(
+    place: str, zone: str, tuesday: list[int], saturday: list[int], sunday: list[int] | None
+) -> None:
+    """Providers §13; None: the safe national default's Sunday, 12:00-20:00."""
+    assert quiet_hours("sms", place, zone, TUESDAY) == tuesday
+    assert quiet_hours("sms", place, zone, SATURDAY) == saturday
+    assert quiet_hours("sms", place, zone, SUNDAY) == ([*range(12), *range(20, 24)] if sunday is None else sunday)
+    assert quiet_hours("push", place, zone, SUNDAY) == NIGHT
+
+
+def test_each_row_says_where_it_comes_from() -> None:
+    assert all(rule.row.source for rule in BUILT_IN.rules)
+    doubtful = [rule.row for rule in BUILT_IN.rules if rule.row.parts]
+    assert all("unconfirmed" in row.source for row in doubtful)
+
+
+@pytest.mark.parametrize("day", [TUESDAY, SATURDAY, SUNDAY])
+def test_who_may_be_in_any_state_is_as_quiet_as_the_strictest(day: date) -> None:
+    """But for Pennsylvania's Sundays and Maine, as the file says."""
+    unknown = set(quiet_hours("sms", "US", "America/Chicago", day))
+    for state in BUILT_IN.parts - {"US-PA", "US-ME"}:
+        assert set(quiet_hours("sms", state, "America/Chicago", day)) <= unknown, state
+
+
+def test_a_law_begins_on_its_date() -> None:
+    before, after = date(2026, 10, 11), date(2026, 10, 18)
+    assert quiet_hours("sms", "US-PA", "America/New_York", before) == NIGHT
+    assert quiet_hours("sms", "US-PA", "America/New_York", after) == [*range(24)]
+
+
+@pytest.mark.parametrize(
+    "day", ["2026-12-25", "2027-01-01", "2027-03-29", "2027-05-06", "2027-05-17", "2030-04-22", "2030-07-14"]
+)
+def test_french_holidays_come_from_the_calendar_and_never_run_out(day: str) -> None:
+    assert quiet_hours("sms", "FR", "Europe/Paris", date.fromisoformat(day)) == [*range(24)]
+    assert quiet_hours("sms", "BE", "Europe/Brussels", date.fromisoformat(day)) == NIGHT
+
+
+def test_a_row_for_holidays_alone(tmp_path: Path) -> None:
+    path = tmp_path / "quiet.yaml"
+    path.write_text('quiet:\n  - {channels: [sms], parts: [DE-BY], hours: "00:00-24:00", holidays: true}\n')
+    own = QuietHours.load(path)
+    start = datetime(2027, 1, 4, tzinfo=UTC)  # Epiphany is a holiday in Bavaria, and none in Berlin
+    assert [opens.day for opens, _ in own.quiet("sms", "DE-BY", "UTC", start, start + 120 * HOUR).intervals] == [6]
+    assert not own.quiet("sms", "DE-BE", "UTC", start, start + 120 * HOUR)
+    assert not own.quiet("sms", "DE", "UTC", start, start + 120 * HOUR)
+    assert own.divided(["sms", "push"]) == {"DE"}
+    assert own.divided(["push"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("countries: [US], parts: [US-FL]", "one of the two"),
+        ("unknown_part: true", "needs the countries"),
+        ("parts: [Florida]", "should match pattern"),
+    ],
+)
+def test_a_row_that_cannot_be_meant(tmp_path: Path, row: str, says: str) -> None:
+    path = tmp_path / "quiet.yaml"
+    path.write_text(f'quiet:\n  - {{channels: [sms], hours: "21:00-08:00", {row}}}\n')
+    with pytest.raises(ConfigError, match=says):
+        QuietHours.load(path)
 
 
 def test_an_unknown_zone_is_quiet_all_day() -> None:  # Amazon Pinpoint ignores quiet time when the zone is missing

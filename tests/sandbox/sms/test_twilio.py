@@ -152,3 +152,8 @@ def test_a_message_is_found_by_its_sid(customer: Customer) -> None:
 )
 def test_parts_are_counted_as_they_are_billed(text: str, units: int, parts: int) -> None:
     assert bill(text)[1:] == (units, parts)
+
+
+def test_what_people_wrote_is_readable_by_us_alone(customer: Customer) -> None:
+    for name in ("accepted.jsonl", "replies.jsonl"):
+        assert (customer.sandbox.options.state / name).stat().st_mode & 0o077 == 0

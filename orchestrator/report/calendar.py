@@ -1,0 +1,300 @@
+"""The calendar: which campaigns fire when, in whose zones, to about how many, and which of them eat each other's caps.
+
+Everything is read from what is there: launched versions, files, earlier runs, and a stable sample of the users, whose
+places tell zones and countries and whose membership of segments tells how far audiences overlap.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from itertools import combinations
+from statistics import median
+
+from sqlalchemy import ColumnElement, Connection, func, literal_column, or_, select, text
+
+from orchestrator.audience.segment import clause, count
+from orchestrator.campaign.spec import Campaign
+from orchestrator.campaign.version import Bundle
+from orchestrator.ledger.ids import RUN_SHIFT
+from orchestrator.ledger.states import RunState
+from orchestrator.policy.caps import Caps
+from orchestrator.store.tables import run, users
+from orchestrator.timing.calendars import holiday_name
+from orchestrator.timing.window import Window
+from orchestrator.timing.zones import on_all
+
+SAMPLE = 20_000
+"""About so many users are looked at, the same ones each time."""
+RUNS = 5
+COUNTRIES = 6
+_SHARES = 1 << 16
+
+
+class Source(StrEnum):
+    """Where it is known from."""
+
+    RUNNING = "running"
+    """Launched: it will fire."""
+    PAUSED = "paused"
+    """Launched: it fires, and nothing leaves before it is resumed."""
+    FILE = "file"
+    """A file that was not launched (or was stopped): it will not fire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A campaign; ``edited``: its file says something else than what was launched."""
+
+    bundle: Bundle
+    source: Source
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """How many are expected, from ``runs`` earlier runs; from the segment as it is now where there is none (0)."""
+
+    audience: int
+    messages: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A campaign of the calendar. ``zones`` are those of its audience, by the sample."""
+
+    name: str
+    title: Mapping[str, str]
+    priority: int
+    source: Source
+    edited: bool
+    windows: tuple[str, ...]
+    volume: Volume
+    zones: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One campaign on one local date; ``opens`` and ``closes`` (UTC) over all zones of its audience.
+
+    None where the window is shut in every one of them.
+    """
+
+    day: date
+    campaign: str
+    opens: datetime | None
+    closes: datetime | None
+    zones: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holiday:
+    """A public holiday of a country that members live in; ``share`` of the users live there."""
+
+    day: date
+    country: str
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two campaigns on the same dates whose audiences overlap, by about ``users``, under a cap with too little room.
+
+    ``first`` has the higher priority: its messages reserve before the other's.
+    """
+
+    first: str
+    second: str
+    days: tuple[date, ...]
+    users: int
+    share: float
+    """Of the smaller audience."""
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What happens from ``since`` to ``until``, both included."""
+
+    since: date
+    until: date
+    entries: tuple[Entry, ...]
+    fires: tuple[Fire, ...]
+    holidays: tuple[Holiday, ...]
+    conflicts: tuple[Conflict, ...]
+    sampled: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def days(self) -> list[date]:
+        """Every date of it."""
+        return [self.since + timedelta(days=n) for n in range((self.until - self.since).days + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What is known of some users: a share of all, and of each campaign's audience those among them."""
+
+    share: float
+    countries: Counter[str]
+    members: Mapping[str, frozenset[int]]
+    zones: Mapping[str, Counter[str]]
+    everywhere: Counter[str]
+
+
+def calendar(
+    connection: Connection, known: Sequence[Known], caps: Caps, span: tuple[date, date], now: datetime
+) -> Calendar:
+    """The calendar of a span of local dates, both included."""
+    since, until = span
+    days = [since + timedelta(days=n) for n in range((until - since).days + 1)]
+    firing = [one for one in known if any(one.bundle.campaign.schedule.fires_on(day) for day in days)]
+    sample = _sample(connection, firing, now)
+    entries = tuple(_entry(connection, one, sample, now) for one in firing)
+    everywhere = tuple(zone for zone, _ in sample.everywhere.most_common())
+    fires = [
+        _fire(one.bundle.campaign, day, entry.zones, everywhere)
+        for one, entry in zip(firing, entries, strict=True)
+        for day in days
+        if one.bundle.campaign.schedule.fires_on(day)
+    ]
+    conflicts = tuple(_conflicts([one.bundle.campaign for one in firing], caps, days, sample))
+    sampled = sum(sample.countries.values())
+    holidays = tuple(_holidays(days, sample.countries))
+    return Calendar(since, until, entries, tuple(sorted(fires, key=_order)), holidays, conflicts, sampled)
+
+
+def _order(one: Fire) -> tuple[date, str]:
+    return one.day, one.campaign
+
+
+# --- who: a stable sample --------------------------------------------------------------------------------------------
+
+
+def _sample(connection: Connection, known: Sequence[Known], now: datetime) -> _Sample:
+    total = connection.execute(select(func.count()).select_from(users)).scalar_one()
+    cells = min(max(round(_SHARES * SAMPLE / total), 1), _SHARES) if total else _SHARES
+    chosen = literal_column("users.id * 40503 % 65536") < cells  # as due times are spread: the same users each time
+    country = func.coalesce(users.c.country, "")
+    places = select(country, users.c.zone_key, func.count()).where(chosen).group_by(country, users.c.zone_key)
+    countries: Counter[str] = Counter()
+    everywhere: Counter[str] = Counter()
+    for code, key, found in connection.execute(places):
+        countries[code] += found
+        everywhere[key] += found
+    members: dict[str, frozenset[int]] = {}
+    zones: dict[str, Counter[str]] = {}
+    for one in known:
+        name = one.bundle.campaign.name
+        rows = connection.execute(
+            select(users.c.id, users.c.zone_key).where(chosen, _audience(one.bundle, connection)), {"as_of": now}
+        ).all()
+        members[name] = frozenset(row.id for row in rows)
+        zones[name] = Counter(row.zone_key for row in rows)
+    return _Sample(cells / _SHARES, countries, members, zones, everywhere)
+
+
+def _audience(bundle: Bundle, connection: Connection) -> ColumnElement[bool]:
+    dialect = connection.dialect.name
+    wanted = clause(bundle.campaign.segment, bundle.segments, dialect)
+    left_out = [clause(name, bundle.segments, dialect) for name in bundle.campaign.exclude]
+    return wanted & ~or_(*left_out) if left_out else wanted
+
+
+# --- how many --------------------------------------------------------------------------------------------------------
+
+
+def _entry(connection: Connection, one: Known, sample: _Sample, now: datetime) -> Entry:
+    campaign = one.bundle.campaign
+    windows = {str(window): None for window in windows_of(campaign)}
+    zones = tuple(zone for zone, _ in sample.zones[campaign.name].most_common())
+    volume = _earlier(connection, campaign.name) or _counted(connection, one.bundle, now)
+    return Entry(
+        campaign.name, campaign.title, campaign.priority, one.source, one.edited, tuple(windows), volume, zones
+    )
+
+
+_MESSAGES = text("""
+    SELECT count(*) FROM message WHERE id >= :low AND id < :high AND NOT held_out
+      AND (step = 1 OR sent_at IS NOT NULL)""")
+
+
+def _earlier(connection: Connection, name: str) -> Volume | None:
+    """From the latest runs that were planned to their end."""
+    done = run.c.state.in_([RunState.ACTIVE, RunState.DONE])
+    latest = select(run.c.id, run.c.audience).where(run.c.campaign == name, done)
+    rows = connection.execute(latest.order_by(run.c.local_date.desc()).limit(RUNS)).all()
+    if not rows:
+        return None
+    low = rows[0].id << RUN_SHIFT
+    messages = connection.execute(_MESSAGES, {"low": low, "high": low + (1 << RUN_SHIFT)}).scalar_one()
+    return Volume(round(median(row.audience for row in rows)), messages, len(rows))
+
+
+def _counted(connection: Connection, bundle: Bundle, now: datetime) -> Volume:
+    """From the segment as it is: one message for everybody who is not held out, which is more than will leave."""
+    audience = count(connection, _audience(bundle, connection), now)
+    return Volume(audience, round(audience * (1 - bundle.campaign.holdout)), 0)
+
+
+# --- when ------------------------------------------------------------------------------------------------------------
+
+
+def windows_of(campaign: Campaign) -> list[Window]:
+    """The windows of its first step, by arm; each once."""
+    return list(dict.fromkeys(campaign.timing_of(arm, campaign.steps[0]).window for arm in campaign.arms))
+
+
+def _fire(campaign: Campaign, day: date, zones: Sequence[str], everywhere: Sequence[str]) -> Fire:
+    """Over the zones of the audience; of an empty one, over those of everybody: it may be filled by then."""
+    windows = windows_of(campaign)
+    spans = {
+        zone: [pair for window in windows for pair in on_all(window, day, zone).intervals]
+        for zone in zones or everywhere
+    }
+    open_in = {zone: found for zone, found in spans.items() if found}
+    opens = min((start for found in open_in.values() for start, _ in found), default=None)
+    closes = max((end for found in open_in.values() for _, end in found), default=None)
+    return Fire(day, campaign.name, opens, closes, len(open_in) if zones else 0)
+
+
+def _holidays(days: Sequence[date], countries: Counter[str]) -> Iterator[Holiday]:
+    total = sum(countries.values()) or 1
+    most = [(code, n) for code, n in countries.most_common() if code][:COUNTRIES]
+    for day in days:
+        for code, n in most:
+            if name := holiday_name(code, day):
+                yield Holiday(day, code, name, n / total)
+
+
+# --- who eats whose cap ----------------------------------------------------------------------------------------------
+
+
+def _conflicts(campaigns: Sequence[Campaign], caps: Caps, days: Sequence[date], sample: _Sample) -> Iterator[Conflict]:
+    for one, other in combinations(sorted(campaigns, key=lambda each: (-each.priority, each.name)), 2):
+        both = tuple(day for day in days if one.schedule.fires_on(day) and other.schedule.fires_on(day))
+        rules = _shared_rules(one, other, caps) if both else ()
+        mine, others = sample.members[one.name], sample.members[other.name]
+        shared = len(mine & others)
+        if rules and shared:
+            smaller = min(len(mine), len(others))
+            yield Conflict(one.name, other.name, both, round(shared / sample.share), shared / smaller, rules)
+
+
+def _shared_rules(one: Campaign, other: Campaign, caps: Caps) -> tuple[str, ...]:
+    """The rules that count messages of both, with less room than the two want on one date."""
+    wanted: Counter[str] = Counter()
+    touched: dict[str, set[str]] = {}
+    rooms: dict[str, int] = {}
+    for campaign in (one, other):
+        for step in campaign.steps:
+            for rule in caps.rules_for(step.channel, campaign.tagged):
+                wanted[rule.label] += 1
+                touched.setdefault(rule.label, set()).add(campaign.name)
+                rooms[rule.label] = rule.most
+    return tuple(label for label, n in wanted.items() if len(touched[label]) > 1 and n > rooms[label])

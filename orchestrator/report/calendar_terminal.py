@@ -1,0 +1,70 @@
+"""The calendar on a console."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Literal
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.report.calendar import Calendar, Entry, Fire
+from orchestrator.report.calendar_words import (
+    conflict_words,
+    day_words,
+    headline,
+    messages_words,
+    span_words,
+    state_words,
+    word,
+)
+from orchestrator.report.words import number
+
+_COLUMNS = ("day", "campaign", "window", "utc", "zones", "audience", "messages", "state")
+_WHOLE = frozenset({"day", "campaign", "window", "zones", "audience", "messages"})
+_RIGHT = frozenset({"zones", "audience", "messages"})
+
+
+def terminal(found: Calendar, locale: str) -> Group:
+    """A table by day, then what to look at."""
+    parts: list[Table | Text] = [Text(headline(found, locale))]
+    parts.append(_table(found, locale) if found.fires else Text(word("none", locale)))
+    if any(not entry.volume.runs for entry in found.entries):
+        parts.append(Text(word("at_most", locale), style="dim"))
+    parts += [Text(f"! {conflict_words(one, locale)}", style="yellow") for one in found.conflicts]
+    parts += [Text(f"! {note}", style="yellow") for note in found.notes]
+    return Group(*parts)
+
+
+def _table(found: Calendar, locale: str) -> Table:
+    entries = {entry.name: entry for entry in found.entries}
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for column in _COLUMNS:
+        justify: Literal["right", "left"] = "right" if column in _RIGHT else "left"
+        table.add_column(word(column, locale), justify=justify, overflow="fold", no_wrap=column in _WHOLE)
+    off: dict[object, list[str]] = {}
+    for one in found.holidays:
+        off.setdefault(one.day, []).append(f"{one.country} {one.name}")
+    for day, fires in groupby(found.fires, key=lambda fire: fire.day):
+        label = "\n".join([day_words(day, locale), *off.get(day, [])])
+        for n, fire in enumerate(fires):
+            entry = entries[fire.campaign]
+            table.add_row(label if n == 0 else "", *_cells(fire, entry, locale), style=_style(entry))
+    return table
+
+
+def _cells(fire: Fire, entry: Entry, locale: str) -> list[str]:
+    volume = entry.volume
+    counts = [number(fire.zones), number(volume.audience), messages_words(volume)]
+    return [
+        fire.campaign,
+        "\n".join(entry.windows).replace(", ", "\n"),
+        span_words(fire, locale),
+        *counts,
+        state_words(entry, locale),
+    ]
+
+
+def _style(entry: Entry) -> str:
+    return "" if entry.source == "running" else "dim"

@@ -1,0 +1,70 @@
+"""The rules of a message in words, English and Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from orchestrator.report import words
+from orchestrator.report.codes import Phrase
+from orchestrator.report.consulted import DROPS, HOLDS, PASSES, RulesStory, RuleStory
+from orchestrator.report.hours import zone_of
+
+RULES: Mapping[str, Phrase] = {
+    "window": Phrase("window", "发送时段"),
+    "quiet_hours": Phrase("quiet hours", "免打扰时段"),
+    "receipt": Phrase("receipt of an earlier attempt", "此前尝试的回执"),
+    "only_to": Phrase("allow-list of the deployment", "部署白名单"),
+    "stopped": Phrase("campaign stopped", "活动停止"),
+    "paused": Phrase("campaign paused", "活动暂停"),
+    "excluded": Phrase("excluded segments", "排除人群"),
+    "suppressed": Phrase("suppression", "禁发名单"),
+    "no_consent": Phrase("consent", "用户授权"),
+    "no_address": Phrase("usable address", "可用地址"),
+    "no_account": Phrase("account that takes the address", "可发送的账号"),
+    "next_address": Phrase("planned address still in use", "计划地址仍可用"),
+    "came_back": Phrase("came back meanwhile", "期间回访"),
+    "reopened": Phrase("reopened since the run opened", "批次开启后回访"),
+    "step_before": Phrase("step before", "上一步骤"),
+    "late": Phrase("deadline", "截止时间"),
+    "no_longer_in_segment": Phrase("segment, asked again", "人群复核"),
+    "capped": Phrase("cap", "频次上限"),
+    "backoff": Phrase("back-off for who does not answer", "无回应退避"),
+    "quota": Phrase("the maker's quota of a day", "厂商每日上限"),
+    "budget": Phrase("SMS budget", "短信预算"),
+}
+_VERDICTS = {
+    PASSES: Phrase("passes", "通过"),
+    HOLDS: Phrase("holds", "暂缓"),
+    DROPS: Phrase("does not let it leave", "不予发送"),
+}
+
+
+def tell_rules(stories: list[RulesStory], locale: str) -> Iterator[str]:
+    """A line for each message and, below it, for each rule."""
+    for story in stories:
+        zone = zone_of(story.zone_key)
+        channel = Phrase(words.word(story.channel, "en"), words.word(story.channel, "zh"))
+        at = _at(story.at, story.zone_key)
+        how = Phrase("as it was at", "截至（已结束）") if story.over else Phrase("as of", "截至")
+        day = f"{story.local_date}"
+        yield ""
+        yield Phrase(
+            f"Rules of step {story.step} ({channel.en}) of the run of {day}, {how.en} {at}{'' if zone else ' UTC'}:",
+            f"{day} 批次步骤 {story.step}（{channel.zh}）的规则，{how.zh} {at}：",
+        ).in_(locale)
+        yield from (f"  {_rule(rule, story.zone_key).in_(locale)}" for rule in story.rules)
+
+
+def _rule(rule: RuleStory, zone_key: str) -> Phrase:
+    head, _, which = rule.rule.partition(":")
+    name, said = RULES[head], _VERDICTS[rule.verdict]
+    until = _at(rule.until, zone_key) if rule.until else ""
+    en = f"{name.en}{f' ({which})' if which else ''}: {said.en}{f' until {until}' if until else ''}"
+    zh = f"{name.zh}{f'（{which}）' if which else ''}：{said.zh}{f'，至 {until}' if until else ''}"
+    used = f" [{rule.figures}]" if rule.figures else ""
+    return Phrase(f"{en}{used}", f"{zh}{used}")
+
+
+def _at(instant: datetime, zone_key: str) -> str:
+    return f"{instant.astimezone(zone_of(zone_key) or UTC):%Y-%m-%d %H:%M:%S}"
