@@ -80,17 +80,18 @@ def sandbox(
     SendGrid and signed webhooks, as strictly as they do. `--print-config` prints accounts at all of them, to be pasted
     into `channels.yaml`.
 
-    \b
-    Ports: HTTP and the inbox page on --port, mail on --smtp-port, APNs (HTTP/2 and TLS) on --apns-port.
-    Folder (--state): what customers need (keys, secrets, the CA of APNs), made once, readable by you alone;
-      accepted.jsonl, all that was accepted, one JSON a line; replies.jsonl, what people wrote back;
-      http-port, smtp-port, apns-port: where it was last.
-    Callbacks: FCM, APNs and Web Push have none, Twilio's statuses go where the message says. The others post to
-      --app URL, at /callbacks/PROVIDER/HOOK, or to where --callback PROVIDER=URL says; SMS replies to
-      --callback-inbound (Twilio's) or --callback aliyun-reply=URL.
-    Inbox: http://127.0.0.1:8090/ shows each message as its phone, browser or mail program would; open it,
-      answer it, unsubscribe. The page's fault switches, or POST /sandbox/faults, make providers misbehave:
-      see docs/howto/sandbox.md.
+    PORTS: HTTP and the inbox page on --port, mail on --smtp-port, APNs (HTTP/2 and TLS) on --apns-port.
+
+    FOLDER (--state): what customers need (keys, secrets, the CA of APNs), made once, readable by you alone;
+    accepted.jsonl, all that was accepted, one JSON a line; replies.jsonl, what people wrote back; http-port, smtp-port
+    and apns-port: where it was last.
+
+    CALLBACKS: FCM, APNs and Web Push have none, Twilio's statuses go where the message says. The others post to --app
+    URL, at /callbacks/PROVIDER/HOOK, or to where --callback PROVIDER=URL says; SMS replies to --callback-inbound
+    (Twilio's) or --callback aliyun-reply=URL.
+
+    INBOX: the page at --port shows each message as its phone, browser or mail program would; open it, answer it,
+    unsubscribe. Its fault switches, or POST /sandbox/faults, make providers misbehave: docs/howto/sandbox.md.
     """
     from orchestrator.sandbox.__main__ import main
 

@@ -103,8 +103,8 @@ def _look(account: AccountSettings) -> str:
     if account.provider == "log":
         return f"See it in {account.options.get('file')}."
     url = urlsplit(str(account.options.get("base_url") or account.options.get("url") or ""))
-    if url.hostname in LOOPBACK:
+    if url.hostname in LOOPBACK and url.scheme == "http":
         return f"See it in the sandbox's inbox: {url.scheme}://{url.netloc}/"
-    if account.options.get("host") in LOOPBACK:
+    if LOOPBACK & {account.options.get("host"), url.hostname}:
         return "See it in the sandbox's inbox: the address that `orchestrator sandbox` printed."
     return "See it on the phone, in the mailbox, or in the provider's console, under the provider's id."

@@ -223,9 +223,8 @@ class _Teller:
     def _receipt(self, one: ReceiptStory) -> Phrase:
         at, whose = self.at(one.at), one.provider + RECEIPT
         en, zh = (f" [{code_words(one.code, locale, whose)}]" if one.code else "" for locale in ("en", "zh"))
-        return Phrase(
-            f"{one.provider} reported {one.status} on {at}{en}.", f"{at} {one.provider} 回执：{one.status}{zh}。"
-        )
+        said = one.status.partition(":")[0].partition(" ")[0]  # what follows tells events of one kind apart
+        return Phrase(f"{one.provider} reported {said} on {at}{en}.", f"{at} {one.provider} 回执：{said}{zh}。")
 
     def _touch(self, one: TouchStory) -> Phrase:
         """An open by something else than a person, or a click: who it probably was, and by which rule."""
