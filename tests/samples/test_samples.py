@@ -137,7 +137,7 @@ def test_it_runs_to_its_end(shop: Shop, name: str) -> None:
     assert not states.keys() & {State.PLANNED, State.CLAIMED, State.SENDING, State.UNKNOWN, State.FAILED}, states
     reasons = Counter(row.reason for row in shop.rows(select(message)))
     assert not reasons.keys() & {"render_error", "expired"}, reasons
-    assert not [reason for reason in reasons if reason.startswith("unfit")], reasons
+    assert not [reason for reason in reasons if (reason or "").startswith("unfit")], reasons
     members = shop.rows(select(member))
     assert {row.held_out for row in members if row.decision == "planned"} == {True, False}
     check_what_left(shop, campaign(shop, name), states)
