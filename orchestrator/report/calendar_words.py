@@ -108,11 +108,16 @@ def conflict_words(one: Conflict, locale: str) -> str:
     ).in_(locale)
 
 
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
 def headline(found: Calendar, locale: str) -> str:
     """The calendar in one sentence."""
     live = sum(entry.source == "running" for entry in found.entries)
     days = f"{found.since} – {found.until}"
     return Phrase(
-        f"{len(found.fires)} firings of {len(found.entries)} campaigns ({live} launched) on the local dates {days}.",
+        f"{_many(len(found.fires), 'firing')} of {_many(len(found.entries), 'campaign')} ({live} launched)"
+        f" on the local dates {days}.",
         f"{days}（当地日期）：{len(found.entries)} 个活动（已启动 {live} 个），共触发 {len(found.fires)} 次。",
     ).in_(locale)
