@@ -129,7 +129,7 @@ def test_without_an_answer(
     tls: ssl.SSLContext, ca_file: Path, act: Act, expected: NoAnswer, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:
     async def main() -> None:
-        async with opened(tls, ca_file, act, patience=0.4) as (pool, far):
+        async with opened(tls, ca_file, act, patience=2.0) as (pool, far):
             assert await ask(pool) == expected
             assert (len(far.requests), len(far.lines)) == (1, 1)
 
@@ -145,7 +145,7 @@ def test_a_status_is_an_answer_though_its_body_never_ends(
     tls: ssl.SSLContext, ca_file: Path, then: Act, body: bytes
 ) -> None:
     async def main() -> None:
-        async with opened(tls, ca_file, half(403, body, then), patience=0.4) as (pool, far):
+        async with opened(tls, ca_file, half(403, body, then), patience=2.0) as (pool, far):
             answer = await ask(pool)
             assert isinstance(answer, Answer)
             assert (answer.status, answer.whole) == (403, False)
@@ -180,7 +180,7 @@ def test_of_a_huge_answer_a_part_is_read(tls: ssl.SSLContext, ca_file: Path) -> 
 
 def test_an_answer_before_the_body_has_left_frees_the_stream(tls: ssl.SSLContext, ca_file: Path) -> None:
     async def main() -> None:
-        async with opened(tls, ca_file, OK, window=0, most_streams=1, patience=0.5) as (pool, far):
+        async with opened(tls, ca_file, OK, window=0, most_streams=1, patience=1.5) as (pool, far):
             waiting = asyncio.create_task(ask(pool))
             await until(lambda: far.lines and bool(far.lines[0].open))
             (number,) = far.lines[0].open
@@ -312,7 +312,7 @@ def test_flow_control(tls: ssl.SSLContext, ca_file: Path, size: int) -> None:
 
 def test_a_body_that_could_not_leave_may_have_been_seen(tls: ssl.SSLContext, ca_file: Path) -> None:
     async def main() -> None:
-        async with opened(tls, ca_file, window=0, patience=0.3) as (pool, far):
+        async with opened(tls, ca_file, window=0, patience=1.5) as (pool, far):
             assert await ask(pool) == NoAnswer(Failure.TIMEOUT, left=True)
             assert far.requests == []
 
@@ -364,7 +364,7 @@ def test_two_hundred_streams_over_three_connections_obey_the_limit_that_shrinks_
 
 def test_no_stream_in_time_means_not_sent(tls: ssl.SSLContext, ca_file: Path) -> None:
     async def main() -> None:
-        async with opened(tls, ca_file, answers(200, after=0.5), most_streams=1, patience=0.3) as (pool, far):
+        async with opened(tls, ca_file, answers(200, after=2.5), most_streams=1, patience=1.5) as (pool, far):
             first, second = await asyncio.gather(ask(pool), ask(pool))
             assert (first, second) == (NoAnswer(Failure.TIMEOUT, left=True), NoAnswer(Failure.POOL, left=False))
             assert len(far.requests) == 1
@@ -463,7 +463,7 @@ def test_a_connection_that_fell_silent_is_given_up(
         asked.line.deaf = True
 
     async def main() -> None:
-        async with opened(tls, ca_file, OK, fall_silent, OK, patience=0.5) as (pool, far):
+        async with opened(tls, ca_file, OK, fall_silent, OK, patience=1.5) as (pool, far):
             await ask(pool)
             assert await ask(pool) == NoAnswer(Failure.TIMEOUT, left=True)
             assert isinstance(await ask(pool), Answer)  # on another one

@@ -266,7 +266,7 @@ def test_a_named_wait_is_heard_though_none_is_documented(place: Place) -> None:
     ],
 )
 def test_without_a_reason_the_status_decides(place: Place, act: Act, kind: K, code: str) -> None:
-    outcome, requests = place.sent(act, patience=0.4)
+    outcome, requests = place.sent(act, patience=2.0)
     assert (outcome.kind, outcome.code, requests) == (kind, code, 1)
 
 
@@ -307,7 +307,7 @@ def test_410_says_since_when(place: Place, reason: str) -> None:
     ],
 )
 def test_a_lost_answer_costs_one_request(place: Place, act: Act, kind: K, code: str, left: bool) -> None:
-    outcome, requests = place.sent(act, patience=0.4)
+    outcome, requests = place.sent(act, patience=2.0)
     assert (outcome.kind, outcome.code, outcome.may_have_left, requests) == (kind, code, left, 1)
     assert outcome.detail in {"", "it went away Shutdown"}
 
@@ -364,7 +364,7 @@ def test_reconcile_and_close(place: Place) -> None:
 @asynccontextmanager
 async def two(place: Place, production: Act, sandbox: Act) -> AsyncIterator[tuple[ApnsChannel, Http2End, Http2End]]:
     async with Http2End(place.tls).plays(production) as far, Http2End(place.tls).plays(sandbox) as other:
-        channel = ApnsChannel(SIGNER, TOPIC, place.servers(far, other, patience=0.5, connections=1), place.clock)
+        channel = ApnsChannel(SIGNER, TOPIC, place.servers(far, other, patience=2.0, connections=1), place.clock)
         yield channel, far, other
         await channel.close()
 
@@ -553,7 +553,7 @@ def test_fifty_channels_that_start_together_present_one_token(place: Place) -> N
 )
 def test_checking_sends_to_nobody(place: Place, act: Act, health: Health, word: str) -> None:
     async def main() -> None:
-        async with place.opened(act, patience=0.4) as (channel, far):
+        async with place.opened(act, patience=2.0) as (channel, far):
             (finding,) = await channel.check()
             assert (finding.health, word in finding.what) == (health, True)
             assert set(far.requests[0].head[":path"].removeprefix("/3/device/")) == {"0"}
