@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench.population import NOW
 from orchestrator.channel.base import Envelope, PushPayload
-from orchestrator.channel.push.fcm_auth import Authority, load_service_account
+from orchestrator.channel.cached_token import Token
+from orchestrator.channel.push.fcm_auth import Exchange, load_service_account
 from orchestrator.channel.push.fcm_message import message_json
 from orchestrator.channel.transport import Answer, Transport
 from orchestrator.clock import SystemClock
@@ -59,10 +60,11 @@ async def raw_requests(options: Mapping[str, object], count: int, connections: i
     """Requests a second through the transport alone, each the same small push, ``connections`` at a time."""
     service = load_service_account("fcm", "service_account_file", Path(str(options["service_account_file"])))
     transport = Transport(timedelta(seconds=10))
-    token = await Authority(service, transport, SystemClock()).token()
+    token = await Exchange(service, transport, SystemClock())()
+    assert isinstance(token, Token)
     body = message_json(_envelope(), PushPayload("Lunch today: ramen?", "x" * 120, link="app://menu"), NOW)
     url = f"{options['base_url']}/v1/projects/{service.project}/messages:send"
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
+    headers = {"authorization": f"Bearer {token.value}", "content-type": "application/json; charset=utf-8"}
     left = iter(range(count))
 
     async def one_after_another() -> None:

@@ -25,9 +25,10 @@ from orchestrator.channel.base import (
     Payload,
     PushPayload,
 )
+from orchestrator.channel.cached_token import CachedToken
 from orchestrator.channel.options import FromEnvironment, problem, read_options, safe_url
 from orchestrator.channel.push.fcm_auth import (
-    Authority,
+    Exchange,
     ServiceAccount,
     load_service_account,
     read_service_account,
@@ -93,7 +94,8 @@ class FcmChannel:
         self.timeout = 2 * (transport.timeout + _TOKEN_LIMIT)  # the worst: token, 401, token again, message again
         self._transport = transport
         self._clock = clock
-        self._authority = Authority(service, transport, clock)
+        self._exchange = Exchange(service, transport, clock)
+        self._tokens = CachedToken(self._exchange, clock)
         self._url = f"{base_url}/v1/projects/{service.project}/messages:send"
         self._accepted_shapes: set[frozenset[str]] = set()
 
@@ -102,21 +104,9 @@ class FcmChannel:
         payload = envelope.payload
         if (reasons := problems(payload)) or not isinstance(payload, PushPayload):
             return unsendable(reasons)
-        token = await self._authority.token()
-        if isinstance(token, Outcome):
-            return token
         body = message_json(envelope, payload, self._clock.machine())
-        answer = await self._post(token, body)
-        if isinstance(answer, Answer) and answer.status in {401, 403} and read_error(answer).credentials_refused:
-            another = await self._authority.instead_of(token)
-            if isinstance(another, Outcome):
-                return another
-            if another is not None:
-                token, answer = another, await self._post(another, body)
-        outcome = self._outcome(answer, envelope, payload)
-        if outcome.kind is OutcomeClass.ACCEPTED:
-            self._authority.proved(token)
-        return outcome
+        answer = await self._tokens.use(lambda token: self._post(token, body), _token_refused)
+        return answer if isinstance(answer, Outcome) else self._outcome(answer, envelope, payload)
 
     def problems(self, payload: Payload) -> list[str]:
         """Why FCM would refuse this payload."""
@@ -129,15 +119,15 @@ class FcmChannel:
 
     async def check(self) -> Sequence[Finding]:
         """A token, and a message that FCM only looks at, to a device that cannot exist."""
-        token = await self._authority.token()
+        token = await self._tokens.token()
         if isinstance(token, Outcome):
-            asked = await self._authority.knock()  # what time is it there?
+            asked = await self._exchange.knock()  # what time is it there?
             return no_token(token, asked, self._clock.machine())
         return answered(await self._post(token, PROBE), self._clock.machine())
 
     async def close(self) -> None:
         """Let go of connections, and of a token exchange under way."""
-        await self._authority.close()
+        await self._tokens.close()
         await self._transport.close()
 
     async def _post(self, token: str, body: bytes) -> Answer | NoAnswer:
@@ -160,6 +150,10 @@ class FcmChannel:
             proven=used in self._accepted_shapes,
             private=_private(envelope, payload),
         )
+
+
+def _token_refused(answer: Answer) -> bool:
+    return answer.status in {401, 403} and read_error(answer).credentials_refused
 
 
 def _accepted_name(answer: Answer) -> str | None:

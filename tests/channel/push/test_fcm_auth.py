@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from orchestrator.channel.base import Outcome, OutcomeClass, Scope
-from orchestrator.channel.push.fcm_auth import GRANT, SCOPE, Authority, ServiceAccount
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.cached_token import CachedToken
+from orchestrator.channel.push.fcm_auth import GRANT, SCOPE, Exchange, ServiceAccount
+from orchestrator.channel.transport import Answer, Transport
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, html, reset, silence
 
@@ -25,20 +26,20 @@ def token(value: str = "t-1", seconds: object = 3600) -> Act:
 
 
 @asynccontextmanager
-async def opened(key: RSAPrivateKey, clock: ManualClock, *acts: Act) -> AsyncIterator[tuple[Authority, FarEnd]]:
+async def opened(key: RSAPrivateKey, clock: ManualClock, *acts: Act) -> AsyncIterator[tuple[CachedToken, FarEnd]]:
     async with FarEnd().plays("/token", *acts) as far:
         transport = Transport(timedelta(seconds=0.5))
         service = ServiceAccount("p", "push@p.example", "key-1", key, f"{far.url}/token")
-        authority = Authority(service, transport, clock)
-        yield authority, far
-        await authority.close()
+        tokens = CachedToken(Exchange(service, transport, clock), clock)
+        yield tokens, far
+        await tokens.close()
         await transport.close()
 
 
 def test_the_exchange_is_googles(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, token()) as (authority, far):
-            assert await authority.token() == "t-1"
+        async with opened(key, clock, token()) as (tokens, far):
+            assert await tokens.token() == "t-1"
             form = far.requests[0].form
             assert form["grant_type"] == GRANT
             claims = jwt.decode(
@@ -60,10 +61,10 @@ def test_one_exchange_for_fifty_who_start_together_and_none_for_the_rest(
     key: RSAPrivateKey, clock: ManualClock
 ) -> None:
     async def main() -> None:
-        async with opened(key, clock, token()) as (authority, far):
-            assert await asyncio.gather(*(authority.token() for _ in range(50))) == ["t-1"] * 50
+        async with opened(key, clock, token()) as (tokens, far):
+            assert await asyncio.gather(*(tokens.token() for _ in range(50))) == ["t-1"] * 50
             clock.advance(54 * MINUTE)
-            assert await authority.token() == "t-1"
+            assert await tokens.token() == "t-1"
             assert len(far.requests) == 1
 
     asyncio.run(main())
@@ -71,12 +72,12 @@ def test_one_exchange_for_fifty_who_start_together_and_none_for_the_rest(
 
 def test_five_minutes_early_in_the_background(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, token("t-1"), token("t-2")) as (authority, far):
-            await authority.token()
+        async with opened(key, clock, token("t-1"), token("t-2")) as (tokens, far):
+            await tokens.token()
             clock.advance(55 * MINUTE)
-            assert await asyncio.gather(*(authority.token() for _ in range(20))) == ["t-1"] * 20
+            assert await asyncio.gather(*(tokens.token() for _ in range(20))) == ["t-1"] * 20
             await _until(lambda: len(far.requests) == 2)
-            await _until_token(authority, "t-2")
+            await _until_token(tokens, "t-2")
             assert len(far.requests) == 2
 
     asyncio.run(main())
@@ -85,29 +86,29 @@ def test_five_minutes_early_in_the_background(key: RSAPrivateKey, clock: ManualC
 def test_trouble_while_a_token_still_works_costs_nothing(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
         async with opened(key, clock, token(), answers(400, {"error": "invalid_grant"}), token("t-2")) as (
-            authority,
+            tokens,
             far,
         ):
-            await authority.token()
+            await tokens.token()
             clock.advance(56 * MINUTE)
-            assert await authority.token() == "t-1"
+            assert await tokens.token() == "t-1"
             await _until(lambda: len(far.requests) == 2)
             await asyncio.sleep(0.05)
-            assert await authority.token() == "t-1"  # and asks nobody for five seconds
+            assert await tokens.token() == "t-1"  # and asks nobody for five seconds
             assert len(far.requests) == 2
             clock.advance(timedelta(seconds=6))
-            assert await authority.token() == "t-1"
-            await _until_token(authority, "t-2")
+            assert await tokens.token() == "t-1"
+            await _until_token(tokens, "t-2")
 
     asyncio.run(main())
 
 
 def test_an_ended_token_is_never_used(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, token("t-1", 60), token("t-2")) as (authority, _):
-            await authority.token()
+        async with opened(key, clock, token("t-1", 60), token("t-2")) as (tokens, _):
+            await tokens.token()
             clock.advance(MINUTE)
-            assert await authority.token() == "t-2"
+            assert await tokens.token() == "t-2"
 
     asyncio.run(main())
 
@@ -135,12 +136,12 @@ def test_failures(
     """Whatever becomes of the exchange, the message was not sent."""
 
     async def main() -> None:
-        async with opened(key, clock, act) as (authority, far):
-            both = await asyncio.gather(authority.token(), authority.token())
+        async with opened(key, clock, act) as (tokens, far):
+            both = await asyncio.gather(tokens.token(), tokens.token())
             for outcome in both:
                 assert isinstance(outcome, Outcome)
                 assert (outcome.kind, outcome.code, outcome.may_have_left) == (kind, code, False)
-            assert await authority.token() == both[0]  # remembered for a while
+            assert await tokens.token() == both[0]  # remembered for a while
             assert len(far.requests) == requests
 
     asyncio.run(main())
@@ -148,14 +149,14 @@ def test_failures(
 
 def test_a_named_wait_is_kept_whole(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, answers(429, retry_after="90"), token()) as (authority, far):
-            outcome = await authority.token()
+        async with opened(key, clock, answers(429, retry_after="90"), token()) as (tokens, far):
+            outcome = await tokens.token()
             assert isinstance(outcome, Outcome)
             assert (outcome.retry_after, outcome.scope) == (timedelta(seconds=90), Scope.ACCOUNT)
             clock.advance(timedelta(seconds=89))
-            assert await authority.token() == outcome
+            assert await tokens.token() == outcome
             clock.advance(timedelta(seconds=1))
-            assert await authority.token() == "t-1"
+            assert await tokens.token() == "t-1"
             assert len(far.requests) == 2
 
     asyncio.run(main())
@@ -163,31 +164,31 @@ def test_a_named_wait_is_kept_whole(key: RSAPrivateKey, clock: ManualClock) -> N
 
 def test_a_refused_token_is_exchanged_once_for_all(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, token("t-1"), token("t-2"), token("t-3")) as (authority, far):
-            await authority.token()
-            assert await asyncio.gather(*(authority.instead_of("t-1") for _ in range(20))) == ["t-2"] * 20
+        async with opened(key, clock, token("t-1"), token("t-2"), token("t-3")) as (tokens, far):
+            await tokens.token()
+            assert await asyncio.gather(*(tokens.instead_of("t-1") for _ in range(20))) == ["t-2"] * 20
             assert len(far.requests) == 2
-            assert await authority.instead_of("t-2") is None  # not the token's fault
-            assert await authority.instead_of("t-1") == "t-2"
+            assert await tokens.instead_of("t-2") is None  # not the token's fault
+            assert await tokens.instead_of("t-1") == "t-2"
             clock.advance(20 * MINUTE)
-            assert await authority.instead_of("t-2") == "t-3"
+            assert await tokens.instead_of("t-2") == "t-3"
 
     asyncio.run(main())
 
 
 def test_a_token_that_worked_may_be_revoked_again_and_again(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, token("t-1"), token("t-2"), token("t-3")) as (authority, far):
-            await authority.token()
-            assert await authority.instead_of("t-1") == "t-2"
-            authority.proved("t-2")
+        async with opened(key, clock, token("t-1"), token("t-2"), token("t-3")) as (tokens, far):
+            await tokens.token()
+            assert await tokens.instead_of("t-1") == "t-2"
+            await tokens.use(answered, lambda _: False)
             clock.advance(timedelta(seconds=4))
-            outcome = await authority.instead_of("t-2")
+            outcome = await tokens.instead_of("t-2")
             assert isinstance(outcome, Outcome)
             assert (outcome.kind, outcome.retry_after) == (OutcomeClass.RETRY, timedelta(seconds=6))
             assert not outcome.may_have_left
             clock.advance(timedelta(seconds=6))
-            assert await authority.instead_of("t-2") == "t-3"
+            assert await tokens.instead_of("t-2") == "t-3"
             assert len(far.requests) == 3
 
     asyncio.run(main())
@@ -195,9 +196,9 @@ def test_a_token_that_worked_may_be_revoked_again_and_again(key: RSAPrivateKey, 
 
 def test_a_sender_that_gives_up_does_not_end_the_exchange(key: RSAPrivateKey, clock: ManualClock) -> None:
     async def main() -> None:
-        async with opened(key, clock, token()) as (authority, far):
-            first = asyncio.create_task(authority.token())
-            second = asyncio.create_task(authority.token())
+        async with opened(key, clock, token()) as (tokens, far):
+            first = asyncio.create_task(tokens.token())
+            second = asyncio.create_task(tokens.token())
             await asyncio.sleep(0)
             first.cancel()
             assert await second == "t-1"
@@ -212,7 +213,11 @@ async def _until(fact: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _until_token(authority: Authority, value: str) -> None:
+async def answered(_token: str) -> Answer:
+    return Answer(200, {}, b"")
+
+
+async def _until_token(tokens: CachedToken, value: str) -> None:
     async with asyncio.timeout(2):
-        while await authority.token() != value:  # noqa: ASYNC110  # as above
+        while await tokens.token() != value:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.01)

@@ -82,7 +82,7 @@ def test_the_sandbox_is_pleased_and_keeps_nothing(tmp_path: Path) -> None:
             try:
                 found = list(await channel.check())
                 late = ManualClock(SystemClock().machine() - timedelta(hours=2))
-                wrong = FcmChannel(channel._authority._service, channel._transport, late, base_url=sandbox.url)
+                wrong = FcmChannel(channel._exchange.service, channel._transport, late, base_url=sandbox.url)
                 assert [each.health for each in await wrong.check()] == [Health.BROKEN] * 2
                 return found
             finally:
