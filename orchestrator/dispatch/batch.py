@@ -1,6 +1,7 @@
-"""One batch of one lane through the door, in one go: what a rehearsal does where a worker does it step by step.
+"""One batch of one lane through the door: claim and compose, admit, mark; give back what had no turn.
 
-Claim and compose, admit, mark; give back what had no turn. What comes back has a committed row that says ``sending``.
+Workers and rehearsals call it on the database's thread; the limiter is safe there. What comes back has a committed row
+that says ``sending``.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from orchestrator.ledger.claim import Lane
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What may leave now, and how many were taken up for it, whatever the gate said of them; 0: nothing was due."""
+    """What may leave now, and how many were taken up for it, whatever the gate said of them; 0: nothing was due.
+
+    ``taken_at``: monotonic seconds, from before the mark.
+    """
 
     leaving: list[Ready]
     claimed: int
+    taken_at: float = 0.0
 
 
 def take_batch(door: Door, lane: Lane, account: Account, room: int) -> Batch:
@@ -31,10 +36,11 @@ def take_batch(door: Door, lane: Lane, account: Account, room: int) -> Batch:
     if not ready and not out:
         return Batch([], 0)
     found = admit(account, lane, ready, door.clock)
+    door.probe("admitted")
     leaving = door.mark(lane, found.admitted, [*out, *found.late], account.quota)
     if found.rest:
         door.release([item.message.id for item in found.rest])
     if found.slow:
         door.hold(found.slow)
     found.give_back([item.composed for item in leaving], door.clock.monotonic())
-    return Batch(leaving, len(ready) + len(out))
+    return Batch(leaving, len(ready) + len(out), found.taken_at)

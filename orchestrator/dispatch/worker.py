@@ -24,7 +24,7 @@ from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
 from orchestrator.content.links import ACKNOWLEDGED, Links
 from orchestrator.dispatch.account import Account
-from orchestrator.dispatch.admission import admit
+from orchestrator.dispatch.batch import take_batch
 from orchestrator.dispatch.door import Door, Marked, Probe, Ready
 from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.restraint import CapsNow
@@ -168,21 +168,10 @@ class Worker:
 
     async def _through_the_door(self, lane: Lane, account: Account, room: int) -> bool:
         """Claim, compose, admit, mark, send: one batch of one lane."""
-        ready, out = await self._db(self._door.claim_and_compose, lane, room, account.channel)
-        if not ready and not out:
-            return False
-        taken_at = self.clock.monotonic()
-        found = admit(account, lane, ready, self.clock)
-        self.probe("admitted")
-        leaving = await self._db(self._door.mark, lane, found.admitted, [*out, *found.late], account.quota)
-        if found.rest:
-            await self._db(self._door.release, [item.message.id for item in found.rest])
-        if found.slow:
-            await self._db(self._door.hold, found.slow)
-        found.give_back([item.composed for item in leaving], self.clock.monotonic())
-        for item in leaving:
-            self._begin(account, item, taken_at)  # from before the mark: it may freeze right after its commit
-        return True
+        batch = await self._db(take_batch, self._door, lane, account, room)
+        for item in batch.leaving:
+            self._begin(account, item, batch.taken_at)  # from before the mark: it may freeze right after its commit
+        return batch.claimed > 0
 
     def _begin(self, account: Account, item: Ready, marked: float) -> None:
         """Start one request; the connection is free again when its task is over, even if that never got to run."""
