@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -89,18 +90,29 @@ def far_end(state: Path, *, port: int = 0, inbound: str = "") -> Iterator[FarEnd
     """A sandbox for the length of a block."""
     state.mkdir(parents=True, exist_ok=True)
     log = (state / "sandbox.log").open("wb")
-    command = [sys.executable, "-m", "orchestrator.sandbox", "--port", str(port or free_port()), "--state", str(state)]
+    taken = port or free_port()
+    command = [sys.executable, "-X", "faulthandler", "-m", "orchestrator.sandbox", "--port", str(taken)]
+    command += ["--state", str(state)]
     if inbound:
         command += ["--callback-inbound", inbound]
     process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        made = FarEnd(int(command[4]), state, process.pid)
+        made = FarEnd(taken, state, process.pid)
         wait_for(lambda: _up(made), "the sandbox to answer", seconds=20)
         yield made
     finally:
-        process.terminate()
-        process.wait(10)
+        _stop(process)
         log.close()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a sandbox. One that does not end in time writes where it stands to its log; that it ends has its own test."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        process.wait()
 
 
 def _up(made: FarEnd) -> bool:
