@@ -8,7 +8,17 @@ that a second row for the same (member, step) cannot exist, and a partition by r
 from __future__ import annotations
 
 from orchestrator.store.tables.audience import address, consent, event, opt_in, suppression, user_alias, users
-from orchestrator.store.tables.campaigns import best_hour, campaign, run, slot, slot_hour, version
+from orchestrator.store.tables.campaigns import (
+    best_hour,
+    campaign,
+    enrolled,
+    event_cursor,
+    run,
+    slot,
+    slot_hour,
+    version,
+    waiting,
+)
 from orchestrator.store.tables.columns import Id, Instant, Json, metadata
 from orchestrator.store.tables.ledger import (
     alert,
@@ -37,7 +47,9 @@ __all__ = [
     "best_hour",
     "campaign",
     "consent",
+    "enrolled",
     "event",
+    "event_cursor",
     "inbox_item",
     "lane",
     "link",
@@ -57,6 +69,7 @@ __all__ = [
     "user_alias",
     "users",
     "version",
+    "waiting",
     "warmed",
     "worker",
 ]

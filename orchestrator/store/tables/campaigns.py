@@ -13,7 +13,7 @@ from sqlalchemy import (
     Text,
 )
 
-from orchestrator.store.tables.columns import Id, Instant, metadata
+from orchestrator.store.tables.columns import Id, Instant, metadata, partial
 
 campaign = Table(
     "campaign",
@@ -40,7 +40,7 @@ run = Table(
     Column("id", Id, primary_key=True),
     Column("campaign", Text, nullable=False),
     Column("version", Text, nullable=False),
-    Column("local_date", Text, nullable=False),  # ISO date in every member's own zone
+    Column("local_date", Text, nullable=False),  # ISO date in every member's own zone; of an instant: its schedule's
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("as_of", Instant, nullable=False),  # the audience is who they were at this instant
@@ -49,7 +49,10 @@ run = Table(
     Column("audience", Integer, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
-    Index("uq_run_date", "campaign", "local_date", unique=True),
+    Column("fires_at", Instant),  # the instant whose run it is (`at`, `cron`); NULL: a local date's
+    Column("enrols_until", Instant),  # of a triggered campaign: members join until then; NULL: planned at once
+    Index("uq_run_date", "campaign", "local_date", unique=True, **partial("fires_at IS NULL")),
+    Index("uq_run_instant", "campaign", "fires_at", unique=True, **partial("fires_at IS NOT NULL")),
     Index(None, "state"),
 )
 
@@ -69,6 +72,8 @@ slot = Table(  # the resolver's answer per class of members; planning joins it
     Column("hours", Text),  # codes of that date's open hours, the population's best first (timing.besttime)
     Column("shut", Text),  # the codes of all others
     Column("explore", BigInteger),  # who draws a number below it gets any of the hours
+    Column("day_from", Instant),  # this and the next: of dates relative to an event. The day in the class's own zone
+    Column("day_until", Instant),  # on which that event has to have happened, half-open
     PrimaryKeyConstraint("run_id", "step", "arm", "zone_key", "country"),
 )
 
@@ -99,4 +104,34 @@ best_hour = Table(  # the hours in which a user opens the app; who has no row go
     PrimaryKeyConstraint("user_id", "channel"),
     Index(None, "computed_at"),
     sqlite_with_rowid=False,
+)
+
+waiting = Table(  # whose trigger event has happened, and whose time has not come yet: the latest event counts
+    "waiting",
+    metadata,
+    Column("campaign", Text, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("event_id", Id, nullable=False),
+    Column("event_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    PrimaryKeyConstraint("campaign", "user_id"),
+    Index(None, "campaign", "due_at"),
+    sqlite_with_rowid=False,
+)
+
+enrolled = Table(  # which event made a user a member of a triggered campaign's run
+    "enrolled",
+    metadata,
+    Column("run_id", Id, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("event_id", Id, nullable=False),
+    PrimaryKeyConstraint("run_id", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+event_cursor = Table(  # up to which event a reader of new events has read
+    "event_cursor",
+    metadata,
+    Column("reader", Text, primary_key=True),
+    Column("event_id", Id, nullable=False),
 )
