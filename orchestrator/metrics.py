@@ -69,6 +69,7 @@ storm_holds = _counter("storm_holds", "Addresses set aside instead of ended, sin
 
 # --- leases ----------------------------------------------------------------------------------------------------------
 
+limiter_away = _gauge("limiter_away", "1 while Redis, which keeps the shared rates, does not answer: nothing is sent.")
 lease_steals = _counter("lease_steals", "Times that messages of dead workers were taken back.")
 fence_rejects = _counter("fence_rejects", "Workers that found their lease gone and wrote nothing more.")
 poisoned = _counter("poisoned", "Messages quarantined after the worker died over them three times.", "channel")

@@ -70,7 +70,7 @@ class AccountSettings(BaseModel):
     channel: Literal["push", "sms", "email", "inbox", "webhook"]
     provider: str = Field(description="name of the provider's plugin: fcm, apns, twilio, smtp, …, or one you installed")
     rate: Annotated[float, Field(gt=0)] = Field(
-        default=100.0, description="messages per second, of this process for now"
+        default=100.0, description="messages per second; with redis of all processes together, else of each"
     )
     burst: Annotated[int, Field(ge=1)] = Field(default=10, description="how many may leave at once")
     ramp: timedelta = Field(default=timedelta(seconds=60), description="from a tenth of the rate to all of it")
@@ -188,8 +188,21 @@ class Settings(BaseSettings):
     )
     seeds: list[str] = Field(default_factory=list, description="users who get a copy of every arm of every run")
     alerts: AlertSettings | None = Field(default=None, description="where operators hear of what needs them")
+    redis: SecretStr | None = Field(
+        default=None, description="Redis or Valkey, for rates shared by all processes: redis://host:6379/0"
+    )
+    redis_file: Path | None = Field(default=None, description="a file with that address, where it holds a password")
+    redis_name: Annotated[str, Field(pattern="^[a-z0-9-]{1,40}$")] = Field(
+        default="orchestrator", description="what this deployment's keys there begin with"
+    )
     best_time: BestTimeSettings = Field(default=BestTimeSettings(), description="how users' best hours are learned")
     clock: ClockSettings | None = Field(default=None, description="an accelerated clock; sandbox only")
+
+    @model_validator(mode="after")
+    def _one_redis(self) -> Self:
+        if self.redis is not None and self.redis_file is not None:
+            raise ValueError("give redis or redis_file, not both")
+        return self
 
     @classmethod
     @override

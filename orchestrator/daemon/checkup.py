@@ -20,9 +20,11 @@ from orchestrator.channel.plugins import calls_back
 from orchestrator.clock import Clock, from_micros
 from orchestrator.daemon.control import socket_path
 from orchestrator.daemon.line import Line
+from orchestrator.daemon.wiring import redis_address
 from orchestrator.errors import ConfigError, NotFoundError, OrchestratorError
 from orchestrator.ledger.restored import REASON as RESTORED
 from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.limits.shared import ask, connect
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -43,6 +45,7 @@ def look_around(settings: Settings, clock: Clock) -> Iterator[Line]:
     yield _zone_data(clock.machine())
     yield _disk(settings)
     yield from _settings(settings)
+    yield from _redis(settings)
     try:
         store = Store(settings.database, writer=False)
     except NotFoundError:
@@ -100,6 +103,18 @@ def _settings(settings: Settings) -> Iterator[Line]:
     keys = len(settings.api_keys)
     hint = "" if keys else "set api_keys, or no event can come in"
     yield Line("api keys", FINE if keys else WARNING, f"{keys} set", hint)
+
+
+def _redis(settings: Settings) -> Iterator[Line]:
+    """Whether the server of the shared rates answers."""
+    if (address := redis_address(settings)) is None:
+        return
+    found = ask(connect(address))
+    if found is None:
+        hint = "start it, or mend `redis`: nothing is sent while it does not answer"
+        yield Line("redis", BROKEN, "no answer", hint)
+    else:
+        yield Line("redis", FINE, f"{found} answers; rates are those of all processes together")
 
 
 def _calls_back(name: str, provider: str) -> bool:

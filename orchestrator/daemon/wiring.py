@@ -15,10 +15,12 @@ from orchestrator.content.links import Links
 from orchestrator.daemon.key import read_key
 from orchestrator.dispatch.account import Account, open_account, restrain
 from orchestrator.errors import ConfigError, Problem
-from orchestrator.limits.rate import MemoryLimiter
+from orchestrator.limits.breaker import OwnProbes, Probes
+from orchestrator.limits.rate import Limiter, MemoryLimiter
+from orchestrator.limits.shared import SharedLimiter, SharedProbes, connect
 from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Carrier, Routing
-from orchestrator.settings import AccountSettings, RouteSettings, Settings, file_of
+from orchestrator.settings import AccountSettings, RouteSettings, Settings, config_file, file_of
 from orchestrator.timing.besttime import Habits
 from orchestrator.timing.quiet import QuietHours
 
@@ -171,8 +173,35 @@ def _carrier(name: str, account: AccountSettings, channel: Channel | None) -> Ca
     return Carrier(name, account.channel, *named, route.share)
 
 
+def redis_address(settings: Settings) -> str | None:
+    """Where Redis or Valkey is, if the deployment has one.
+
+    Raises:
+        ConfigError: the file with its address cannot be read.
+    """
+    if settings.redis is not None:
+        return settings.redis.get_secret_value()
+    if settings.redis_file is None:
+        return None
+    try:
+        return settings.redis_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        hint = "write the address into it, readable by this user"
+        problem = f"{settings.redis_file} cannot be read"
+        raise ConfigError([Problem(str(config_file()), 0, "redis_file", problem, hint)]) from None
+
+
+def limits_of(settings: Settings, clock: Clock) -> tuple[Limiter, Probes]:
+    """What gives out permission to send: of this process alone, or shared by all through Redis or Valkey."""
+    address = redis_address(settings)
+    if address is None:
+        return MemoryLimiter(clock.monotonic), OwnProbes()
+    client = connect(address)
+    return SharedLimiter(client, settings.redis_name, clock.monotonic), SharedProbes(client, settings.redis_name)
+
+
 def build(settings: Settings, clock: Clock | None = None) -> Parts:
-    """All parts. Rates are those of this process.
+    """All parts. Rates are those of this process, or with ``redis`` those of all processes together.
 
     Raises:
         ConfigError: with what is wrong in the settings.
@@ -180,7 +209,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Parts:
     clock = clock or clock_of(settings)
     channels = open_channels(settings)
     planner = planner_of(settings, clock, channels)
-    limiter = MemoryLimiter(clock.monotonic)
+    limiter, probes = limits_of(settings, clock)
     accounts = {
         name: open_account(
             name,
@@ -195,6 +224,6 @@ def build(settings: Settings, clock: Clock | None = None) -> Parts:
         for name, chosen in settings.accounts.items()
     }
     for name, chosen in settings.accounts.items():
-        restrain(accounts[name], chosen.domains, chosen.warm_up, clock.monotonic)
+        restrain(accounts[name], chosen.domains, chosen.warm_up, clock.monotonic, probes)
     resend = {name: channel.ambiguity is Ambiguity.RESEND for name, channel in channels.items()}
     return Parts(clock, planner.quiet, planner, channels, accounts, resend)

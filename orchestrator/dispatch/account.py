@@ -13,7 +13,7 @@ from orchestrator.dispatch.quota import Quota
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.dispatch.warm_up import WarmUp
 from orchestrator.ledger.claim import Lane
-from orchestrator.limits.breaker import Breaker, BreakerState
+from orchestrator.limits.breaker import Breaker, BreakerState, Probes
 from orchestrator.limits.rate import Limiter, Rate
 
 Bucket = tuple[str, Rate]
@@ -111,9 +111,15 @@ def open_account(  # one value each
 
 
 def restrain(
-    account: Account, domains: Mapping[str, float], warm_up: Sequence[int], monotonic: Callable[[], float]
+    account: Account,
+    domains: Mapping[str, float],
+    warm_up: Sequence[int],
+    monotonic: Callable[[], float],
+    probes: Probes | None = None,
 ) -> Account:
-    """The account, with rates of single destination domains and a warm-up where there are any."""
+    """The account, with rates of single destination domains, a warm-up, and shared probes, where there are any."""
+    if probes is not None:
+        account.breaker = Breaker(monotonic, probes)
     if domains:
         rates = {domain.lower(): rate for domain, rate in domains.items()}
         account.domains = Domains(account.name, rates, account.rate.ramp, account.limiter, monotonic)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
+from typing import Protocol
 
 LAST = 20
 OPEN_SECONDS = 30.0
@@ -27,6 +28,30 @@ class BreakerState(StrEnum):
     """One probe at a time; its answer decides."""
 
 
+class Probes(Protocol):
+    """Who may probe an account that is half open, where several processes use it."""
+
+    def claim(self, account: str) -> bool:
+        """Whether this process may send the one probe of the next ``OPEN_SECONDS``."""
+        ...
+
+    def release(self, account: str) -> None:
+        """The probe was answered well: the others need not wait with theirs."""
+        ...
+
+
+class OwnProbes:
+    """Of one process alone: it may always."""
+
+    def claim(self, account: str) -> bool:
+        """True."""
+        del account
+        return True
+
+    def release(self, account: str) -> None:
+        """Nobody waits."""
+
+
 @dataclass(slots=True)
 class _Account:
     answers: deque[bool] = field(default_factory=lambda: deque(maxlen=LAST))
@@ -37,11 +62,12 @@ class _Account:
 class Breaker:
     """The breakers of all accounts; one account's never touches another's. Thread-safe.
 
-    ``monotonic`` is machine time in seconds.
+    ``monotonic`` is machine time in seconds; ``probes`` are shared with other processes.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], probes: Probes | None = None) -> None:
         self._monotonic = monotonic
+        self._probes = probes or OwnProbes()
         self._accounts: dict[str, _Account] = {}
         self._turn = Lock()
 
@@ -62,6 +88,8 @@ class Breaker:
                 return state is BreakerState.CLOSED
             if one.probed_at is not None and now < one.probed_at + OPEN_SECONDS:
                 return False
+            if not self._probes.claim(account):
+                return False
             one.probed_at = now
             return True
 
@@ -79,6 +107,7 @@ class Breaker:
                         self._open(one, now)
                     else:
                         one.opened_at = one.probed_at = None
+                        self._probes.release(account)
                 case BreakerState.OPEN | BreakerState.HALF_OPEN:
                     pass
 

@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.limits.rate import Limiter, MemoryLimiter, Rate
+from orchestrator.limits.shared import SharedLimiter, connect
 
-BACKENDS = ["memory"]
+BACKENDS = ["memory", "shared"]
 NO_RAMP = timedelta(0)
 
 
@@ -46,6 +48,10 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     match request.param:
         case "memory":
             yield Rig(MemoryLimiter(time), time, lambda: MemoryLimiter(time))
+        case "shared":
+            client, name = connect(request.getfixturevalue("valkey")), uuid4().hex
+            yield Rig(SharedLimiter(client, name, time, time), time, lambda: SharedLimiter(client, name, time, time))
+            client.close()
         case other:
             pytest.fail(f"no rig for {other}")
 
