@@ -57,7 +57,7 @@ mark_size = _histogram("mark_size", "Messages marked in one transaction.", bucke
 settle_size = _histogram("settle_size", "Messages settled in one transaction.", buckets=_BATCH)
 messages = _counter("messages", "Messages that reached a state, as this process wrote it.", "channel", "state")
 skips = _counter("skips", "Messages dropped at the door, by reason (a template's own: template).", "channel", "reason")
-window_holds = _counter("window_holds", "Messages put back at the door because their window was closed.", "channel")
+holds = _counter("holds", "Messages put back at the door until later, by reason.", "channel", "reason")
 attempts = _counter(
     "attempts", "Requests to providers, by the class of their outcome.", "channel", "account", "outcome"
 )
@@ -85,6 +85,9 @@ foreign_message_ids = _counter(
 )
 webhooks = _counter(
     "webhooks", "Provider callbacks, by verdict: taken, seen, ignored, forged, malformed, busy.", "account", "verdict"
+)
+webhook_lag_seconds = _histogram(
+    "webhook_lag_seconds", "From a message's request to the callback that settled it.", "provider", buckets=_WAITS
 )
 hits = _counter(
     "hits", "Opens and clicks through our links, by who it was: human, suspect, machine.", "deed", "confidence"

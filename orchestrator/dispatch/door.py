@@ -144,7 +144,7 @@ class Door:
         carriers = self.routing.found(step.channel, step.account)
         terms = terms_of(campaign, step, run.as_of, now, self.only_to, carriers)
         facts = read_facts(connection, [item.message.id for item in admitted], terms, now)
-        rules = {arm.name: rule_for(campaign, arm, step, run.local_date) for arm in campaign.arms}
+        rules = {arm.name: rule_for(campaign, arm, step, run.occasion) for arm in campaign.arms}
 
         @cache
         def door(arm: str, zone_key: str, country: str) -> Opening:  # once per class of a batch
@@ -193,7 +193,8 @@ def _count(channel: str, sending: int, exits: Sequence[Exit], holds: Sequence[Ho
         metrics.messages.labels(channel, item.state).inc()
         if item.state is State.SKIPPED:  # a template's own words after the colon are no label
             metrics.skips.labels(channel, item.reason.partition(":")[0]).inc()
-    metrics.window_holds.labels(channel).inc(sum(item.reason == "window" for item in holds))
+    for held in holds:
+        metrics.holds.labels(channel, held.reason).inc()
 
 
 def _hold(item: Composed, verdict: Hold | Readdress, now: datetime) -> HoldMessage:

