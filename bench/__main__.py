@@ -38,6 +38,7 @@ SUITE = {
     "plan-1": Bench("plan", ("1000000", "1"), ("50000", "1")),
     "plan-2": Bench("plan", ("1000000", "2"), ("50000", "2")),
     "dispatch-null": Bench("dispatch", ("null", "20000"), ("null", "3000"), 3, "per_second"),
+    "dispatch-nginx": Bench("dispatch", ("nginx", "20000"), ("nginx", "3000"), 5, "per_second"),
     "dispatch-sandbox": Bench("dispatch", ("sandbox", "20000"), ("sandbox", "3000"), 3, "per_second"),
     "mail": Bench("mail", ("20000",), ("2000",), 3, "per_second"),
     "segments": Bench("segments", ("1000000", "10"), ("20000", "10")),

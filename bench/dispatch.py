@@ -1,9 +1,10 @@
 """Messages a second through the whole door: claim → compose → admit → mark → send → settle, on SQLite.
 
 Once through a channel that answers at once, against the same three grouped transactions without any logic; once
-through the real FCM channel to a sandbox process over HTTP, against as many bare requests to it.
+through the real FCM channel to nginx, which is never the bottleneck, against as many bare requests to it; once to the
+sandbox, which is.
 
-Run as ``python -m bench.dispatch null|sandbox COUNT``; prints one JSON object.
+Run as ``python -m bench.dispatch null|nginx|sandbox COUNT``; prints one JSON object.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from pathlib import Path
 import uvloop
 
 from bench.channels import Counted, NullChannel
+from bench.nginx import nginx, own_limit
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, NOW, fill
-from bench.reference import grouped_transactions, raw_requests
+from bench.reference import BODY, grouped_transactions, raw_requests
 from orchestrator.campaign.document import Document
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.version import Bundle, save_version
@@ -49,7 +51,7 @@ from tests.far_end import far_end
 TEMPLATE = "lunch-winback/dish"
 LUNCH = datetime(2026, 12, 7, 10, 10, tzinfo=UTC)
 """Ten past eleven for everybody: all are due, and the window is open for another half hour."""
-CONNECTIONS = {"null": 200, "sandbox": 128}
+CONNECTIONS = {"null": 200, "nginx": 128, "sandbox": 128}
 DEFINITION = {
     "name": "bench",
     "topic": "promotions",
@@ -111,6 +113,14 @@ def measure(kind: str, count: int) -> dict[str, object]:
     """One way through the door."""
     if kind == "null":
         return _measure(kind, count, None)
+    if kind == "nginx":
+        with nginx() as server:
+            if server is None:
+                return {"messages": 0, "why": "nginx cannot be had here"}
+            options = {"service_account_file": server.service_account(), "base_url": server.url}
+            figures = _measure(kind, count, options)
+            assert server.requests() >= 2 * int(str(figures["messages"])), "a request is missing"
+            return {**figures, "far_end_per_second": round(own_limit(server, BODY) or 0)}
     with tempfile.TemporaryDirectory() as folder, far_end(Path(folder) / "far") as far:
         options = {"service_account_file": far.state / "service-account.json", "base_url": far.url}
         figures = _measure(kind, count, options)

@@ -56,20 +56,27 @@ def grouped_transactions(store: Store, size: int) -> float:
     return rate
 
 
+BODY = message_json(
+    Envelope("bench", 1, "token-1", "token", PushPayload("", ""), timedelta(minutes=30), "r1-1-1"),
+    PushPayload("Lunch today: ramen?", "x" * 120, link="app://menu"),
+    NOW,
+)
+"""A message as it goes over the wire."""
+
+
 async def raw_requests(options: Mapping[str, object], count: int, connections: int) -> float:
     """Requests a second through the transport alone, each the same small push, ``connections`` at a time."""
     service = load_service_account("fcm", "service_account_file", Path(str(options["service_account_file"])))
     transport = Transport(timedelta(seconds=10))
     token = await Exchange(service, transport, SystemClock())()
     assert isinstance(token, Token)
-    body = message_json(_envelope(), PushPayload("Lunch today: ramen?", "x" * 120, link="app://menu"), NOW)
     url = f"{options['base_url']}/v1/projects/{service.project}/messages:send"
     headers = {"authorization": f"Bearer {token.value}", "content-type": "application/json; charset=utf-8"}
     left = iter(range(count))
 
     async def one_after_another() -> None:
         for _ in left:
-            answer = await transport.request("POST", url, headers=headers, body=body)
+            answer = await transport.request("POST", url, headers=headers, body=BODY)
             assert isinstance(answer, Answer)
             assert answer.status == 200, answer.body
 
@@ -78,7 +85,3 @@ async def raw_requests(options: Mapping[str, object], count: int, connections: i
     seconds = time.perf_counter() - began
     await transport.close()
     return count / seconds
-
-
-def _envelope() -> Envelope:
-    return Envelope("bench", 1, "token-1", "token", PushPayload("", ""), timedelta(minutes=30), "r1-1-1")

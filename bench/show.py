@@ -40,11 +40,15 @@ def _plan(f: Figures) -> list[Line]:
 
 def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
     def lines(f: Figures) -> list[Line]:
+        if "why" in f:
+            return [Line(what, "not measured", "", "", f["why"])]
         split = ", ".join(f"{name.replace('_', ' ')} {spent:.0f}" for name, spent in f["cpu_us_split"].items())
         beside = (
             f"{f['messages']:,} messages in batches of {f['mean_batch']}; {f['duplicates']} duplicates; peak "
             f"{f['peak_mb']:.0f} MB; {f['cpu_us_per_message']:.0f} µs of processor time a message: {split}"
         )
+        if "far_end_per_second" in f:
+            beside += f"; the far end by itself: {f['far_end_per_second']:,}/s (wrk)"
         against = f"{f['reference_per_second']:,}/s: {reference}"
         return [Line(what, f"{f['per_second']:,} messages/s", against, f"{f['ratio']}", beside)]
 
@@ -111,6 +115,7 @@ LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "plan-1": _plan,
     "plan-2": _plan,
     "dispatch-null": _dispatch("dispatch, a channel that answers at once", "the same three transactions, no logic"),
+    "dispatch-nginx": _dispatch("dispatch, FCM over HTTP to nginx", "bare requests to the same nginx"),
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
     "mail": _mail,
     "segments": _segments,

@@ -6,7 +6,10 @@ nothing whose number of values a stranger could drive up.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from typing import Any, Self
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 REGISTRY = CollectorRegistry()
@@ -15,6 +18,39 @@ ProcessCollector(registry=REGISTRY)
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _WAITS = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class _Kept:
+    """Finds the child of labels it has met before in a third of a microsecond: six are asked for in every message."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._kept: dict[tuple[object, ...], Self] = {}
+        super().__init__(*given, **named)
+
+    def labels(self, *values: object, **named: object) -> Self:
+        """The metric with these values of its labels."""
+        found = self._kept.get(values) if not named else None
+        if found is None:
+            made: Self = super().labels(*values, **named)  # type: ignore[misc]  # the class beside this one has it
+            found = self._kept.setdefault(values, made) if not named else made
+        return found
+
+    def clear(self) -> None:
+        """Forget every value."""
+        self._kept.clear()
+        super().clear()  # type: ignore[misc]
+
+
+class Counter(_Kept, prometheus_client.Counter):
+    """What only grows."""
+
+
+class Gauge(_Kept, prometheus_client.Gauge):
+    """What goes up and down."""
+
+
+class Histogram(_Kept, prometheus_client.Histogram):
+    """How large things are."""
 
 
 def _counter(name: str, says: str, *labels: str) -> Counter:

@@ -138,7 +138,7 @@ async def _bounded(response: Response, limit: int) -> Answer:
     while size <= limit and (chunk := await response.body_reader.read_chunk()) is not None:
         parts.append(bytes(chunk))
         size += len(chunk)
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = dict(response.headers.items())  # the client has their names in lower case
     return Answer(response.status, headers, b"".join(parts)[:limit], whole=size <= limit)
 
 

@@ -54,9 +54,18 @@ class OwnProbes:
 
 @dataclass(slots=True)
 class _Account:
-    answers: deque[bool] = field(default_factory=lambda: deque(maxlen=LAST))
+    answers: deque[bool] = field(default_factory=deque)
+    failures: int = 0
     opened_at: float | None = None
     probed_at: float | None = None
+
+    def mostly_fails(self, failed: bool) -> bool:  # noqa: FBT001  # an answer is one or the other
+        """Count an answer; whether more than half of the last ones failed."""
+        self.answers.append(failed)
+        self.failures += failed
+        if len(self.answers) > LAST:
+            self.failures -= self.answers.popleft()
+        return len(self.answers) == LAST and self.failures * 2 > LAST
 
 
 class Breaker:
@@ -99,8 +108,7 @@ class Breaker:
             one, now = self._of(account), self._monotonic()
             match self._state(one, now):
                 case BreakerState.CLOSED:
-                    one.answers.append(failed)
-                    if len(one.answers) == LAST and sum(one.answers) * 2 > LAST:
+                    if one.mostly_fails(failed):
                         self._open(one, now)
                 case BreakerState.HALF_OPEN if one.probed_at is not None:
                     if failed:
@@ -112,7 +120,10 @@ class Breaker:
                     pass
 
     def _of(self, account: str) -> _Account:
-        return self._accounts.setdefault(account, _Account())
+        found = self._accounts.get(account)
+        if found is None:
+            found = self._accounts[account] = _Account()
+        return found
 
     @staticmethod
     def _state(one: _Account, now: float) -> BreakerState:
@@ -124,3 +135,4 @@ class Breaker:
     def _open(one: _Account, now: float) -> None:
         one.opened_at, one.probed_at = now, None
         one.answers.clear()
+        one.failures = 0

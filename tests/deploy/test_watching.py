@@ -27,7 +27,8 @@ def known() -> dict[str, frozenset[str]]:
         if not isinstance(metric, Counter | Gauge | Histogram):
             continue
         [family] = metric.describe()
-        endings = {Counter: ["_total"], Gauge: [""], Histogram: ["_bucket", "_sum", "_count"]}[type(metric)]
+        endings = ["_total"] if isinstance(metric, Counter) else [""]
+        endings = ["_bucket", "_sum", "_count"] if isinstance(metric, Histogram) else endings
         found |= {family.name + ending: frozenset(metric._labelnames) for ending in endings}
     return found
 

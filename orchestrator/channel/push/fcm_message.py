@@ -66,7 +66,7 @@ def problems(payload: Payload) -> list[str]:
 def payload_size(payload: PushPayload) -> int:
     """Bytes of keys and values, with the longest id and acknowledgement that we may add."""
     parts = _notification(payload) | _data(payload, "0" * _ID_ROOM, "0" * ACK_LENGTH)
-    return sum(len(key.encode()) + len(value.encode()) for key, value in parts.items())
+    return len("".join([*parts, *parts.values()]).encode())
 
 
 def shape(payload: PushPayload) -> frozenset[str]:
