@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from typing_extensions import override
@@ -22,12 +23,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def to_micros(instant: datetime) -> int:
     """Microseconds since 1970 of an aware datetime, exactly (no float on the way)."""
-    return (instant - EPOCH) // _MICROSECOND
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+@lru_cache(maxsize=4096)  # the instants of a batch are few: its messages share openings and deadlines
 def from_micros(micros: int) -> datetime:
     """The aware UTC datetime of a number of microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(0, 0, micros)  # by keyword it would take half as long again
 
 
 def span_micros(span: timedelta) -> int:

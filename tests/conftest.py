@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,20 @@ import pytest
 from orchestrator.store import Store
 from tests import world
 from tests.postgres import NotStartedError, Postgres, has_wheel, serving
+from tests.valkey import valkey_server
 
-BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-"""For a fixture or a test that is parametrised by the kind of database."""
+KINDS = ("sqlite", "postgresql")
+NewDatabase = Callable[[str], str]
+"""Asked with one of ``KINDS``: the address of a database with all tables, for the length of a test."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever asks for a database runs on every kind, or on the one that ``pytest.mark.on`` names."""
+    if "database_kind" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("on")
+        kinds = only.args if only is not None else KINDS
+        each = [pytest.param(one, marks=[pytest.mark.postgresql] if one == "postgresql" else []) for one in kinds]
+        metafunc.parametrize("database_kind", each, scope="module")
 
 
 @pytest.fixture(scope="session")
@@ -32,35 +44,25 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
-NewDatabase = Callable[[str], str]
-"""Asked with ``sqlite`` or ``postgresql``: the address of a database with all tables, for the length of a test."""
-
-
 @pytest.fixture
 def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewDatabase]:
     """For a test that needs several databases, or one of a kind of its own."""
+    numbers = count()
     with ExitStack() as stack:
 
         def made(kind: str) -> str:
             if kind == "sqlite":
-                return str(tmp_path / f"t-{len(list(tmp_path.glob('t-*.db')))}.db")
+                return str(tmp_path / f"t-{next(numbers)}.db")
             server: Postgres = request.getfixturevalue("postgres")
             return stack.enter_context(server.database())
 
         yield made
 
 
-@pytest.fixture(params=BOTH)
-def kind(request: pytest.FixtureRequest) -> str:
-    """The kind of database: whatever asks for it is tested on both."""
-    found: str = request.param
-    return found
-
-
 @pytest.fixture
-def database(kind: str, new_database: NewDatabase) -> str:
+def database(database_kind: str, new_database: NewDatabase) -> str:
     """The address of an empty database of each kind."""
-    return new_database(kind)
+    return new_database(database_kind)
 
 
 @pytest.fixture
@@ -69,3 +71,26 @@ def store(database: str) -> Iterator[Store]:
     made = world.fresh(database)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_store(
+    request: pytest.FixtureRequest, database_kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """A store over each kind for a module's many examples: each wipes it first (``world.wipe``)."""
+    with ExitStack() as stack:
+        if database_kind == "sqlite":
+            url = str(tmp_path_factory.mktemp("shared") / "t.db")
+        else:
+            server: Postgres = request.getfixturevalue("postgres")
+            url = stack.enter_context(server.database())
+        made = world.fresh(url)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """Where a Valkey is, one for the session of this process: a ``unix://`` address."""
+    with valkey_server() as server:
+        yield server.address

@@ -51,7 +51,7 @@ class FarEnd:
     def calm(self) -> None:
         self.ask("DELETE", "/sandbox/faults")
 
-    def settings(self, database: Path, **more: Any) -> Settings:
+    def settings(self, database: Path | str, **more: Any) -> Settings:
         """Settings of a deployment that sends here."""
         common = {"rate": 2000.0, "burst": 200, "ramp": 0.0, "connections": 64}
         fcm = {"service_account_file": str(self.state / "service-account.json"), "base_url": self.url}

@@ -67,6 +67,13 @@ def fresh(path: object) -> Store:
     return store
 
 
+def wipe(store: Store) -> None:
+    """Nothing in any table: for the next example of many."""
+    with store.write() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(table.delete())
+
+
 def person(
     store: Store,
     name: str,

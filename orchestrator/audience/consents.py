@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from orchestrator.audience.aliases import aliases
+from orchestrator.audience.refused import note
 from orchestrator.audience.rows import change, insert, slices
 from orchestrator.clock import to_micros
 from orchestrator.store.tables import consent
@@ -51,6 +52,7 @@ def set_consent(
 def set_consents(connection: Connection, changes: Sequence[ConsentChange]) -> int:
     """Take in statements, a thousand or two at a time; how many were news. Of a merged user: they are the other's."""
     changes = of_today(connection, changes)
+    note(connection, ((one.channel, one.user_id) for one in changes if not one.granted))
     lines = _lines(connection, {(one.user_id, one.channel, one.topic) for one in changes})
     news = sum(_take(lines[one.user_id, one.channel, one.topic], one) for one in changes)
     _write(connection, lines)

@@ -25,7 +25,17 @@ from orchestrator.errors import InputError, NotFoundError
 from orchestrator.ledger.merged import leave_merged
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.engine import Store
-from orchestrator.store.tables import address, best_hour, consent, event, opt_in, suppression, user_alias, users
+from orchestrator.store.tables import (
+    address,
+    best_hour,
+    consent,
+    event,
+    opt_in,
+    suppression,
+    user_alias,
+    users,
+    waiting,
+)
 
 CHUNK = 1_000
 """Events that move in one transaction, at most."""
@@ -91,6 +101,8 @@ def _merge(
     record(connection, [Transition(now, "merged", actor, reason=words)])
     _fill_in(connection, kept, old, now)
     _move(connection, opt_in, old, kept)  # before the consents: a refusal of either ends them
+    connection.execute(_STILL_WAITS, {"old": old, "kept": kept})
+    connection.execute(delete(waiting).where(waiting.c.user_id == old))
     connection.execute(delete(best_hour).where(best_hour.c.user_id == old))
     connection.execute(_LOOK_AGAIN, {"user": kept, "hours": "", "never": 0})
     return Merged(
@@ -104,6 +116,14 @@ def _merge(
     )
 
 
+_STILL_WAITS = text("""
+    INSERT INTO waiting (campaign, user_id, event_id, event_at, due_at)
+    SELECT campaign, :kept, event_id, event_at, due_at FROM waiting WHERE user_id = :old
+    ON CONFLICT (campaign, user_id) DO UPDATE
+        SET event_id = excluded.event_id, event_at = excluded.event_at, due_at = excluded.due_at
+        WHERE excluded.event_at > waiting.event_at
+           OR (excluded.event_at = waiting.event_at AND excluded.event_id > waiting.event_id)""")
+"""What either did last is what triggered campaigns wait for."""
 _LOOK_AGAIN = text("""
     INSERT INTO best_hour (user_id, channel, hours, opens, until, computed_at)
     VALUES (:user, '', :hours, :never, :never, :never)

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from orchestrator.audience.aliases import aliases, now_called
+from orchestrator.audience.refused import note
 from orchestrator.audience.rows import insert, slices
 from orchestrator.clock import to_micros
 from orchestrator.errors import InputError
@@ -68,6 +69,7 @@ def suppress_all(connection: Connection, wanted: Sequence[Suppressed]) -> int:
     merged = aliases(connection, (one.user_id for one in wanted if one.user_id is not None))
     if merged:
         wanted = [replace(one, user_id=now_called(merged, one.user_id)) for one in wanted]
+    note(connection, ((one.channel, one.address or one.user_id or 0) for one in wanted))
     spans = _spans(connection, wanted)
     added: list[tuple[Any, ...]] = []
     for one in wanted:

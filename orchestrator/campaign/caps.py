@@ -22,8 +22,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from orchestrator.campaign.complaints import complaints
-from orchestrator.campaign.form import Form
 from orchestrator.campaign.reading import read_document
+from orchestrator.campaign.schedule_form import Form
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.words import Slug, Span, refuse, span
 from orchestrator.errors import ConfigError, Problem

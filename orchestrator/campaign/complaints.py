@@ -12,13 +12,10 @@ from orchestrator.campaign.document import Document, Place, shown
 from orchestrator.errors import Problem, did_you_mean
 
 PLANNED = {
-    "at": "runs at one instant",
-    "cron": "cron schedules",
     "devices": "sending to all of a user's devices",
     "incentive": "coupons",
     "judge": "judging an experiment automatically",
     "only_to": "an allow-list per campaign (the settings have one for the deployment)",
-    "trigger": "runs triggered by an event",
 }
 """Fields that will mean something one day: refused by name, since ignoring one would change whom a campaign reaches."""
 _PLANNED_CHANNELS = frozenset({"wechat"})

@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from orchestrator.campaign.schedule_form import Form, PartialWindowForm, ScheduleForm, WindowForm
 from orchestrator.campaign.words import (
-    WORKDAYS,
-    ACalendar,
-    Day,
+    CueWord,
     FactName,
     Line,
     Locale,
-    LocalWindow,
     PerSecond,
-    ScheduleDays,
     Share,
     Slug,
     Span,
@@ -32,12 +29,6 @@ MAX_STEPS = 15  # a message's id has four bits for its step
 MAX_ARMS = 20
 
 
-class Form(BaseModel):
-    """Unknown fields are errors; a quoted number is text; nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
-
-
 class AudienceForm(Form):
     """Whom."""
 
@@ -45,75 +36,6 @@ class AudienceForm(Form):
     exclude: list[Slug] = Field(
         default=[], max_length=20, description="segments whose users are left out, with a reason"
     )
-
-
-class ScheduleForm(Form):
-    """Which local dates. Every user gets the date in their own zone."""
-
-    days: ScheduleDays | None = Field(
-        default=None, description="days of the week: every, mon-fri, [mon, wed]; or the workdays of a calendar"
-    )
-    first: Day | None = Field(default=None, alias="from", description="first local date, with `days`")
-    until: Day | None = Field(default=None, description="last local date, with `days`")
-    dates: list[Day] | None = Field(
-        default=None, min_length=1, max_length=400, description="single local dates, instead of `days`"
-    )
-    holidays: Literal["skip", "only"] | None = Field(
-        default=None,
-        description="skip public holidays, or run on them only: the calendar's, else each member's country's",
-    )
-    calendar: ACalendar | None = Field(
-        default=None, description="whose holidays and workdays: CN, DE-BY, or one of campaigns/calendars.yaml"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.days is None) == (self.dates is None):
-            refuse("needs either `days` or `dates`", "days: every, or dates: [2026-12-01]")
-        if self.dates is not None and (self.first or self.until):
-            refuse("goes with `days`, not with `dates`", "remove it", "from" if self.first else "until")
-        if self.days == WORKDAYS and self.calendar is None:
-            refuse("workdays are those of a calendar", "add calendar: CN", "calendar")
-        if self.first and self.until and self.until < self.first:
-            refuse(f"{self.until} is before `from`, {self.first}", "exchange the two", "until")
-        return self
-
-    @model_validator(mode="after")
-    def _fires(self) -> Self:
-        if isinstance(self.days, frozenset) and self.first and self.until:
-            length = (self.until - self.first).days
-            reached = {(self.first.weekday() + n) % 7 for n in range(min(length, 6) + 1)} if length >= 0 else self.days
-            if not reached & self.days:
-                refuse("none of these days lies between `from` and `until`", "the campaign would never run", "days")
-        return self
-
-
-class PartialWindowForm(Form):
-    """When, for one step or arm: what is not said is the campaign's own."""
-
-    local: LocalWindow | None = Field(default=None, description='the recipient\'s wall clock: "10:30-11:45", half-open')
-    moment: Slug | None = Field(default=None, description="instead of local: a moment by name, such as before-lunch")
-    late: Literal["skip", "next"] | None = Field(default=None, description="a missed window: skip, or the next date's")
-    spread: Share | None = Field(default=None, description="the share of the window over which sending is spread")
-    expires_after: Span | None = Field(
-        default=None, description="with late: next, how long a message stays worth sending"
-    )
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        if self.local is not None and self.moment is not None:
-            refuse("stands beside `local`", "write one of the two", "moment")
-        return self
-
-
-class WindowForm(PartialWindowForm):
-    """When, on the recipient's wall clock."""
-
-    @model_validator(mode="after")
-    def _somewhen(self) -> Self:
-        if self.local is None:
-            refuse("needs `local` or `moment`", 'local: "10:30-11:45", or moment: before-lunch')
-        return self
 
 
 class BestTimeForm(Form):
@@ -131,10 +53,37 @@ class BestTimeForm(Form):
 class WhenForm(Form):
     """A later step's condition."""
 
-    not_: Literal["reopened"] | None = Field(
-        default=None, alias="not", description="reopened: only who has not come back"
+    not_: CueWord | None = Field(
+        default=None,
+        alias="not",
+        description="only who has not: reopened, delivered, opened, clicked, converted, or an event's name",
     )
-    after: Span = Field(description="how long after the step before was due")
+    is_: CueWord | None = Field(default=None, alias="is", description="only who has; the same words as in `not`")
+    wait_for: CueWord | None = Field(
+        default=None, description="sent as soon as it happens, and not without; the same words as in `not`"
+    )
+    within: Span | None = Field(default=None, description="with wait_for: how long after the step before it counts")
+    after: Span | None = Field(
+        default=None, description="how long after the step before; with wait_for: after it has happened"
+    )
+
+    @model_validator(mode="after")
+    def _waits(self) -> Self:
+        if self.wait_for is None and self.within is not None:
+            refuse("goes with `wait_for`", "remove it, or add wait_for: opened", "within")
+        if self.wait_for is None and self.after is None:
+            refuse("is missing", "how long after the step before: after: 2h", "after")
+        if self.wait_for is not None and self.within is None:
+            refuse("is missing", "how long to wait at most: within: 6h", "within")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.wait_for is not None and self.is_ is not None:
+            refuse("stands beside `wait_for`", "write one of the two", "is")
+        if self.not_ is not None and self.not_ in {self.is_, self.wait_for}:
+            refuse("is what has to have happened: nobody would get it", "remove one of the two", "not")
+        return self
 
 
 class StepForm(Form):
@@ -233,8 +182,10 @@ class CampaignForm(Form):
         default=None, description="at most so many messages of all steps together: 2000/min, 30/s"
     )
     audience: AudienceForm = Field(description="whom")
-    schedule: ScheduleForm = Field(description="which local dates")
-    window: WindowForm = Field(description="when, on the recipient's wall clock")
+    schedule: ScheduleForm = Field(description="which local dates, or which instants")
+    window: WindowForm | None = Field(
+        default=None, description="when, on the recipient's wall clock; may be left out of runs at instants"
+    )
     best_time: BestTimeForm | None = Field(
         default=None, description="send at each user's best hour within the window; spread over it if left out"
     )
@@ -244,6 +195,10 @@ class CampaignForm(Form):
     holdout: Share = Field(default=0.0, description="the share of the audience that gets nothing, to compare with")
     experiment: ExperimentForm | None = Field(default=None, description="arms to compare; one arm `all` if left out")
     drop_if_back: bool = Field(default=True, description="whoever came back after planning gets no message")
+    exit_on_conversion: bool | None = Field(
+        default=None,
+        description="whoever has converted gets nothing more of the run; true where goal.conversion is set",
+    )
     recheck: Literal["segment"] | None = Field(
         default=None, description="segment: whoever is no longer in it as their message leaves gets none"
     )
@@ -257,3 +212,11 @@ class CampaignForm(Form):
     seeds: list[Line] = Field(
         default=[], max_length=20, description="users who get a copy of every arm of each run; never counted"
     )
+
+    @model_validator(mode="after")
+    def _somewhen(self) -> Self:
+        if self.schedule.days is None and self.schedule.dates is None:
+            return self
+        if self.window is None or self.window.local is None:
+            refuse("needs `local` or `moment`", 'local: "10:30-11:45", or moment: before-lunch', "window")
+        return self

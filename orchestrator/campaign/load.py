@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from orchestrator.campaign.attributes import wrong_dates
 from orchestrator.campaign.document import Document, shown, values_at
 from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.reading import read_document
@@ -37,7 +38,8 @@ def load_bundle(
     campaign, problems = _parse(document, path)
     segments, templates = SegmentFolder(campaigns_dir), TemplateFolder(templates_dir)
     raw_segments, files = segments.used_by(document), templates.used_by(document)
-    problems += [*_wrong_accounts(document, accounts), *segments.problems, *templates.problems]
+    problems += [*_wrong_accounts(document, accounts), *wrong_dates(document, segments.declared)]
+    problems += [*segments.problems, *templates.problems]
     if problems or campaign is None:
         raise ConfigError(_in_order(problems))
     return Bundle(campaign, document.data, raw_segments, files)

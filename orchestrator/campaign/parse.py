@@ -8,15 +8,20 @@ from pydantic import ValidationError
 
 from orchestrator.campaign.complaints import complaints
 from orchestrator.campaign.document import Document
+from orchestrator.campaign.follow_ups import contradictions, exits, when_of
 from orchestrator.campaign.form import (
     ArmForm,
     BestTimeForm,
     BudgetForm,
     CampaignForm,
     GoalForm,
-    PartialWindowForm,
-    ScheduleForm,
     StepForm,
+)
+from orchestrator.campaign.schedule_form import (
+    PartialWindowForm,
+    RelativeToForm,
+    ScheduleForm,
+    TriggerForm,
     WindowForm,
 )
 from orchestrator.campaign.spec import (
@@ -27,17 +32,21 @@ from orchestrator.campaign.spec import (
     Conversion,
     Goal,
     Late,
+    RelativeTo,
     Schedule,
     Step,
     Timing,
-    When,
+    Trigger,
 )
 from orchestrator.campaign.words import WORKDAYS
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.timing.calendars import Holidays
+from orchestrator.timing.cron import Cron
 from orchestrator.timing.window import Window
 
 ONLY_ARM = "all"
+ANY_TIME = Timing(None, expires_after=timedelta(hours=1), spread=0.0)
+"""Of a campaign that fires at instants and has no window: at once, and an hour later no more."""
 
 
 def parse_campaign(document: Document) -> Campaign:
@@ -53,7 +62,8 @@ def parse_campaign(document: Document) -> Campaign:
         problems += complaints(error, document, CampaignForm)
         raise ConfigError(sorted(problems, key=lambda problem: problem.line)) from None
     campaign = _campaign(form)
-    problems += _steps_that_never_fit(campaign, document)
+    problems += [*_steps_that_never_fit(campaign, document), *contradictions(campaign, document)]
+    problems += _best_hours_of_an_event(campaign, document)
     if problems:
         raise ConfigError(problems)
     return campaign
@@ -82,6 +92,7 @@ def _campaign(form: CampaignForm) -> Campaign:
         rate=form.rate,
         tags=tuple(dict.fromkeys(form.tags)),
         recheck=form.recheck == "segment",
+        exit_on_conversion=exits(form),
     )
 
 
@@ -95,20 +106,35 @@ def _schedule(form: ScheduleForm) -> Schedule:
         workdays=workdays,
         calendar=form.calendar,
         holidays=Holidays(form.holidays) if form.holidays else Holidays.IGNORE,
+        relative_to=_relative(form.relative_to) if form.relative_to else None,
+        at=form.at or (),
+        cron=Cron.parse(form.cron, form.zone) if form.cron and form.zone else None,
+        trigger=_trigger(form.trigger) if form.trigger else None,
     )
 
 
-def _timing(form: WindowForm) -> Timing:
-    assert form.local is not None  # the form refuses a window without one
-    return _own_timing(form, Timing(form.local))
+def _trigger(form: TriggerForm) -> Trigger:
+    after, unless = form.after or timedelta(0), tuple(dict.fromkeys(form.unless))
+    return Trigger(form.event, after, unless, form.again_after, dict(form.properties))
+
+
+def _relative(form: RelativeToForm) -> RelativeTo:
+    return RelativeTo(form.attribute, form.event, form.yearly, form.offset)
+
+
+def _timing(form: WindowForm | None) -> Timing:
+    given = form or WindowForm()
+    return _own_timing(given, Timing(given.local) if given.local else ANY_TIME)
 
 
 def _own_timing(form: PartialWindowForm, campaigns: Timing) -> Timing:
+    usual = Timing(form.local) if form.local and campaigns.window is None else campaigns
+    expires = campaigns.expires_after if campaigns.expires_after != ANY_TIME.expires_after else usual.expires_after
     return Timing(
         window=form.local or campaigns.window,
         late=Late(form.late) if form.late else campaigns.late,
-        expires_after=form.expires_after or campaigns.expires_after,
-        spread=campaigns.spread if form.spread is None else form.spread,
+        expires_after=form.expires_after or expires,
+        spread=usual.spread if form.spread is None else form.spread,
     )
 
 
@@ -119,7 +145,7 @@ def _step(index: int, form: StepForm, timing: Timing) -> Step:
         template=form.template,
         account=form.account,
         rate=form.rate,
-        when=When(not_reopened=form.when.not_ == "reopened", after=form.when.after) if form.when else None,
+        when=when_of(form.when) if form.when else None,
         timing=_own_timing(form.window, timing) if form.window else None,
         best=_best(form.best_time),
     )
@@ -161,6 +187,14 @@ def _order_of_steps(document: Document) -> list[Problem]:
     return problems
 
 
+def _best_hours_of_an_event(campaign: Campaign, document: Document) -> list[Problem]:
+    """Sending when it suits best, or so long after an event: one of the two."""
+    if campaign.schedule.trigger is None or not campaign.at_best_hours:
+        return []
+    message = "does not go with `schedule.trigger`: the event says when"
+    return [document.problem(("best_time",), message, "remove it, in steps and arms too")]
+
+
 def _steps_that_never_fit(campaign: Campaign, document: Document) -> list[Problem]:
     problems: dict[tuple[int, str], Problem] = {}
     for arm in campaign.arms:
@@ -179,11 +213,16 @@ def _too_late(campaign: Campaign, arm: Arm) -> list[tuple[Step, timedelta, timed
     earliest = timedelta(0)
     for step in campaign.steps:
         timing = campaign.timing_of(arm, step)
+        waited, before = earliest + (step.when.after if step.when else timedelta(0)), earliest
+        if timing.window is None:
+            earliest = waited
+            continue
         start, end = _extent(timing.window)
-        waited = earliest + (step.when.after if step.when else timedelta(0))
         earliest = max(start, waited)
         if earliest >= end and not _may_wait(timing, waited - start):
             found.append((step, waited - start, end - start))
+        if step.when is not None and step.when.wait_for is not None:
+            earliest = before + step.when.latest
     return found
 
 

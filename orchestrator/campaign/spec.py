@@ -5,12 +5,16 @@ Made by :mod:`orchestrator.campaign.load` from files, or by :mod:`orchestrator.c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import takewhile
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from orchestrator.timing.calendars import Calendar, Holidays
+from orchestrator.timing.cron import Cron
 from orchestrator.timing.window import Window
 
 
@@ -34,9 +38,10 @@ class Timing:
     """When a message may leave, on the recipient's wall clock.
 
     ``spread`` is the share of the opening (0 to 0.9) over which due times are spread; with ``best`` of the hour.
+    Without a ``window``: at any time of the day, for ``expires_after``.
     """
 
-    window: Window
+    window: Window | None
     late: Late = Late.SKIP
     expires_after: timedelta = timedelta(hours=24)
     spread: float = 0.5
@@ -44,9 +49,51 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class RelativeTo:
+    """Each user's own date: that of an ``attribute`` (``yearly``: every year), or of their last ``event``.
+
+    The run that is theirs is the one ``offset`` (whole days) after it; below zero: before it.
+    """
+
+    attribute: str | None = None
+    event: str | None = None
+    yearly: bool = False
+    offset: timedelta = timedelta(0)
+
+    @property
+    def name(self) -> str:
+        """The attribute or the event."""
+        return self.attribute or self.event or ""
+
+    def dated(self, day: date) -> date:
+        """The own date of those who are members of the run of ``day``."""
+        return day - self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Who did ``event`` is sent to ``after`` that; the last time counts, and nothing if they do one of ``unless``.
+
+    Nobody becomes a member again before ``again_after``, nor twice on a local date. ``properties``: examples of those
+    of the event that templates may name.
+    """
+
+    event: str
+    after: timedelta = timedelta(0)
+    unless: tuple[str, ...] = ()
+    again_after: timedelta = timedelta(hours=24)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+_EARLIEST, _LATEST = timedelta(hours=25), timedelta(hours=49)
+"""Before a date begins in UTC, and after, there is none of it anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """Which local dates fire: ``weekdays`` (0 = Monday) between ``first`` and ``last`` inclusive, or ``dates``.
 
+    Or which instants: ``at`` (each with the offset it was written with), or those of ``cron``.
     ``workdays``: those of ``calendar`` instead of weekdays. ``holidays`` are the calendar's; without one, those of each
     member's own country, which the policy asks for.
     """
@@ -58,18 +105,59 @@ class Schedule:
     workdays: bool = False
     calendar: Calendar | None = None
     holidays: Holidays = Holidays.IGNORE
+    relative_to: RelativeTo | None = None
+    """Of everybody in the segment, only those whose own date it is."""
+    at: tuple[datetime, ...] = ()
+    cron: Cron | None = None
+    trigger: Trigger | None = None
+    """A run of every date, which members join one by one, by an event of their own."""
 
     def fires_on(self, day: date) -> bool:
-        """Whether a run belongs to this local date."""
-        if self.calendar is not None and not self.holidays.permit(self.calendar, day):
+        """Whether a run belongs to this local date; of instants: whether one has it, where it was written."""
+        if not self._free(day):
             return False
-        if day in self.dates:
+        if day in self.dates or any(instant.date() == day for instant in self.at):
             return True
-        within = (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
-        return within and (self._is_workday(day) if self.workdays else day.weekday() in self.weekdays)
+        return self._within(day) and self._goes_on(day)
 
-    def _is_workday(self, day: date) -> bool:
-        return self.calendar is not None and self.calendar.is_workday(day)
+    @property
+    def of_instants(self) -> bool:
+        """Whether its runs are those of instants, and not of local dates."""
+        return bool(self.at) or self.cron is not None
+
+    def instants(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """The instants that fire after ``after`` and not after ``until``, in order, each in its written clock."""
+        found = iter(self.at) if self.cron is None else self.cron.after(after)
+        for instant in takewhile(lambda one: one <= until, found):
+            written = self.written(instant)
+            if instant > after and self._free(written.date()) and (self.cron is None or self._within(written.date())):
+                yield written
+
+    def instants_on(self, day: date) -> list[datetime]:
+        """The instants of a date, where it was written."""
+        begin = datetime.combine(day, time(), tzinfo=UTC)
+        around = self.instants(begin - _EARLIEST, begin + _LATEST)
+        return [instant for instant in around if instant.date() == day]
+
+    def written(self, instant: datetime) -> datetime:
+        """An instant in the clock in which the schedule is written; UTC if it is none of its own."""
+        if self.cron is not None:
+            return instant.astimezone(ZoneInfo(self.cron.zone))
+        return next((one for one in self.at if one == instant), instant)
+
+    def _goes_on(self, day: date) -> bool:
+        """Whether a schedule without an end of its own has this date."""
+        if self.cron is not None:
+            return self.cron.on(day)
+        if self.workdays:
+            return self.calendar is not None and self.calendar.is_workday(day)
+        return self.trigger is not None or day.weekday() in self.weekdays
+
+    def _free(self, day: date) -> bool:
+        return self.calendar is None or self.holidays.permit(self.calendar, day)
+
+    def _within(self, day: date) -> bool:
+        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
 
     @property
     def members_holidays(self) -> Holidays:
@@ -79,10 +167,33 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A later step's condition: so long after the step before was due, and not if the user has reopened the app."""
+    """A later step's condition: so long ``after`` the step before was due, by what has happened (words of the file).
 
-    not_reopened: bool = True
+    ``unless``: not if that has happened; ``needs``: only if it has. ``wait_for``: as soon as it does, if that is
+    ``within`` so long of the step before; ``after`` then counts from when it happened.
+    """
+
     after: timedelta = timedelta(0)
+    unless: str | None = None
+    needs: str | None = None
+    wait_for: str | None = None
+    within: timedelta = timedelta(0)
+
+    @property
+    def cues(self) -> dict[str, str]:
+        """What it asks about, by the file's field."""
+        asked = {"not": self.unless, "is": self.needs, "wait_for": self.wait_for}
+        return {field: word for field, word in asked.items() if word is not None}
+
+    @property
+    def soonest(self) -> timedelta:
+        """How long after the step before it is due at the earliest."""
+        return timedelta(0) if self.wait_for else self.after
+
+    @property
+    def latest(self) -> timedelta:
+        """How long after the step before it is decided at the latest: what a step after it counts from."""
+        return self.within if self.wait_for else self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +276,8 @@ class Campaign:
     """What frequency caps know it by; :attr:`tagged` has the topic where there are none."""
     recheck: bool = False
     """Whether the segment is evaluated again at the door."""
+    exit_on_conversion: bool = False
+    """Whether who has converted gets nothing more of the run."""
 
     @property
     def tagged(self) -> tuple[str, ...]:

@@ -80,12 +80,22 @@ def _pairs(data: dict[str, Any]) -> Iterator[tuple[Place, str, str]]:
 
 def _facts(data: dict[str, Any]) -> list[str]:
     declared = [name for _, name in values_at(data, "facts.*")]
-    return [f"user.{name}" for name in (*KNOWN_FACTS, *declared)]
+    return [f"user.{name}" for name in (*KNOWN_FACTS, *declared)] + [f"trigger.{name}" for name in _properties(data)]
+
+
+def _properties(data: Any) -> list[str]:
+    """Those of the event that triggers the campaign, as far as it gives examples of them."""
+    for name in ("schedule", "trigger", "properties"):
+        data = data.get(name) if isinstance(data, dict) else None
+    return [str(name) for name in data] if isinstance(data, dict) else []
 
 
 def _with_remedy(problem: Problem, campaign: Document) -> Problem:
     """A fact that nothing provides may be a typing error, or one that the campaign has not declared yet."""
-    if not problem.message.startswith("no fact 'user."):
+    if problem.message.startswith("no fact 'user."):
+        remedy = f"if users have it, list it under `facts` in {campaign.file}"
+    elif problem.message.startswith("no fact 'trigger."):
+        remedy = f"if the event has it, give an example under schedule.trigger.properties in {campaign.file}"
+    else:
         return problem
-    remedy = f"if users have it, list it under `facts` in {campaign.file}"
     return replace(problem, hint=f"{problem.hint} {remedy}" if problem.hint else remedy)

@@ -18,6 +18,8 @@ from sqlalchemy import Connection, select
 from orchestrator.campaign.load import load_bundle
 from orchestrator.cli.context import Context
 from orchestrator.daemon.wiring import habits_of
+from orchestrator.ledger.runs import Occasion
+from orchestrator.plan.due import ahead
 from orchestrator.report.habit import Choice, Chooser, Habit, habit_of
 from orchestrator.report.hours import zone_of
 from orchestrator.report.words import zone_words
@@ -73,12 +75,13 @@ def show(
 def _choices(context: Context, connection: Connection, habit: Habit, name: str) -> list[Choice]:
     settings, now = context.settings, context.clock.now()
     bundle = load_bundle(name, settings.campaigns, settings.templates)
-    zone = zone_of(habit.zone_key) or ZoneInfo("UTC")
-    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    zone, schedule = zone_of(habit.zone_key) or ZoneInfo("UTC"), bundle.campaign.schedule
+    tomorrow = Occasion(now.astimezone(zone).date() + timedelta(days=1))
+    occasion = next(ahead(schedule, now), tomorrow) if schedule.of_instants else tomorrow
     counted = read_population(connection) or count_population(connection, now, habits_of(settings))
     quiet = QuietHours.load(settings.quiet_hours)
     population = counted.of(habit.channel)
-    chooser = Chooser(bundle.campaign, tomorrow, quiet, population, settings.best_time.explore)
+    chooser = Chooser(bundle.campaign, occasion, quiet, population, settings.best_time.explore)
     country = connection.execute(select(users.c.country).where(users.c.id == habit.user_id)).scalar() or ""
     return chooser.choices(habit, country, now)
 

@@ -20,10 +20,12 @@ from orchestrator.campaign.segments import SegmentFolder
 from orchestrator.campaign.shared import check_shared
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.topics import check_topics
+from orchestrator.cli.instants import instant_notes
 from orchestrator.clock import SystemClock
 from orchestrator.content.confirming import check_confirmation
 from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, NotFoundError, Problem
+from orchestrator.policy.caps import span_text
 from orchestrator.settings import Settings, load_settings
 from orchestrator.timing.calendars import Holidays, without_holidays
 from orchestrator.timing.days import days_text
@@ -89,8 +91,11 @@ def _check(name: str, settings: Settings, findings: _Findings) -> None:
     else:
         findings.campaigns.append(bundle.campaign)
         findings.notes += TemplateSet(bundle.templates, root=str(settings.templates)).notes()
-        today = SystemClock().now().date()
+        now = SystemClock().now()
+        today = now.date()
+        findings.notes += instant_notes(bundle.campaign, now)
         findings.notes += [*_never(bundle.campaign, today), *_holidays_only(bundle.campaign)]
+        findings.notes += _passed_over(bundle.campaign, today)
         findings.notes += [*_shut(bundle.campaign, today), *_unreachable(bundle.campaign, today)]
 
 
@@ -104,7 +109,10 @@ def _overlooked(campaigns: Path) -> list[Problem]:
 def _unreachable(campaign: Campaign, today: date) -> list[str]:
     """Windows that a change of clocks swallows: nobody there gets anything that date. No mistake, yet worth knowing."""
     days = [day for day in _days_ahead(campaign, today) if campaign.schedule.fires_on(day)]
-    windows = {campaign.timing_of(arm, step).window for arm in campaign.arms for step in campaign.steps}
+    if campaign.schedule.of_instants:
+        return []  # their windows are those of whatever date it is
+    known = {campaign.timing_of(arm, step).window for arm in campaign.arms for step in campaign.steps}
+    windows = {window for window in known if window is not None}
     return [
         note for window in sorted(windows, key=str) if _early(window) for note in _gaps(campaign.name, window, days)
     ]
@@ -112,9 +120,22 @@ def _unreachable(campaign: Campaign, today: date) -> list[str]:
 
 def _never(campaign: Campaign, today: date) -> list[str]:
     """A schedule without a date: over, or on holidays of a calendar that has none on its days."""
+    if campaign.schedule.of_instants:
+        return []
     if any(campaign.schedule.fires_on(day) for day in _days_ahead(campaign, today) if day >= today):
         return []
     return [f"{campaign.name}: fires on no date within a year from {today}: see its schedule"]
+
+
+def _passed_over(campaign: Campaign, today: date) -> list[str]:
+    """Dates of users' own that no run is for, where a schedule goes by such dates and leaves days out."""
+    schedule = campaign.schedule
+    fired = [day for day in _days_ahead(campaign, today) if schedule.fires_on(day)]
+    gaps = bool(fired) and len(fired) <= (fired[-1] - fired[0]).days
+    if schedule.relative_to is None or not (gaps or schedule.members_holidays is not Holidays.IGNORE):
+        return []
+    name = schedule.relative_to.name
+    return [f"{campaign.name}: there are dates without a run: whose {name} calls for one of them gets nothing"]
 
 
 def _holidays_only(campaign: Campaign) -> list[str]:
@@ -129,8 +150,11 @@ def _holidays_only(campaign: Campaign) -> list[str]:
 
 def _shut(campaign: Campaign, today: date) -> list[str]:
     """Weekdays on which the campaign fires, and on which no window of the first step is open."""
+    if campaign.schedule.of_instants:
+        return []
     fired = {day.weekday() for day in _days_ahead(campaign, today) if campaign.schedule.fires_on(day)}
-    windows = {campaign.timing_of(arm, campaign.steps[0]).window for arm in campaign.arms}
+    known = {campaign.timing_of(arm, campaign.steps[0]).window for arm in campaign.arms}
+    windows = {window for window in known if window is not None}
     return [
         f"{campaign.name}: fires on {days_text(frozenset(shut))}, when {window} is shut: nobody gets anything that day"
         for window in sorted(windows, key=str)
@@ -183,7 +207,8 @@ def _print(findings: _Findings, folder: Path) -> None:
 
 def _summary(campaign: Campaign) -> str:
     steps, arms = _count(len(campaign.steps), "step"), _count(len(campaign.arms), "arm")
-    return f"{campaign.name}: {steps}, {arms}, {campaign.holdout:.0%} held out, {campaign.timing.window}"
+    when = campaign.timing.window or f"at any time, for {span_text(campaign.timing.expires_after)}"
+    return f"{campaign.name}: {steps}, {arms}, {campaign.holdout:.0%} held out, {when}"
 
 
 def _count(number: int, word: str) -> str:

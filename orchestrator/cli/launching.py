@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,18 +14,22 @@ from rich.table import Table
 from sqlalchemy import Connection, select
 
 from orchestrator.campaign.load import load_bundle
-from orchestrator.campaign.version import Bundle
-from orchestrator.cli import completing
+from orchestrator.campaign.occasions import labelled
+from orchestrator.campaign.version import Bundle, hash_of
+from orchestrator.cli import completing, live
 from orchestrator.cli.context import Context
-from orchestrator.cli.operate import File, Json, Name, chosen_date, in_words
+from orchestrator.cli.operate import File, Json, Name, in_words, show_who
+from orchestrator.daemon.relaunching import LiveRun, before_launch
+from orchestrator.daemon.relaunching import as_json as live_json
 from orchestrator.daemon.wiring import planner_of
 from orchestrator.dispatch.cost import sms_parts
 from orchestrator.errors import InputError
-from orchestrator.ledger.runs import UNUSUAL_SIZE, campaign_state
+from orchestrator.ledger.runs import UNUSUAL_SIZE, Occasion, campaign_state
 from orchestrator.plan.brakes import unusual, usual_size
 from orchestrator.plan.dry import DryRun, dry_run
 from orchestrator.plan.firings import Firing, first_leaving, next_firings
 from orchestrator.report.reasons import reason_words
+from orchestrator.report.triggers import waits_for
 from orchestrator.store.tables import alert, run
 
 app = typer.Typer()
@@ -40,11 +44,18 @@ class Reach:
     firings: list[Firing]
     first: datetime | None
     usual: int | None
+    live: tuple[LiveRun, ...] = ()
+    """Runs under way that have another version."""
 
     @property
     def people(self) -> int:
         """Who would get something."""
         return sum(count for *_, count in self.found.places)
+
+    @property
+    def waiting(self) -> int:
+        """For how many people messages of runs under way would be planned again."""
+        return sum(one.people for one in self.live if one.adopts and not one.joins)
 
     def by(self, of: Callable[[str, str], str]) -> list[tuple[str, int]]:
         """Those people, by what ``of`` says of zone key and place; most first."""
@@ -58,34 +69,54 @@ class Reach:
 def launch(
     name: File,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many people it reaches.")] = False,
+    new_runs_only: Annotated[
+        bool, typer.Option("--new-runs-only", help="Runs under way keep the version that they have.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a campaign, show how far it reaches, store it as an immutable version, and let it run."""
+    """Check a campaign, show how far it reaches, store it as an immutable version, and let it run.
+
+    Of a campaign that runs already, what waits of the runs under way takes on the new version too.
+    """
     context = Context.load()
     bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
     with context.reader() as store, store.read() as connection:
-        reach = _reach(context, connection, bundle)
+        found = before_launch(connection, bundle, hash_of(bundle), context.clock.now())
+        reach = replace(_reach(context, connection, bundle), live=tuple(found))
     if not as_json:
         _show(context, reach)
-    _ask(context, reach, yes=yes, silent=as_json)
-    done = context.act("launch", name=name, actor=context.actor)
+        _print(context, live.before(reach.live, new_runs_only=new_runs_only))
+    _ask(context, reach if not new_runs_only else replace(reach, live=()), yes=yes, silent=as_json)
+    more: dict[str, Any] = {"new_runs_only": True} if new_runs_only else {}
+    done = context.act("launch", name=name, actor=context.actor, **more)
     if as_json:
         context.print_json({**done, "reach": reach_json(reach)})
     else:
-        context.console.print(f"{done['campaign']} is running as version {done['version'][:12]}")
-        context.console.print(_next_words(reach.firings), highlight=False, soft_wrap=True)
+        already = "" if done.get("changed", True) else " already"
+        context.console.print(f"{done['campaign']} is running{already} as version {done['version'][:12]}")
+        _print(context, live.after(done.get("runs", ())))
+        trigger = bundle.campaign.schedule.trigger
+        what_next = _next_words(reach.firings) if trigger is None else waits_for(trigger).en
+        context.console.print(what_next, highlight=False, soft_wrap=True)
+
+
+def _print(context: Context, lines: Sequence[str]) -> None:
+    for line in lines:
+        context.console.print(line, highlight=False, soft_wrap=True)
 
 
 def _reach(context: Context, connection: Connection, bundle: Bundle) -> Reach:
     campaign, now = bundle.campaign, context.clock.now()
     planner = planner_of(context.settings, context.clock)
     usual, firings = usual_size(connection, campaign.name), next_firings(campaign, now)
+    if campaign.schedule.trigger is not None:
+        return Reach(dry_run(connection, planner, bundle, Occasion(now.date()), now, sms_parts), [], None, None)
     if not firings:
-        return Reach(DryRun(campaign.name, now.date(), 0, None, {}, {}, {}, {}), [], None, usual)
-    day = next((one.day for one in firings if not one.at_once), firings[-1].day)  # nobody's window of it has passed
-    found = dry_run(connection, planner, bundle, day, now, sms_parts)
-    days = [one.day for one in firings]
-    leaving = first_leaving(campaign, days, [row[:3] for row in found.places], planner.quiet, now)
+        return Reach(DryRun(campaign.name, str(now.date()), 0, None, {}, {}, {}, {}), [], None, usual)
+    of = [one.occasion for one in firings]
+    ahead = next((one.occasion for one in firings if not one.at_once), of[-1])  # nobody's window of it has passed
+    found = dry_run(connection, planner, bundle, ahead, now, sms_parts)
+    leaving = first_leaving(campaign, of, [row[:3] for row in found.places], planner.quiet, now)
     return Reach(found, firings, leaving, usual)
 
 
@@ -95,13 +126,13 @@ def _ask(context: Context, reach: Reach, *, yes: bool, silent: bool) -> None:
     Raises:
         InputError: nobody is there to ask.
     """
-    above = context.settings.confirm_above
-    if yes or reach.people <= above:
+    above, people = context.settings.confirm_above, max(reach.people, reach.waiting)
+    if yes or people <= above:
         return
     if silent or not _watched():
-        said = f"{reach.people:,} people would get something, more than confirm_above ({above:,})"
+        said = f"{people:,} people would get something, more than confirm_above ({above:,})"
         raise InputError(said, hint="say --yes if that is meant")
-    typer.confirm(f"Launch to {reach.people:,} people?", abort=True)
+    typer.confirm(f"Launch to {people:,} people?", abort=True)
 
 
 def _watched() -> bool:
@@ -123,8 +154,14 @@ def reach_json(reach: Reach) -> dict[str, Any]:
         "zones": dict(reach.by(_zone)),
         "sms_parts": None if sms is None else sms.parts,
         "first": reach.first,
-        "firings": [asdict(one) for one in reach.firings],
+        "live": live_json(reach.live),
+        "triggered": None if reach.found.triggered is None else asdict(reach.found.triggered),
+        "firings": [_firing(one) for one in reach.firings],
     }
+
+
+def _firing(one: Firing) -> dict[str, Any]:
+    return {"day": one.day, "at": one.occasion.at, "opens": one.opens, "closes": one.closes, "at_once": one.at_once}
 
 
 def _country(_key: str, place: str) -> str:
@@ -138,7 +175,9 @@ def _zone(key: str, _place: str) -> str:
 def _show(context: Context, reach: Reach) -> None:
     found, console = reach.found, context.console
     out = f"{reach.people:,} of the {found.audience:,} people in the audience would get something"
-    console.print(f"[bold]{found.campaign}[/], counted for {found.local_date}: {out}", highlight=False)
+    day = "the last 24 hours" if found.triggered else found.local_date
+    console.print(f"[bold]{found.campaign}[/], counted for {day}: {out}", highlight=False)
+    show_who(context, found)
     if found.stopped:
         console.print("[red]its runs would be stopped: the audience is larger than max_audience[/]")
     if unusual(found.audience, reach.usual):
@@ -168,22 +207,32 @@ def _next_words(firings: Sequence[Firing]) -> str:
     """When it fires, in words."""
     if not firings:
         return "It fires on no date from now on: see its schedule"
-    now = ", ".join(str(one.day) for one in firings if one.at_once)
-    later = ", ".join(f"{one.day} (its run opens {one.opens:%m-%d %H:%M} UTC)" for one in firings if not one.at_once)
+    now = ", ".join(one.called for one in firings if one.at_once)
+    later = ", ".join(f"{one.called} ({_opening(one)})" for one in firings if not one.at_once)
     at_once = f"It fires at once for {now}: whose window of that date has passed gets nothing (late). " if now else ""
     return at_once + (f"Next: {later}" if later else "After that it fires no more")
+
+
+def _opening(one: Firing) -> str:
+    return in_utc(one.opens) if one.occasion.at else f"its run opens {in_utc(one.opens)}"
+
+
+def in_utc(instant: datetime) -> str:
+    """``12-01 01:00 UTC``."""
+    return f"{instant:%m-%d %H:%M} UTC"
 
 
 @app.command()
 def confirm(
     name: Name,
-    day: Annotated[str, typer.Option("--run", help="The run of this local date alone, e.g. 2026-12-01.")] = "",
+    day: Annotated[
+        str, typer.Option("--run", help="The run of this date alone, e.g. 2026-12-01, or 2026-12-01T09:00.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Let a run go on that waits because it is more than three times as large as usual."""
     context = Context.load()
-    wanted = str(chosen_date(day)) if day else ""
-    done = context.act("confirm", name=name, day=wanted, actor=context.actor)
+    done = context.act("confirm", name=name, day=day, actor=context.actor)
     words = f"{name} goes on for {', '.join(done['runs'])}"
     context.print_json(done) if as_json else context.console.print(words)
 
@@ -220,21 +269,25 @@ def runs(
 
 
 def _latest(connection: Connection, name: str, count: int) -> list[dict[str, Any]]:
-    chosen = select(run).order_by(run.c.local_date.desc(), run.c.id.desc()).limit(count)
+    latest = (run.c.local_date.desc(), run.c.fires_at.desc(), run.c.id.desc())
+    chosen = select(run).order_by(*latest).limit(count)
     rows = connection.execute(chosen.where(run.c.campaign == name) if name else chosen).all()
     keys = [f"{UNUSUAL_SIZE}:{row.id}" for row in rows]
     sizes = {
         row.key: row.facts
         for row in connection.execute(select(alert.c.key, alert.c.facts).where(alert.c.key.in_(keys)))
     }
-    return [_run(row, sizes.get(f"{UNUSUAL_SIZE}:{row.id}", {})) for row in rows]
+    return [
+        _run(row, labelled(connection, row.version, row.local_date, row.fires_at), sizes.get(key, {}))
+        for row, key in zip(rows, keys, strict=True)
+    ]
 
 
-def _run(row: Any, size: dict[str, Any]) -> dict[str, Any]:
+def _run(row: Any, called: str, size: dict[str, Any]) -> dict[str, Any]:
     waiting = row.state == "planning" and row.reason == UNUSUAL_SIZE
     return {
         "campaign": row.campaign,
-        "date": row.local_date,
+        "date": called,
         "run": row.id,
         "state": "waiting" if waiting else row.state,
         "reason": row.reason,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from orchestrator.campaign.caps import caps_in
 from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.occasions import planned
 from orchestrator.campaign.spec import Campaign
 from orchestrator.cli import completing
 from orchestrator.cli.context import Context
@@ -18,9 +19,13 @@ from orchestrator.daemon.wiring import planner_of
 from orchestrator.dispatch.cost import approved_templates, sms_parts
 from orchestrator.dispatch.doubt import unknown_messages
 from orchestrator.errors import InputError
+from orchestrator.ledger.runs import Occasion
 from orchestrator.plan.dry import DryRun, SmsCost, dry_run
+from orchestrator.plan.due import ahead
 from orchestrator.plan.rules import SEARCH_DAYS
+from orchestrator.report.own_dates import run_words
 from orchestrator.report.reasons import reason_words
+from orchestrator.report.triggers import how_often
 
 app = typer.Typer()
 unknown = typer.Typer(no_args_is_help=True)
@@ -37,7 +42,9 @@ File = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name or file.", a
 def plan(
     name: File,
     dry: Annotated[bool, typer.Option("--dry-run", help="Count only; the one way to plan by hand.")] = False,
-    day: Annotated[str, typer.Option("--date", help="Local date, e.g. 2026-12-01; default: the next one due.")] = "",
+    day: Annotated[
+        str, typer.Option("--date", help="Local date, or instant, e.g. 2026-12-01T09:00; default: the next one due.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """How many, why not, when: what a run would decide, without deciding it."""
@@ -46,7 +53,7 @@ def plan(
     context = Context.load()
     bundle = load_bundle(name, context.settings.campaigns, context.settings.templates)
     now = context.clock.now()
-    chosen = chosen_date(day) if day else next_date(bundle.campaign, now)
+    chosen = planned(bundle.campaign, day) if day else next_occasion(bundle.campaign, now)
     with context.reader() as store, store.read() as connection:
         planner, caps = planner_of(context.settings, context.clock), caps_in(context.settings.campaigns)
         found = dry_run(connection, planner, bundle, chosen, now, sms_parts, caps)
@@ -69,13 +76,16 @@ def chosen_date(text: str) -> date:
 NOON = time(12, tzinfo=UTC)
 
 
-def next_date(campaign: Campaign, now: datetime) -> date:
-    """The first firing date that is not over yet for most people: late in a UTC day, today is."""
+def next_occasion(campaign: Campaign, now: datetime) -> Occasion:
+    """The first firing date that is not over yet for most people: late in a UTC day, today is. Or the next instant."""
     first = now.date() if now < datetime.combine(now.date(), NOON) else now.date() + timedelta(days=1)
-    days = (first + timedelta(days=n) for n in range(SEARCH_DAYS))
-    for day in days:
-        if campaign.schedule.fires_on(day):
-            return day
+    if campaign.schedule.of_instants:
+        found = next(ahead(campaign.schedule, now), None)
+    else:
+        days = (first + timedelta(days=n) for n in range(SEARCH_DAYS))
+        found = next((Occasion(day) for day in days if campaign.schedule.fires_on(day)), None)
+    if found is not None:
+        return found
     raise InputError(
         f"campaign {campaign.name} fires on no date from {first} on", hint="see its schedule, or give --date"
     )
@@ -83,10 +93,12 @@ def next_date(campaign: Campaign, now: datetime) -> date:
 
 def _show_plan(context: Context, found: DryRun) -> None:
     console = context.console
-    console.print(f"[bold]{found.campaign}[/] on {found.local_date}: {found.audience:,} people in the audience")
+    when = "in the last 24 hours" if found.triggered else f"on {found.local_date}"
+    console.print(f"[bold]{found.campaign}[/] {when}: {found.audience:,} people in the audience")
     if found.stopped:
         console.print("[red]would be stopped: the audience is larger than max_audience[/]")
         return
+    show_who(context, found)
     table = Table("decision", *found.arms, "all", title="Members by decision and arm")
     for decision, total in sorted(found.decisions.items(), key=lambda item: -item[1]):
         per_arm = [f"{counts.get(decision, 0):,}" for counts in found.arms.values()]
@@ -104,6 +116,14 @@ def _show_plan(context: Context, found: DryRun) -> None:
             console.print(f"At a cap now: {held:,} by the rule {rule}; they wait for room, or get nothing")
     if found.sms is not None:
         _show_cost(context, found.sms)
+
+
+def show_who(context: Context, found: DryRun) -> None:
+    """How its members come to be members, where that is not the segment alone."""
+    said = [run_words(found.own_dates)] if found.own_dates is not None else []
+    said += [how_often(found.triggered)] if found.triggered is not None else []
+    for line in said:
+        context.console.print(line.en, highlight=False, soft_wrap=True)
 
 
 def in_words(decision: str) -> str:

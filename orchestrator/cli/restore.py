@@ -24,7 +24,7 @@ def status(as_json: Json = False) -> None:
     rows = [
         {
             "campaign": one.campaign,
-            "date": one.local_date.isoformat(),
+            "date": one.of,
             "state": one.state,
             "sent_until": one.sent_until.isoformat(),
             "known_until": None if one.known_until is None else one.known_until.isoformat(),

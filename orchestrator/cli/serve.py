@@ -23,15 +23,24 @@ def run(
         bool | None,
         typer.Option("--json-logs/--no-json-logs", help="One JSON object a line; by itself so without a terminal."),
     ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="scheduler, sweeper, worker, web or all; several times. Over PostgreSQL alone."),
+    ] = None,
 ) -> None:
-    """The daemon: fires campaigns, sends, takes in receipts and events; until SIGTERM."""
+    """The daemon: fires campaigns, sends, takes in receipts and events; until SIGTERM.
+
+    Over PostgreSQL any number of processes run, on any number of machines, each with every role or with some. Of those
+    with the role scheduler (or sweeper) one works at a time; it is followed within ten seconds when it is lost.
+    """
     from orchestrator.daemon.logs import configure
+    from orchestrator.daemon.roles import roles
     from orchestrator.daemon.service import Daemon
     from orchestrator.settings import load_settings
 
     settings = load_settings()
     configure(json=not sys.stderr.isatty() if json_logs is None else json_logs)
-    Daemon(settings).run()
+    Daemon(settings, roles=roles(role or [])).run()
 
 
 @app.command()

@@ -93,7 +93,7 @@ def _problem(path: str, fact: str, key: Node, node: Node, twice: bool) -> list[P
 
     pieces = fact.split(".")
     if pieces[0] not in ROOTS or len(pieces) == 1 or not all(pieces):
-        return wrong("is no fact", "facts are written user.name or campaign.title")
+        return wrong("is no fact", "facts are written user.name, campaign.title or trigger.item")
     if twice:
         return wrong("stands twice in the file", "keep one of them")
     if not isinstance(node, MappingNode):

@@ -38,12 +38,12 @@ class SmsCount:
 def count(text: str) -> SmsCount:
     """What a text is billed as, signature and opt-out words included: count after rendering."""
     if _GSM.issuperset(text):
-        pairs = sum(1 for char in text if char in EXTENSION)
+        pairs = 0 if EXTENSION.isdisjoint(text) else sum(1 for char in text if char in EXTENSION)
         units = len(text) + pairs
         parts = _parts((1 + (char in EXTENSION) for char in text), units, pairs, single=160, each=153)
         return SmsCount("GSM-7", units, parts)
-    pairs = sum(1 for char in text if ord(char) > _LAST_OF_ONE_UNIT)
-    units = len(text) + pairs
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    pairs = units - len(text)
     sizes = (1 + (ord(char) > _LAST_OF_ONE_UNIT) for char in text)
     return SmsCount("UCS-2", units, _parts(sizes, units, pairs, single=70, each=67))
 

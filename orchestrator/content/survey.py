@@ -16,7 +16,7 @@ from orchestrator.content.budget import MAX_NUMBER
 from orchestrator.content.filters import FILTERS, LOCALISED, SIGNATURES, TESTS
 from orchestrator.errors import did_you_mean
 
-ROOTS: Final = ("user", "campaign")
+ROOTS: Final = ("user", "campaign", "trigger")
 ADDRESSES: Final = ("unsubscribe_url", "preferences_url")
 """Facts that stand alone: the message's own links, made when it is composed."""
 CONFIRM_URL: Final = "confirm_url"

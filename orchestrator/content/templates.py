@@ -144,6 +144,7 @@ class TemplateSet:
         self._problems: list[Problem] = []
         self._sources: dict[tuple[str, str], dict[str, _Source]] = {}
         self._ready: dict[tuple[str, str, str], _Ready] = {}
+        self._named: dict[tuple[str, str], set[str]] = {}
         self._defaults = self._read_defaults(files)
         self._texts: dict[tuple[str, str], _Source] = {}
         for path in sorted(files):
@@ -181,8 +182,19 @@ class TemplateSet:
 
     def names(self, template: str, channel: str) -> set[str]:
         """The dotted facts that a message uses on a channel, over all locales."""
-        sources = self._sources.get((template, channel), {})
-        return {fact for source in sources.values() for fact in source.facts()}
+        named = self._named.get((template, channel))
+        if named is None:  # asked for every message
+            sources = self._sources.get((template, channel), {})
+            named = self._named[template, channel] = {fact for one in sources.values() for fact in one.facts()}
+        return named
+
+    def links_itself(self, template: str, channel: str) -> bool:
+        """Whether a message names one of its own addresses: to unsubscribe, or to choose."""
+        return not self.names(template, channel).isdisjoint(ADDRESSES)
+
+    def of_user_alone(self, template: str, channel: str) -> bool:
+        """Whether a message's words depend on its user and campaign, and on nothing else."""
+        return all(name.startswith(("user.", "campaign.")) for name in self.names(template, channel))
 
     def approved(self, template: str) -> list[str]:
         """The codes of the approved templates that a message's SMS are sent with."""
@@ -246,7 +258,7 @@ class TemplateSet:
         return [
             Problem(source.path, line, "", f"no fact {fact!r}, and no default", did_you_mean(fact, provided))
             for fact, line in source.required().items()
-            if (known is not None or not fact.startswith("user."))
+            if (known is not None or not fact.startswith(("user.", "trigger.")))
             and fact not in provided
             and not any(prefix in provided for prefix in _prefixes(fact))
             and defaults.of(fact, locales) is None

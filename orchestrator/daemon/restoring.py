@@ -68,5 +68,5 @@ def accept_restored(store: Store, clock: Clock, settings: Settings, actor: str) 
         names = [name for name, reason in stopped_accounts(connection).items() if reason == REASON]
         for name in names:
             resume_account(connection, name, clock.now(), actor)
-    runs = [{"campaign": one.campaign, "date": one.local_date.isoformat(), "state": one.state} for one in found]
+    runs = [{"campaign": one.campaign, "date": one.of, "state": one.state} for one in found]
     return {"runs": runs, "skipped": skipped, "accounts": names}

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import uvicorn
 import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from fastapi import FastAPI
 from typing_extensions import override
 
 from orchestrator.campaign.attributes import declared_in
@@ -27,17 +28,19 @@ from orchestrator.daemon.alerting import Places, places_of
 from orchestrator.daemon.control import serve, socket_path
 from orchestrator.daemon.errands import Errands
 from orchestrator.daemon.restoring import check_restored, open_guard
+from orchestrator.daemon.roles import ALL, LEADING, Leadership, Role
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.verbs import Desk
 from orchestrator.daemon.wiring import Parts, build, links_of, public_url
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
-from orchestrator.errors import LeaseLostError, OrchestratorError
+from orchestrator.errors import InputError, LeaseLostError, OrchestratorError
+from orchestrator.ledger.leader import RENEW
 from orchestrator.policy.allowed import only_to
 from orchestrator.settings import Settings
 from orchestrator.store import Store, upgrade
 from orchestrator.store.guard import Guard
-from orchestrator.web.app import create_app
+from orchestrator.web.app import create_app, create_watch
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +61,11 @@ class _Server(uvicorn.Server):
 
 @dataclass(slots=True)
 class Daemon:
-    """A whole deployment in one process. ``ready`` is called with the API's port when everything is up."""
+    """A deployment's process, whole or in some ``roles``. ``ready`` hears the API's port when everything is up."""
 
     settings: Settings
     ready: Callable[[int], None] = lambda _port: None
+    roles: frozenset[Role] = ALL
     store: Store = field(init=False)
     parts: Parts = field(init=False)
     links: Links = field(init=False)
@@ -73,6 +77,7 @@ class Daemon:
     _places: Places | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
     _caps: CapsFile = field(init=False)
+    _leadership: Leadership = field(init=False)
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -80,11 +85,16 @@ class Daemon:
         Raises:
             StoreLockedError: another process writes this SQLite file.
             ConfigError: the settings are wrong.
+            InputError: a process of some roles alone, over a SQLite file.
         """
         self._places = places_of(self.settings)
         self.parts, self.links = build(self.settings), links_of(self.settings)
         self._caps = CapsFile(self.settings.campaigns)
+        if self.roles != ALL and "://" not in self.settings.database:
+            problem = "one process writes a SQLite file, so it has every role"
+            raise InputError(problem, hint="leave --role out, or set `database` to a postgresql:// address")
         self.store = Store(self.settings.database)
+        self._leadership = Leadership(self.store, self.parts.clock, self.roles)
         try:
             upgrade(self.store)
             recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
@@ -126,10 +136,13 @@ class Daemon:
             self._threads.shutdown(wait=True, cancel_futures=True)
             for channel in self.parts.channels.values():
                 await channel.close()
+            self._leadership.resign()
             log.info("stopped")
 
     async def _work(self) -> None:
         """Incarnation after incarnation: a worker that lost its lease, or broke, is followed by a new one."""
+        if Role.WORKER not in self.roles:
+            await self._stopping.wait()
         while not self._stopping.is_set():
             self.worker = self._new_worker()
             self.worker.start()
@@ -150,8 +163,11 @@ class Daemon:
             worker.marked = self._guard.marked
         return worker
 
-    async def _start_api(self) -> tuple[uvicorn.Server, asyncio.Task[None]]:
-        app = create_app(
+    def _app(self) -> FastAPI:
+        """What is served: the API, or for processes without that role how they are."""
+        if Role.WEB not in self.roles:
+            return create_watch(self.health)
+        return create_app(
             self.store,
             self.parts.clock,
             api_keys=[key.get_secret_value() for key in self.settings.api_keys],
@@ -164,8 +180,10 @@ class Daemon:
             topics=lambda: topics_in(self.settings.campaigns),
             declared=lambda: declared_in(self.settings.campaigns),
         )
+
+    async def _start_api(self) -> tuple[uvicorn.Server, asyncio.Task[None]]:
         config = uvicorn.Config(
-            app,
+            self._app(),
             http="httptools",
             log_config=None,
             access_log=False,
@@ -193,15 +211,28 @@ class Daemon:
         scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        ticks = Ticks(self.store, self.parts, self._ending)
+        ticks = Ticks(self.store, self.parts, lambda: self._ending.is_set() or not self._leads(Role.SCHEDULER))
         every = min(max(self.parts.clock.machine_span(TICK), TICK_AT_LEAST), TICK_AT_MOST).total_seconds()
         errands = Errands(self.store, self.parts.clock, self.settings, self._places, self._guard)
-        for work in (ticks.runs, ticks.sweeper, ticks.attribution, *errands.works()):
-            scheduler.add_job(self._tick, "interval", (work,), seconds=every, next_run_time=self.parts.clock.machine())
+        scheduled = (ticks.runs, ticks.enrol, ticks.attribution, *errands.works())
+        works = [(Role.SCHEDULER, work) for work in scheduled] + [(Role.SWEEPER, ticks.sweeper)]
+        start = {"next_run_time": self.parts.clock.machine()}
+        scheduler.add_job(self._lead, "interval", seconds=RENEW.total_seconds(), **start)
+        for role, work in works:
+            if role in self.roles:
+                scheduler.add_job(self._tick, "interval", (role, work), seconds=every, **start)
         scheduler.start()
         return scheduler
 
-    async def _tick(self, work: Callable[[], None]) -> None:
+    def _leads(self, role: Role) -> bool:
+        return self._leadership.leads(role)
+
+    async def _lead(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._leadership.ask)
+
+    async def _tick(self, role: Role, work: Callable[[], None]) -> None:
+        if not self._leads(role):
+            return
         try:
             await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except Exception:
@@ -212,8 +243,11 @@ class Daemon:
         """Whether the parts are alive: for ``/healthz``, quick, from memory."""
         machine = self.parts.clock.machine()
         fresh = self.ticked is not None and machine - self.ticked < 3 * TICK_AT_MOST
-        lease_ok = self.worker is not None and self.worker.alive()
-        return {"ok": fresh and lease_ok, "ticking": fresh, "worker": lease_ok, "business_time": self.parts.clock.now()}
+        leads = [role.value for role in sorted(self.roles & LEADING) if self._leads(role)]
+        ticking = fresh or not leads
+        lease_ok = Role.WORKER not in self.roles or (self.worker is not None and self.worker.alive())
+        said = {"ok": ticking and lease_ok, "ticking": ticking, "worker": lease_ok, "leads": leads}
+        return {**said, "roles": sorted(self.roles), "business_time": self.parts.clock.now()}
 
 
 def _listen(host: str, port: int) -> socket.socket:

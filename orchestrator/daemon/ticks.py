@@ -7,13 +7,14 @@ nothing and a tick missed is made up by the next.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Event
 
 from sqlalchemy import text
 
 from orchestrator import metrics
+from orchestrator.campaign.occasions import named
 from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import Clock, to_micros
 from orchestrator.daemon.wiring import Parts
@@ -26,20 +27,26 @@ from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.limits.breaker import BreakerState
 from orchestrator.plan.brakes import waits
 from orchestrator.plan.due import due_runs
+from orchestrator.plan.enrolling import Enroller
 from orchestrator.store import Store
 from orchestrator.tracking.attribution import attribute
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ticks:
     """The periodic work of a deployment."""
 
     store: Store
     parts: Parts
-    stopping: Event = field(default_factory=Event)
-    """Set when the process is to end: a plan stops at its next chunk."""
+    ends: Callable[[], bool] = lambda: False
+    """Whether the process is to end, or another one leads by now: a plan stops at its next chunk."""
+    enroller: Enroller = field(init=False)
+
+    def __post_init__(self) -> None:
+        """It keeps what it has compiled, from tick to tick."""
+        self.enroller = Enroller(self.store, self.parts.planner, self.ends)
 
     @property
     def clock(self) -> Clock:
@@ -50,15 +57,21 @@ class Ticks:
         """Create the runs that are due, and plan every run that is not planned to its end."""
         with self.store.write() as connection:
             for item, _bundle in due_runs(connection, self.clock.now()):
-                log.info("run_due", extra={"campaign": item.campaign, "run": item.id, "date": str(item.local_date)})
+                log.info("run_due", extra={"campaign": item.campaign, "run": item.id, "date": item.occasion.key})
         with self.store.read() as connection:
             waiting = [item for item in runs_in(connection, RunState.PLANNING) if not waits(item, self.clock.now())]
         with suppress(_StoppingError):
             for item in waiting:
                 self._plan(item)
 
+    def enrol(self) -> None:
+        """Let those join whose event triggers a campaign."""
+        for joined in self.enroller.tick():
+            of, run = f"{joined.run.local_date}", joined.run
+            log.info("joined", extra={"campaign": run.campaign, "run": run.id, "date": of, "users": len(joined.users)})
+
     def _go_on(self, _count: int) -> None:
-        if self.stopping.is_set():
+        if self.ends():
             raise _StoppingError
 
     def _plan(self, item: Run) -> None:
@@ -68,8 +81,8 @@ class Ticks:
             planned = self.parts.planner.plan(self.store, item, bundle, self._go_on)
         except OrchestratorError as error:  # one campaign's fault is not the others'; the next tick tries again
             log.error("plan_failed", extra={"campaign": item.campaign, "run": item.id, "error": error.message})  # noqa: TRY400
-            facts = {"campaign": item.campaign, "date": str(item.local_date)}
             with self.store.write() as connection:
+                facts = {"campaign": item.campaign, "date": named(connection, item)}
                 raise_alert(connection, str(item.id), "plan_failed", self.clock.now(), facts)
             return
         metrics.runs_planned.labels(item.campaign).inc(planned.state is RunState.ACTIVE)

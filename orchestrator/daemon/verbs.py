@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from orchestrator.audience import suppression_list
 from orchestrator.audience.attribute_indexes import sync_indexes
@@ -22,10 +22,12 @@ from orchestrator.audience.merging import merge_users
 from orchestrator.audience.takers import target_of
 from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.occasions import chosen, named
 from orchestrator.campaign.reading import read_document
 from orchestrator.campaign.topics import double_opt_in, topics_in
 from orchestrator.campaign.version import save_version
 from orchestrator.clock import Clock
+from orchestrator.daemon.relaunching import as_json, plan_again, turn_live
 from orchestrator.daemon.restoring import accept_restored
 from orchestrator.daemon.trial import Wanted, try_campaign
 from orchestrator.daemon.wiring import habits_of, links_of, open_channels, planner_of
@@ -33,7 +35,8 @@ from orchestrator.dispatch.doubt import reconcile, resolve, unknown_messages
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.errors import ConfigError, InputError, NotFoundError, did_you_mean
 from orchestrator.ledger import restored, runs, stops
-from orchestrator.ledger.states import CampaignState, State
+from orchestrator.ledger.runs import UNUSUAL_SIZE
+from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import campaign
@@ -59,16 +62,22 @@ class Desk:
     """The state of each account's breaker, of the daemon that has them."""
 
 
-def launch(desk: Desk, name: str, actor: str) -> dict[str, Any]:
-    """Check a campaign's files and store them as an immutable version; the next run uses it."""
+def launch(desk: Desk, name: str, actor: str, new_runs_only: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002  # a JSON value
+    """Check a campaign's files and store them as an immutable version, for the next runs and what waits of live ones.
+
+    Launching what runs already does nothing, but for live runs that have an older version.
+    """
     bundle = load_bundle(name, desk.settings.campaigns, desk.settings.templates)
     planner = planner_of(desk.settings, desk.clock)
     accounts = [planner.account_of(step.channel, step.account) for step in bundle.campaign.steps]
     with desk.store.write() as connection:
         now = desk.clock.now()
         digest = save_version(connection, bundle, now)
-        runs.launch(connection, bundle.campaign.name, digest, now, actor)
-    return {"campaign": bundle.campaign.name, "version": digest, "accounts": accounts}
+        changed = runs.launch(connection, bundle.campaign.name, digest, now, actor)
+        live = turn_live(connection, bundle, digest, now, actor, new_runs_only=new_runs_only)
+    found = as_json(plan_again(desk.store, planner, bundle, live, desk.progress))
+    told = {"campaign": bundle.campaign.name, "version": digest, "accounts": accounts}
+    return {**told, "changed": changed, "runs": found}
 
 
 def _set(desk: Desk, name: str, state: CampaignState, actor: str) -> dict[str, Any]:
@@ -91,13 +100,21 @@ def confirm(desk: Desk, name: str, day: str, actor: str) -> dict[str, Any]:
     """Let runs go on that wait because of their size; ``day`` "": all of the campaign's."""
     with desk.store.write() as connection:
         runs.campaign_state(connection, name)
-        wanted = date.fromisoformat(day) if day else None
+        wanted = _wanted(connection, name, day) if day else None
         found = runs.confirm_runs(connection, name, wanted, desk.clock.now(), actor)
+        called = [named(connection, item) for item in found]
     if not found:
         which = f"the run of {day}" if day else "no run"
         said = f"{which} of {name} waits to be confirmed" if not day else f"{which} does not wait to be confirmed"
         raise InputError(said, hint=f"`orchestrator runs {name}` says how they are")
-    return {"campaign": name, "runs": [str(item.local_date) for item in found]}
+    return {"campaign": name, "runs": called}
+
+
+def _wanted(connection: Connection, name: str, text: str) -> int:
+    """The run of a campaign that a typed date or time means, among those that wait; 0: there is none."""
+    waiting = [item for item in runs.runs_in(connection, RunState.PLANNING) if item.campaign == name]
+    known = [(named(connection, item), item.occasion, item.id) for item in waiting if item.reason == UNUSUAL_SIZE]
+    return chosen(text, known, f"campaign {name}") or 0
 
 
 def stop_campaign(desk: Desk, name: str, actor: str) -> dict[str, Any]:

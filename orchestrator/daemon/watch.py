@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, text
 
+from orchestrator.campaign.occasions import labelled, named
 from orchestrator.clock import Clock, span_micros, to_micros
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.restored import REASON as RESTORED
+from orchestrator.ledger.runs import read_run
 from orchestrator.store import Store
 from orchestrator.store.tables import run, stop
 
@@ -54,8 +56,9 @@ def _stopped_accounts(connection: Connection, now: datetime) -> None:
 
 def _stopped_runs(connection: Connection, now: datetime) -> None:
     recent = (run.c.state == "stopped", run.c.reason == "max_audience", run.c.finished_at > now - LOOK_BACK)
-    for row in connection.execute(select(run.c.id, run.c.campaign, run.c.local_date).where(*recent)).all():
-        facts = {"campaign": row.campaign, "date": row.local_date}
+    columns = (run.c.id, run.c.campaign, run.c.version, run.c.local_date, run.c.fires_at)
+    for row in connection.execute(select(*columns).where(*recent)).all():
+        facts = {"campaign": row.campaign, "date": labelled(connection, *row[2:])}
         raise_alert(connection, str(row.id), "max_audience", now, facts)
 
 
@@ -88,7 +91,7 @@ def _stuck(connection: Connection, after: timedelta, clock: Clock) -> None:
 
 
 # A refusal is laid to a run when it comes within a week after the run's message left on that channel, as in reports.
-_RECENT = text("SELECT id, campaign, local_date FROM run WHERE state IN ('active', 'done') AND created_at > :since")
+_RECENT = text("SELECT id, campaign FROM run WHERE state IN ('active', 'done') AND created_at > :since")
 _SENT = text("SELECT count(*) FROM message WHERE run_id = :run AND id >= :low AND id < :high AND sent_at IS NOT NULL")
 _REFUSED = text("""
     SELECT count(DISTINCT CASE WHEN s.reason = 'complaint' THEN message.user_id END) AS complaints,
@@ -115,7 +118,8 @@ def _guardrails(store: Store, limits: Limits, now: datetime) -> None:
                 ("complaints", complaints, limits.complaints),
             ):
                 if share > most:
-                    facts = {"campaign": one.campaign, "date": one.local_date, "percent": round(share * 100, 2)}
+                    called = named(connection, read_run(connection, one.id))
+                    facts = {"campaign": one.campaign, "date": called, "percent": round(share * 100, 2)}
                     raise_alert(connection, str(one.id), kind, now, facts)
 
 

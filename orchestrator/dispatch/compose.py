@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, TextualSelect, bindparam, select, text
 from typing_extensions import override
 
 from orchestrator.audience.facts import facts_of
@@ -14,11 +14,16 @@ from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.channel.base import Channel, Payload
 from orchestrator.content.links import Links, Tracked
 from orchestrator.content.templates import TemplateSet
+from orchestrator.dispatch.wordings import Wordings
 from orchestrator.errors import RenderError, SkipMessage
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.mark import Exit
 from orchestrator.ledger.states import State
-from orchestrator.store.tables import address
+from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.tables import address, enrolled, event
+
+TRIGGER = "(trigger)"
+"""Among a user's facts, the properties of the event that a message is sent for: a name that no attribute has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +56,64 @@ def templates_of(bundle: Bundle, version: str) -> TemplateSet:
     return _templates(version, tuple(sorted(bundle.templates.items())))
 
 
-_PLACES = select(address.c.id, address.c.value, address.c.kind, address.c.details).where(
-    address.c.id.in_(bindparam("ids", expanding=True))
-)
+_PLACE = (address.c.id, address.c.value, address.c.kind, address.c.details)
 
 
-def compose(
-    connection: Connection, lane: Lane, batch: Sequence[Claimed], channel: Channel, links: Links | None = None
+@cache
+def _places_sql(dialect: str) -> TextualSelect:
+    ids = among_sql(dialect, "ids")
+    return text(f"SELECT id, value, kind, details FROM address WHERE id IN {ids}").columns(*_PLACE)
+
+
+def compose(  # one value each
+    connection: Connection,
+    lane: Lane,
+    batch: Sequence[Claimed],
+    channel: Channel,
+    links: Links | None = None,
+    wordings: Wordings | None = None,
 ) -> tuple[list[Composed], list[Exit]]:
     """Render every message of a batch; those that cannot be, or that their template skips, exit with the reason.
 
     Without ``links`` nothing is tracked, and a template that needs an unsubscribe address cannot be rendered.
+    ``wordings``: where nothing that is known of users ever changes, what was rendered before.
     """
     bundle = read_bundle(connection, lane.version)
     compiled = templates_of(bundle, lane.version)
-    facts = facts_of(connection, [message.user_id for message in batch])
-    wanted = {"ids": [message.address_id for message in batch]}
-    places = {row[0]: row for row in connection.execute(_PLACES, wanted).all()}
-    ready, out = [], []
+    known = wordings.of(lane, batch) if wordings else {}
+    facts = facts_of(connection, [message.user_id for message in batch if message.id not in known])
+    if bundle.campaign.schedule.trigger is not None:
+        happened = triggers_of(connection, lane.run_id, facts)
+        facts = {user: {**its, TRIGGER: happened.get(user, {})} for user, its in facts.items()}
+    wanted = {"ids": among(message.address_id for message in batch)}
+    places = {row[0]: row for row in connection.execute(_places_sql(connection.dialect.name), wanted).all()}
+    ready: list[Composed] = []
+    out: list[Exit] = []
     for message in batch:
-        made = _render(bundle, compiled, message, facts.get(message.user_id, {}), channel, links)
+        made: Tracked | Exit | None = known.get(message.id)
+        if made is None:
+            made = _render(bundle, compiled, message, facts.get(message.user_id, {}), channel, links)
+            if wordings is not None and isinstance(made, Tracked):
+                wordings.keep(bundle.campaign, compiled, lane, message, made)
         if isinstance(made, Exit):
             out.append(made)
         else:
             _, value, kind, details = places[message.address_id]
             ready.append(Composed(message, made.payload, value, kind, made.targets, details or {}))
     return ready, out
+
+
+_TRIGGERS = select(enrolled.c.user_id, event.c.properties).where(
+    enrolled.c.run_id == bindparam("run"),
+    enrolled.c.user_id.in_(bindparam("ids", expanding=True)),
+    event.c.id == enrolled.c.event_id,
+)
+
+
+def triggers_of(connection: Connection, run_id: int, users: Iterable[int]) -> dict[int, dict[str, object]]:
+    """What templates know as ``trigger``: the properties of the event that made each user a member of the run."""
+    rows = connection.execute(_TRIGGERS, {"run": run_id, "ids": list(users)}).all()
+    return {user_id: properties or {} for user_id, properties in rows}
 
 
 def _render(
@@ -113,20 +150,24 @@ def worded(  # one value each
 ) -> Tracked:
     """The words of one message with its links: the one way there is, for real sends, test sends and previews.
 
-    ``message_id`` 0 is nobody's: its links work, and nothing is recorded or changed by them.
+    ``message_id`` 0 is nobody's: its links work, and nothing is recorded or changed by them. ``user`` has the
+    properties of the event that a message is sent for under :data:`TRIGGER`; else the campaign's examples stand in.
 
     Raises:
         RenderError: it cannot be composed.
         SkipMessage: the template decided against it.
     """
-    own = links.facts(message_id) if links else {}
+    own = links.facts(message_id) if links and compiled.links_itself(template, channel) else {}
     payload = compiled.render(template, channel, locale, {**facts_for(bundle, user, locale), **own})
     return links.track(payload, message_id) if links else Tracked(payload)
 
 
 def facts_for(bundle: Bundle, user: dict[str, object], locale: str) -> dict[str, object]:
-    """What a template may name: the user, and the campaign in the user's language."""
+    """What a template may name: the user, the campaign in the user's language, and what triggered it."""
     titles = bundle.campaign.title
     wanted = (locale, locale.partition("-")[0], *titles)
     title = next((titles[name] for name in wanted if name in titles), bundle.campaign.name)
-    return {"user": user, "campaign": {"name": bundle.campaign.name, "title": title}}
+    found: dict[str, object] = {"user": user, "campaign": {"name": bundle.campaign.name, "title": title}}
+    if (terms := bundle.campaign.schedule.trigger) is not None:
+        found["trigger"] = user.get(TRIGGER, terms.properties)
+    return found

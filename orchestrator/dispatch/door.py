@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache
 from typing import assert_never
 
@@ -22,19 +22,21 @@ from orchestrator.dispatch.restraint import CapsNow, moved_on, restrained
 from orchestrator.dispatch.spending import OVER, over_budget
 from orchestrator.dispatch.targets import Targets
 from orchestrator.dispatch.warm_up import WarmUp
+from orchestrator.dispatch.wordings import Wordings
 from orchestrator.ledger import claim as queue
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.mark import Exit, mark
 from orchestrator.ledger.mark import Hold as HoldMessage
-from orchestrator.ledger.runs import Run, read_run
+from orchestrator.ledger.runs import Occasion, Run, read_run
 from orchestrator.ledger.states import State
-from orchestrator.plan.rules import rule_for, terms_of
+from orchestrator.plan.rules import members_occasion, rule_for, terms_of
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
-from orchestrator.policy.gate import Leave, Readdress, judge, read_facts
+from orchestrator.policy.facts import read_facts
+from orchestrator.policy.gate import Leave, Readdress, judge
 from orchestrator.policy.resolver import Hold, Opening, Send, opening
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
@@ -44,8 +46,8 @@ Probe = Callable[[str], None]
 
 Verdicts = list[tuple[Composed, Send | Hold | Readdress | Leave]]
 
-Marked = Callable[[str, date, datetime], None]
-"""Told of each committed mark that lets something leave: campaign, the run's date, the instant."""
+Marked = Callable[[str, str, datetime], None]
+"""Told of each committed mark that lets something leave: campaign, what the run is of, the instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Door:
     probe: Probe
     only_to: OnlyTo = None
     """Send to these users and addresses alone; None: to everybody."""
-    marked: Marked = lambda _campaign, _day, _at: None
+    marked: Marked = lambda _campaign, _of, _at: None
     links: Links | None = None
     targets: Targets = field(default_factory=Targets)
     routing: Routing = UNKNOWN
@@ -77,6 +79,8 @@ class Door:
     """How often people may be sent to, asked at every mark."""
     warm_ups: Mapping[str, WarmUp] = field(default_factory=dict)
     """Of accounts that are being warmed up, by name."""
+    wordings: Wordings | None = None
+    """Where words are kept, if nothing that is known of users ever changes."""
 
     def holder(self) -> Holder:
         """Who is writing, as of now."""
@@ -92,7 +96,7 @@ class Door:
             return [], []
         metrics.claim_size.observe(len(batch))
         with self.store.read() as connection:
-            made = compose(connection, lane, batch, channel, self.links)
+            made = compose(connection, lane, batch, channel, self.links, self.wordings)
         self.probe("composed")
         return made
 
@@ -117,12 +121,12 @@ class Door:
             exits = [*out, *(Exit(i.message.id, v.state, v.reason) for i, v in verdicts if isinstance(v, Leave))]
             holds = [_hold(i, v, now) for i, v in verdicts if isinstance(v, Hold | Readdress)]
             self.probe("marking")
-            mark(connection, self.holder(), now, send=send, out=exits, hold=holds)
+            exits = list(mark(connection, self.holder(), now, send=send, out=exits, hold=holds))
             follow_addresses(connection, self.routing, [item.id for item in holds if item.address_id is not None])
             sending = (item.targets for item, verdict in verdicts if isinstance(verdict, Send))
             written = self.targets.write(connection, sending)
         if send:
-            self.marked(lane.campaign, run.local_date, now)
+            self.marked(lane.campaign, run.occasion.key, now)
         self.targets.remember(written)
         self.probe("marked")
         _count(lane.channel, len(send), exits, holds)
@@ -144,15 +148,17 @@ class Door:
         carriers = self.routing.found(step.channel, step.account)
         terms = terms_of(campaign, step, run.as_of, now, self.only_to, carriers)
         facts = read_facts(connection, [item.message.id for item in admitted], terms, now)
-        rules = {arm.name: rule_for(campaign, arm, step, run.occasion) for arm in campaign.arms}
+        rule = cache(lambda arm, occasion: rule_for(campaign, campaign.arm(arm), step, occasion))
+        of = run.occasion
 
         @cache
-        def door(arm: str, zone_key: str, country: str) -> Opening:  # once per class of a batch
-            return opening(rules[arm], zone_key, country, self.quiet)
+        def door(arm: str, occasion: Occasion, zone_key: str, country: str) -> Opening:  # once per class of a batch
+            return opening(rule(arm, occasion), zone_key, country, self.quiet)
 
         def opened(item: Composed) -> Opening:
             known = facts[item.message.id]
-            return door(item.message.arm, known.zone_key, known.country)
+            occasion = members_occasion(campaign, of, known.anchor)
+            return door(item.message.arm, occasion, known.zone_key, known.country)
 
         def verdict(item: Composed) -> Send | Hold | Readdress | Leave:
             return judge(facts[item.message.id], terms, opened(item), now)

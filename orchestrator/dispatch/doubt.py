@@ -14,6 +14,7 @@ from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.ids import LaneId, MessageId
+from orchestrator.ledger.lanes import VERSION
 from orchestrator.ledger.resolve import RESOLVED, resolve_unknown
 from orchestrator.ledger.states import State
 from orchestrator.store import Store
@@ -42,10 +43,11 @@ class Reconciled:
     still_unknown: int = 0
 
 
-_UNKNOWN = text("""
+_UNKNOWN = text(f"""
     SELECT message.id, run.campaign, message.run_id, users.external_id, lane.channel, lane.account, message.sent_at,
            message.reason, message.user_id, message.step, message.address_id, message.arm, message.held_out,
-           message.due_at, message.deadline, message.attempts, message.lane_id, lane.rate, lane.priority, run.version
+           message.due_at, message.deadline, message.attempts, message.lane_id, lane.rate, lane.priority,
+           {VERSION} AS version
     FROM message JOIN run ON run.id = message.run_id JOIN lane ON lane.id = message.lane_id
     JOIN users ON users.id = message.user_id
     WHERE message.state = 'unknown' ORDER BY message.id""")

@@ -17,9 +17,8 @@ from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import Clock, to_micros
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.ids import RUN_SHIFT, LaneId
-from orchestrator.ledger.lanes import LaneTerms, ensure_lanes, terms_of_lane
+from orchestrator.ledger.lanes import VERSION, LaneTerms, ensure_lanes, terms_of_lane
 from orchestrator.ledger.restored import REASON as RESTORED
-from orchestrator.ledger.runs import read_run
 from orchestrator.ledger.states import State
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.ledger.transition import Transition, record
@@ -59,9 +58,11 @@ def _move(
     return connection.execute(_move_sql(connection.dialect.name, there, which), {**known, **values}).all()
 
 
-_STEPS = """
-    SELECT m.run_id, m.step, min(m.lane_id) AS lane_id, run.version FROM message m JOIN run ON run.id = m.run_id
-    WHERE m.id IN {} GROUP BY m.run_id, m.step, run.version"""
+_STEPS = f"""
+    SELECT m.run_id, m.step, min(m.lane_id) AS lane_id, lane.version AS earlier, {VERSION} AS version
+    FROM message m JOIN run ON run.id = m.run_id JOIN lane ON lane.id = m.lane_id
+    WHERE m.id IN {{}} GROUP BY m.run_id, m.step, lane.version, run.version"""
+_OF_VERSION = "m.lane_id IN (SELECT lane.id FROM lane WHERE lane.version = :earlier)"
 
 
 def follow_addresses(connection: Connection, routing: Routing, ids: Sequence[int]) -> None:
@@ -76,8 +77,10 @@ def follow_addresses(connection: Connection, routing: Routing, ids: Sequence[int
         carriers = step_carriers(connection, routing, row.version, row.step)
         if len(carriers) > 1:
             lanes = ensure_lanes(connection, terms_of_lane(connection, row.lane_id), [one.name for one in carriers])
-            which = f"m.id IN {among_sql(connection.dialect.name, 'ids')} AND m.run_id = :run AND m.step = :step"
-            _move(connection, carriers, lanes, which, {"ids": among(ids), "run": row.run_id, "step": row.step})
+            some = among_sql(connection.dialect.name, "ids")
+            which = f"m.id IN {some} AND m.run_id = :run AND m.step = :step AND {_OF_VERSION}"
+            values = {"ids": among(ids), "run": row.run_id, "step": row.step, "earlier": row.earlier}
+            _move(connection, carriers, lanes, which, values)
 
 
 def _several(routing: Routing) -> bool:
@@ -85,9 +88,17 @@ def _several(routing: Routing) -> bool:
     return len(set(channels)) < len(channels)
 
 
-def carriers_of(connection: Connection, routing: Routing, run_id: int, step: int) -> Carriers:
-    """The accounts that a step of a run may use; none when nothing is known of accounts."""
-    return step_carriers(connection, routing, read_run(connection, run_id).version, step) if routing.carriers else ()
+_OWN_VERSION = text(f"""
+    SELECT message.step, {VERSION} AS version FROM message JOIN lane ON lane.id = message.lane_id
+    JOIN run ON run.id = message.run_id WHERE message.id = :message""")
+
+
+def carriers_of(connection: Connection, routing: Routing, message_id: int) -> Carriers:
+    """The accounts that a message may go through; none when nothing is known of accounts."""
+    if not routing.carriers:
+        return ()
+    row = connection.execute(_OWN_VERSION, {"message": message_id}).one()
+    return step_carriers(connection, routing, row.version, row.step)
 
 
 def step_carriers(connection: Connection, routing: Routing, version: str, step: int) -> Carriers:
@@ -106,9 +117,9 @@ class _Waiting:
     left: Carriers
 
 
-_LANES = text("""
+_LANES = text(f"""
     SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.rate, lane.priority, lane.topic, lane.tags,
-           lane.campaign_rate, lane.account, run.version
+           lane.campaign_rate, lane.account, lane.version AS earlier, {VERSION} AS version
     FROM lane JOIN run ON run.id = lane.run_id JOIN stop ON stop.account = lane.account
     WHERE run.state = 'active' AND (stop.until IS NULL OR stop.until > :machine)
       AND EXISTS (SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned')
@@ -139,7 +150,7 @@ def _waiting(connection: Connection, clock: Clock, routing: Routing, stopped: It
         left = tuple(one for one in without(carriers, stopped) if ill is None or _overlap(one, ill))
         if left:
             known = (row.run_id, row.step, row.channel, row.rate, row.priority, row.topic, row.tags)
-            terms = LaneTerms(*known, row.campaign_rate)
+            terms = LaneTerms(*known, row.campaign_rate, row.earlier)
             yield _Waiting(row.id, terms, row.account, left)
 
 

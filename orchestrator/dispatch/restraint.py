@@ -7,7 +7,7 @@ Held-out members are judged like the treated, and take none.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection, Select, bindparam, false, or_, select
 
@@ -16,7 +16,9 @@ from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.dispatch.compose import Composed
 from orchestrator.ledger.claim import Lane
+from orchestrator.ledger.runs import read_run
 from orchestrator.ledger.states import State
+from orchestrator.plan.audience import audience
 from orchestrator.policy.caps import Caps, Restraint, strictest
 from orchestrator.policy.caps_sql import Sender, lock_users, read_records
 from orchestrator.policy.gate import Leave
@@ -29,8 +31,8 @@ CapsNow = Callable[[], Caps]
 Openings = Callable[[Composed], Opening]
 """When a message may leave, for all that windows say."""
 _KEPT = 64
-_rechecks: dict[str, Select[tuple[int, bool]]] = {}
-"""By version: what a hash names never changes."""
+_rechecks: dict[tuple[str, date | None], Select[tuple[int, bool]]] = {}
+"""By version, and by the run's date where it makes a difference: what a hash names never changes."""
 
 
 def restrained(  # one value each
@@ -75,28 +77,35 @@ def moved_on(connection: Connection, lane: Lane, leaving: Sequence[Composed], no
     if not bundle.campaign.recheck or not leaving:
         return {}
     people = sorted({item.message.user_id for item in leaving})
-    reasons = no_longer(connection, lane.version, bundle, people, now)
+    reasons = no_longer(connection, lane.version, bundle, people, now, _day(connection, lane, bundle))
     left = ((item.message.id, reasons.get(item.message.user_id)) for item in leaving)
     return {number: Leave(State.SKIPPED, reason) for number, reason in left if reason is not None}
 
 
-def no_longer(
-    connection: Connection, version: str, bundle: Bundle, people: Sequence[int], now: datetime
+def _day(connection: Connection, lane: Lane, bundle: Bundle) -> date | None:
+    """The local date of the lane's run, where the audience depends on it."""
+    relative = bundle.campaign.schedule.relative_to
+    return None if relative is None else read_run(connection, lane.run_id).local_date
+
+
+def no_longer(  # one value each
+    connection: Connection, version: str, bundle: Bundle, people: Sequence[int], now: datetime, day: date | None
 ) -> dict[int, str]:
-    """Whom of these users the campaign would not have now, and why."""
-    rows = connection.execute(_recheck(version, bundle), {"some": list(people), "as_of": now})
+    """Whom of these users the campaign would not have now in its run of a local date, and why."""
+    rows = connection.execute(_recheck(version, bundle, day), {"some": list(people), "as_of": now})
     found = {row.id: "excluded" if row.excluded else None for row in rows}
     reasons = ((user, found.get(user, MOVED_ON)) for user in people)
     return {user: reason for user, reason in reasons if reason is not None}
 
 
-def _recheck(version: str, bundle: Bundle) -> Select[tuple[int, bool]]:
-    """Those of ``:some`` who are in the segment, and whether an excluded one has them; checked once a version."""
-    if version not in _rechecks:
+def _recheck(version: str, bundle: Bundle, day: date | None) -> Select[tuple[int, bool]]:
+    """Those of ``:some`` who are in the audience, and whether an excluded segment has them; checked once a version."""
+    if (version, day) not in _rechecks:
         campaign, segments = bundle.campaign, bundle.segments
         out = or_(false(), *(clause(name, segments) for name in campaign.exclude))
         some = users.c.id.in_(bindparam("some", expanding=True))
         while len(_rechecks) >= _KEPT:
             _rechecks.pop(next(iter(_rechecks)), None)
-        _rechecks[version] = select(users.c.id, out.label("excluded")).where(some, clause(campaign.segment, segments))
-    return _rechecks[version]
+        wanted = audience(bundle, [] if day is None else [day])
+        _rechecks[version, day] = select(users.c.id, out.label("excluded")).where(some, wanted)
+    return _rechecks[version, day]

@@ -50,10 +50,10 @@ class Settler:
         """
         now = self.clock.now()
         settled = [self._settlement(connection, answer, now) for answer in answers]
-        settle(connection, holder, now, settled)
+        written = settle(connection, holder, now, settled)
         follow_addresses(connection, self.routing, [item.id for item in settled if item.address_id is not None])
         show_accepted(connection, self.accounts, answers)
-        _count(self.accounts, settled)
+        _count(self.accounts, written)
 
     def _settlement(self, connection: Connection, answer: Answer, now: datetime) -> Settlement:
         account = self.accounts[answer.account]
@@ -93,7 +93,7 @@ class Settler:
         said = answer.outcome
         bury(connection, account.name, account.storm, answer.message.address_id, now, said.code, said.dead_since)
         message, channel = answer.message, account.channel.channel
-        carriers = carriers_of(connection, self.routing, message.run_id, message.step)
+        carriers = carriers_of(connection, self.routing, message.id)
         fresh = to_micros(seen_since(channel, now))
         wanted = {"user": message.user_id, "channel": channel, "now": to_micros(now), "seen_since": fresh}
         owed = {"used": message.address_id, "message": message.id, "run": message.run_id, "step": message.step}

@@ -15,6 +15,7 @@ from orchestrator.ledger.ids import WorkerId
 from orchestrator.ledger.recover import Recovered, expire, overdue_lanes, recover
 from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped
 from orchestrator.ledger.states import RunState
+from orchestrator.plan.awaken import awaken
 from orchestrator.policy.carriers import UNKNOWN, Routing
 from orchestrator.store import Store
 
@@ -54,7 +55,8 @@ def _unrecovered(connection: Connection, known: Sequence[WorkerId]) -> list[Work
 
 
 def sweep(store: Store, clock: Clock, resend: Mapping[str, bool], routing: Routing = UNKNOWN) -> Swept:
-    """One round of housekeeping."""
+    """One round of housekeeping; what has been waited for comes first, so that nothing expires that may still leave."""
+    awaken(store, clock)
     recovered = recover_dead(store, clock, resend)
     expired, finished = _expire_all(store, clock), _finish_runs(store, clock)
     moved = leave_stopped(store, clock, routing)
@@ -79,7 +81,8 @@ def _finish_runs(store: Store, clock: Clock) -> int:
     """Active runs with nothing left to do are done; what a stopped run still has waiting is skipped."""
     with store.read() as connection:
         active = runs_in(connection, RunState.ACTIVE)
-        over = [item for item in active if not pending(connection, item.id)]
+        complete = [item for item in active if item.enrols_until is None or item.enrols_until <= clock.now()]
+        over = [item for item in complete if not pending(connection, item.id)]
         stopped = [item for item in runs_in(connection, RunState.STOPPED) if pending(connection, item.id)]
     for item in stopped:
         done = BATCH

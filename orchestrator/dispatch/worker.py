@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from orchestrator import metrics
+from orchestrator.audience.refused import just_refused
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
@@ -192,11 +193,18 @@ class Worker:
         done = Answer(message, account.name, outcome, item.marked_at, self.clock.now(), item.composed.payload)
         await self._answers.put(done)
 
+    def _too_late(self, account: Account, item: Ready, marked: float, now: datetime) -> bool:
+        """Whether since the mark the window has closed, the worker was frozen, or the person has refused."""
+        if now >= item.until or self.clock.monotonic() - marked > STALE_SECONDS or not self.alive():
+            return True
+        made, channel = item.composed, account.channel.channel
+        return just_refused(self.store.writer_engine, channel, made.message.user_id, made.address)
+
     async def _request(self, account: Account, item: Ready, marked: float) -> Outcome:
-        """The one request of this attempt; none at all when the window closed, or the worker froze, since the mark."""
+        """The one request of this attempt; none at all when something has changed since the mark."""
         self.probe("leaving")
         now = self.clock.now()
-        if now >= item.until or self.clock.monotonic() - marked > STALE_SECONDS or not self.alive():
+        if self._too_late(account, item, marked, now):
             return Outcome(OutcomeClass.RETRY, "not_begun", may_have_left=False)
         if not item.composed.message.attempts:
             age = (now - item.composed.message.due_at).total_seconds()

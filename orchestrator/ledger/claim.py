@@ -16,6 +16,7 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger import lease
 from orchestrator.ledger.ids import LaneId, MessageId
+from orchestrator.ledger.lanes import VERSION
 from orchestrator.ledger.lease import Holder
 from orchestrator.store.dialect import skip_locked_sql
 
@@ -55,9 +56,9 @@ class Claimed:
     attempts: int
 
 
-_DUE_LANES = text("""
+_DUE_LANES = text(f"""
     SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.account, lane.rate, lane.priority,
-           run.campaign, run.version, lane.campaign_rate
+           run.campaign, {VERSION} AS version, lane.campaign_rate
     FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
     WHERE run.state = 'active' AND campaign.state = 'running'
       AND NOT EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
@@ -109,19 +110,8 @@ def claim(connection: Connection, holder: Holder, lane: LaneId, n: int, now: dat
     values = {"lane": lane, "now": to_micros(now), "n": n, "worker": holder.worker}
     rows = connection.execute(_claim_sql(connection.dialect.name), values).all()
     return [
-        Claimed(
-            *(
-                MessageId(row.id),
-                row.run_id,
-                row.user_id,
-                row.step,
-                row.address_id,
-                row.arm,
-                bool(row.held_out),
-            ),
-            *(from_micros(row.due_at), from_micros(row.deadline), row.attempts),
-        )
-        for row in rows
+        Claimed(MessageId(n), run, user, step, to, arm, bool(held_out), from_micros(due), from_micros(end), attempts)
+        for n, run, user, step, to, arm, held_out, due, end, attempts in rows
     ]
 
 

@@ -1,4 +1,8 @@
-"""Lanes: the queues of a run, one for each step and account."""
+"""Lanes: the queues of a run, one for each step and account, and for each version whose messages it still has.
+
+A run that takes on an edited version leaves what has begun where it is: in lanes that keep the version it was planned
+under. ``version`` "" is the run's own.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from orchestrator.ledger.ids import LaneId, lane_id
+
+VERSION = "coalesce(nullif(lane.version, ''), run.version)"
+"""SQL for the version of a lane's messages, where ``lane`` and its ``run`` are joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +30,24 @@ class LaneTerms:
     tags: str = ""
     """The campaign's, as ``,one,two,``: what frequency caps count by."""
     campaign_rate: float | None = None
+    version: str = ""
+    """An earlier one of the run's; "": its own."""
 
 
-_LANES = text("SELECT id, account FROM lane WHERE run_id = :run AND step = :step ORDER BY id")
+_LANES = text("""
+    SELECT id, account FROM lane WHERE run_id = :run AND step = :step AND version = :version ORDER BY id""")
+_WAYS = text("SELECT count(*) FROM lane WHERE run_id = :run AND step = :step")
 _ADD = text("""
-    INSERT INTO lane (id, run_id, step, channel, account, rate, priority, topic, tags, campaign_rate)
-    VALUES (:id, :run, :step, :channel, :account, :rate, :priority, :topic, :tags, :campaign_rate)
+    INSERT INTO lane (id, run_id, step, channel, account, rate, priority, topic, tags, campaign_rate, version)
+    VALUES (:id, :run, :step, :channel, :account, :rate, :priority, :topic, :tags, :campaign_rate, :version)
     ON CONFLICT DO NOTHING""")
-_TERMS = text("SELECT run_id, step, channel, rate, priority, topic, tags, campaign_rate FROM lane WHERE id = :lane")
+_TERMS = text("""
+    SELECT run_id, step, channel, rate, priority, topic, tags, campaign_rate, version FROM lane WHERE id = :lane""")
 
 
-def lanes_of(connection: Connection, run_id: int, step: int) -> dict[str, LaneId]:
+def lanes_of(connection: Connection, run_id: int, step: int, version: str = "") -> dict[str, LaneId]:
     """The lanes of a step, by account, in the order in which they were made."""
-    found = connection.execute(_LANES, {"run": run_id, "step": step})
+    found = connection.execute(_LANES, {"run": run_id, "step": step, "version": version})
     return {row.account: LaneId(row.id) for row in found}
 
 
@@ -44,19 +56,30 @@ def ensure_lanes(connection: Connection, terms: LaneTerms, accounts: Sequence[st
 
     An account is missing from the answer when another process made a lane at the same moment: ask again later.
     """
-    known = lanes_of(connection, terms.run_id, terms.step)
+    known = lanes_of(connection, terms.run_id, terms.step, terms.version)
     new = [name for name in accounts if name not in known]
     if not new:
         return known
     common = {"run": terms.run_id, "step": terms.step, "channel": terms.channel, "rate": terms.rate}
     common |= {"priority": terms.priority, "topic": terms.topic, "tags": terms.tags}
-    common["campaign_rate"] = terms.campaign_rate
-    first = len(known)  # lanes are never deleted, so their number is the next way
+    common |= {"campaign_rate": terms.campaign_rate, "version": terms.version}
+    ways = {"run": terms.run_id, "step": terms.step}
+    first = connection.execute(_WAYS, ways).scalar_one()  # lanes are never deleted, so their number is the next way
     rows = [
         {**common, "id": lane_id(terms.run_id, terms.step, way), "account": name} for way, name in enumerate(new, first)
     ]
     connection.execute(_ADD, rows)
-    return lanes_of(connection, terms.run_id, terms.step)
+    return lanes_of(connection, terms.run_id, terms.step, terms.version)
+
+
+_AWAY = text("UPDATE lane SET version = :old WHERE run_id = :run AND version = ''")
+_BACK = text("UPDATE lane SET version = '' WHERE run_id = :run AND version = :new")
+
+
+def turn_lanes(connection: Connection, run_id: int, old: str, new: str) -> None:
+    """Let a run's lanes keep its version ``old`` as the run goes on to ``new``; one that it had before comes back."""
+    connection.execute(_AWAY, {"run": run_id, "old": old})
+    connection.execute(_BACK, {"run": run_id, "new": new})
 
 
 def terms_of_lane(connection: Connection, lane: int) -> LaneTerms:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, TextClause, insert, text, update
 
 from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger.ids import WorkerId
+from orchestrator.store.dialect import keep_rows_sql
 from orchestrator.store.tables import worker
 
 
@@ -42,16 +44,23 @@ def renew(connection: Connection, holder: Holder, lease: timedelta) -> None:
     connection.execute(update(worker).where(worker.c.id == holder.worker).values(lease_until=later))
 
 
-_ALIVE = text("SELECT 1 FROM worker WHERE id = :worker AND ended_at IS NULL AND lease_until > :machine")
+@cache
+def _alive_sql(dialect: str) -> TextClause:
+    return text(f"""
+        SELECT 1 FROM worker WHERE id = :worker AND ended_at IS NULL AND lease_until > :machine
+        {keep_rows_sql(dialect)}""")
 
 
 def check(connection: Connection, holder: Holder) -> None:
     """Refuse to go on without a live lease; call it in the transaction that writes.
 
+    Nobody ends the lease before that transaction is over: recovery never looks at messages while their worker writes.
+
     Raises:
         LeaseLostError: the lease ran out, or the worker was ended.
     """
-    if connection.execute(_ALIVE, {"worker": holder.worker, "machine": to_micros(holder.machine)}).first() is None:
+    values = {"worker": holder.worker, "machine": to_micros(holder.machine)}
+    if connection.execute(_alive_sql(connection.dialect.name), values).first() is None:
         raise LeaseLostError(f"worker {holder.worker} lost its lease", hint="it was frozen for longer than the lease")
 
 

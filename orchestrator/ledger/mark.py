@@ -6,7 +6,7 @@ What may go becomes ``sending``; the rest exits or is held. Nothing leaves befor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,11 +17,12 @@ from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import lease
 from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, among_sql, driver_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,13 @@ def _send_sql(dialect: str) -> TextClause:
         WHERE id IN {among_sql(dialect, "ids")} AND worker_id = :worker AND state = 'claimed'""")
 
 
-_EXIT = text("""
+_EXIT = """
     UPDATE message SET state = :state, reason = :reason, worker_id = NULL, crashes = 0, state_at = :now
-    WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
-_HOLD = text("""
+    WHERE id = :id AND worker_id = :worker AND state = 'claimed'"""
+_HOLD = """
     UPDATE message SET state = 'planned', reason = :reason, due_at = :until, worker_id = NULL, crashes = 0,
                        state_at = :now, address_id = coalesce(:address_id, address_id)
-    WHERE id = :id AND worker_id = :worker AND state = 'claimed'""")
+    WHERE id = :id AND worker_id = :worker AND state = 'claimed'"""
 
 
 def mark(
@@ -67,8 +68,10 @@ def mark(
     send: Sequence[int],
     out: Sequence[Exit],
     hold: Sequence[Hold],
-) -> None:
-    """Write the gate's verdicts on claimed messages.
+) -> Sequence[Exit]:
+    """Write the gate's verdicts on claimed messages; the exits as they were written.
+
+    What may have arrived before leaves as ``unknown``, whatever its exit says.
 
     Raises:
         LeaseLostError: the lease ran out, or a message is no longer this worker's.
@@ -78,7 +81,8 @@ def mark(
     if send:
         sent = connection.execute(_send_sql(connection.dialect.name), {"ids": among(send), **at})
         _expect(sent, len(send))
-    _all(connection, _EXIT, [{"id": item.id, "state": item.state, "reason": item.reason, **at} for item in out])
+    out = _honest(connection, out)
+    _all(connection, _EXIT, [{"id": item.id, "state": str(item.state), "reason": item.reason, **at} for item in out])
     _all(
         connection,
         _HOLD,
@@ -93,17 +97,27 @@ def mark(
             for item in hold
         ],
     )
-    apply_kept(connection, [item.id for item in out if item.state is State.ACCEPTED])
+    apply_kept(connection, [item.id for item in out if item.state in {State.ACCEPTED, State.UNKNOWN}])
     actor = f"worker {holder.worker}"
     lines = [Transition(now, item.state, actor, State.CLAIMED, item.reason, message_id=item.id) for item in out]
     lines += [Transition(now, State.PLANNED, actor, State.CLAIMED, item.reason, message_id=item.id) for item in hold]
     record(connection, lines)
+    return out
 
 
-def _all(connection: Connection, statement: TextClause, rows: list[dict[str, object]]) -> None:
+def _honest(connection: Connection, out: Sequence[Exit]) -> Sequence[Exit]:
+    """What may have arrived before does not leave as certainly not sent."""
+    doubtful = in_doubt(connection, [item.id for item in out if item.state in _NOT_SENT])
+    return [replace(item, state=State.UNKNOWN) if item.id in doubtful else item for item in out] if doubtful else out
+
+
+_NOT_SENT = frozenset({State.SKIPPED, State.EXPIRED, State.FAILED})
+
+
+def _all(connection: Connection, statement: str, rows: list[dict[str, object]]) -> None:
     """Update one row per parameter set, or be a zombie."""
     if rows:
-        _expect(connection.execute(statement, rows), len(rows))
+        _expect(connection.exec_driver_sql(driver_sql(connection.dialect.name, statement), rows), len(rows))
 
 
 def _expect(changed: CursorResult[Any], rows: int) -> None:

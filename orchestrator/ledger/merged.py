@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, literal_column, select, update
 
 from orchestrator.ledger.ids import MAX_STEPS, message_id
+from orchestrator.ledger.in_doubt import ended_sql
+from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import RunState, State
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.tables import message, run
 
 REASON = "merged"
+_ENDED: ColumnElement[str] = literal_column(ended_sql(State.SKIPPED))
 
 
 def leave_merged(connection: Connection, user_id: int, now: datetime, actor: str) -> int:
@@ -25,10 +28,11 @@ def leave_merged(connection: Connection, user_id: int, now: datetime, actor: str
     for run_id, campaign in connection.execute(live).all():
         own = message.c.id.between(message_id(run_id, user_id, 1), message_id(run_id, user_id, MAX_STEPS))
         waiting = update(message).where(own, message.c.state == State.PLANNED)
-        gone = waiting.values(state=State.SKIPPED, reason=REASON, state_at=now).returning(message.c.id)
+        gone = waiting.values(state=_ENDED, reason=REASON, state_at=now).returning(message.c.id, message.c.state)
         left += [
-            Transition(now, State.SKIPPED, actor, State.PLANNED, REASON, campaign, run_id, found)
-            for found in connection.execute(gone).scalars()
+            Transition(now, row.state, actor, State.PLANNED, REASON, campaign, run_id, row.id)
+            for row in connection.execute(gone).all()
         ]
     record(connection, left)
+    apply_kept(connection, [line.message_id for line in left if line.message_id and line.new == State.UNKNOWN])
     return len(left)

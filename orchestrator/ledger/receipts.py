@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, TextClause, text
 
 from orchestrator import metrics
 from orchestrator.clock import to_micros
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.dialect import among, among_sql
 
 _KEEP = text("""
     INSERT INTO receipt (provider, provider_id, status, state, message_id, code, received_at)
@@ -60,19 +62,23 @@ def record_receipt(
     return True
 
 
-_RECEIPTS = text("""
+@cache
+def _receipts_sql(dialect: str) -> TextClause:
+    """Begins with the receipts there are: usually none."""
+    return text(f"""
     UPDATE message SET (state, reason, provider_id, state_at) = (
         SELECT receipt.state, nullif(receipt.code, ''), coalesce(message.provider_id, receipt.provider_id),
                receipt.received_at
         FROM receipt WHERE receipt.message_id = message.id AND receipt.state IS NOT NULL
         ORDER BY CASE receipt.state WHEN 'delivered' THEN 0 WHEN 'undelivered' THEN 1 ELSE 2 END, receipt.id LIMIT 1)
-    WHERE id IN :ids AND (state = 'unknown' OR state = 'accepted') AND EXISTS (
-        SELECT 1 FROM receipt WHERE receipt.message_id = message.id AND (receipt.state IN ('delivered', 'undelivered')
-        OR (receipt.state IS NOT NULL AND message.state = 'unknown')))
-    """).bindparams(bindparam("ids", expanding=True))
+    WHERE id IN (SELECT receipt.message_id FROM receipt
+                 WHERE receipt.message_id IN {among_sql(dialect, "ids")} AND receipt.state IS NOT NULL)
+      AND (state = 'unknown' OR (state = 'accepted' AND EXISTS (
+        SELECT 1 FROM receipt WHERE receipt.message_id = message.id
+        AND receipt.state IN ('delivered', 'undelivered'))))""")
 
 
 def apply_kept(connection: Connection, ids: Sequence[int]) -> None:
     """Apply the receipts that had overtaken the end of their attempt: of messages just ``accepted`` or ``unknown``."""
     if ids:
-        connection.execute(_RECEIPTS, {"ids": list(ids)})
+        connection.execute(_receipts_sql(connection.dialect.name), {"ids": among(ids)})

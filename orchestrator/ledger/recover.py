@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, text
 from orchestrator import metrics
 from orchestrator.clock import to_micros
 from orchestrator.ledger.ids import LaneId, WorkerId
+from orchestrator.ledger.in_doubt import ended_sql, in_doubt
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
@@ -60,6 +61,9 @@ def recover(
     moves = [_move(row, now, resend) for row in held]
     if not moves:
         return Recovered()
+    doubtful = in_doubt(connection, [move["id"] for move in moves if move["state"] is State.FAILED])
+    for move in moves:
+        move["state"] = State.UNKNOWN if move["id"] in doubtful else move["state"]
     connection.execute(_MOVE, moves)
     ambiguous = [
         {
@@ -105,12 +109,12 @@ def _move(row: Row[Any], now: datetime, resend: Mapping[str, bool]) -> dict[str,
     return {**move, "state": State.PLANNED, "reason": "worker_died", "crash": 1}
 
 
-_EXPIRE = text("""
-    UPDATE message SET state = 'expired', reason = coalesce(reason, 'late'), state_at = :now
+_EXPIRE = text(f"""
+    UPDATE message SET state = {ended_sql(State.EXPIRED)}, reason = coalesce(reason, 'late'), state_at = :now
     WHERE id IN (SELECT message.id FROM message JOIN run ON run.id = message.run_id
                  WHERE message.lane_id = :lane AND message.state = 'planned' AND message.due_at <= :now
                    AND message.deadline <= :now LIMIT :n)
-    AND state = 'planned' RETURNING id, reason""")
+    AND state = 'planned' RETURNING id, reason, state""")
 
 
 _OVERDUE = text("""
@@ -127,11 +131,13 @@ def overdue_lanes(connection: Connection, now: datetime) -> list[LaneId]:
 def expire(connection: Connection, lane: int, now: datetime, limit: int = 1000) -> int:
     """Expire waiting messages of a lane past their deadline; how many (at most ``limit``: call again)."""
     rows = connection.execute(_EXPIRE, {"lane": lane, "now": to_micros(now), "n": limit}).all()
-    lines = [Transition(now, State.EXPIRED, "sweeper", State.PLANNED, row.reason, message_id=row.id) for row in rows]
+    lines = [Transition(now, row.state, "sweeper", State.PLANNED, row.reason, message_id=row.id) for row in rows]
     record(connection, lines)
+    apply_kept(connection, [row.id for row in rows if row.state == State.UNKNOWN])
     if rows:
         channel = connection.execute(_CHANNEL, {"lane": lane}).scalar_one()
-        metrics.messages.labels(channel, State.EXPIRED).inc(len(rows))
+        for state in (State.EXPIRED, State.UNKNOWN):
+            metrics.messages.labels(channel, state).inc(sum(row.state == state for row in rows))
     return len(rows)
 
 

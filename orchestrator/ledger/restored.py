@@ -8,31 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, Row, insert, text
 
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.ids import RUN_SHIFT
+from orchestrator.ledger.in_doubt import ended_sql
+from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.runs import Run, set_run_state
-from orchestrator.ledger.states import RunState
+from orchestrator.ledger.states import RunState, State
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.tables import meta
 
 REASON = "restored"
 
-RunKey = tuple[str, date]
+RunKey = tuple[str, str]
+"""Campaign, and what its run is of: :attr:`orchestrator.ledger.runs.Occasion.key`."""
 
-_RUN = text("SELECT id, state FROM run WHERE campaign = :campaign AND local_date = :day")
+_RUN = text("SELECT id, state FROM run WHERE campaign = :campaign AND local_date = :day AND fires_at IS NULL")
+_RUN_AT = text("SELECT id, state FROM run WHERE campaign = :campaign AND fires_at = :at")
 _LAST = text("SELECT max(sent_at) FROM message WHERE id >= :low AND id < :high AND sent_at IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """A run of which more was sent than the ledger knows. ``run_id`` is None when the ledger does not have it."""
+    """A run of which more was sent than the ledger knows. ``run_id`` is None when the ledger does not have it.
+
+    ``of`` is its local date, or its instant in UTC.
+    """
 
     campaign: str
-    local_date: date
+    of: str
     run_id: int | None
     state: str
     sent_until: datetime
@@ -40,31 +47,37 @@ class Behind:
 
 
 def runs_behind(connection: Connection, guard: Mapping[RunKey, datetime]) -> list[Behind]:
-    """The runs whose last mark the ledger does not know, by campaign and date."""
+    """The runs whose last mark the ledger does not know, by campaign and date or instant."""
     found = []
-    for (campaign, day), at in sorted(guard.items()):
-        run = connection.execute(_RUN, {"campaign": campaign, "day": day.isoformat()}).first()
+    for (campaign, of), at in sorted(guard.items()):
+        run = _find(connection, campaign, of)
         if run is None:
-            if not _accepted(connection, campaign, day):
-                found.append(Behind(campaign, day, None, "missing", at, None))
+            if not _accepted(connection, campaign, of):
+                found.append(Behind(campaign, of, None, "missing", at, None))
             continue
         last = connection.execute(_LAST, {"low": run.id << RUN_SHIFT, "high": (run.id + 1) << RUN_SHIFT}).scalar()
         known = None if last is None else from_micros(last)
-        if (known is None or known < at) and not _accepted(connection, campaign, day, at):
-            found.append(Behind(campaign, day, run.id, run.state, at, known))
+        if (known is None or known < at) and not _accepted(connection, campaign, of, at):
+            found.append(Behind(campaign, of, run.id, run.state, at, known))
     return found
 
 
-def _key(campaign: str, day: date) -> str:
-    return f"restored:{campaign}:{day}"
+def _find(connection: Connection, campaign: str, of: str) -> Row[int, str] | None:
+    if "T" not in of:
+        return connection.execute(_RUN, {"campaign": campaign, "day": of}).first()
+    return connection.execute(_RUN_AT, {"campaign": campaign, "at": to_micros(datetime.fromisoformat(of))}).first()
+
+
+def _key(campaign: str, of: str) -> str:
+    return f"restored:{campaign}:{of}"
 
 
 _ACCEPTED = text("SELECT value FROM meta WHERE key = :key")
 
 
-def _accepted(connection: Connection, campaign: str, day: date, at: datetime | None = None) -> bool:
+def _accepted(connection: Connection, campaign: str, of: str, at: datetime | None = None) -> bool:
     """Whether an operator has accepted this run as it is, up to ``at``."""
-    value = connection.execute(_ACCEPTED, {"key": _key(campaign, day)}).scalar()
+    value = connection.execute(_ACCEPTED, {"key": _key(campaign, of)}).scalar()
     return value is not None and (at is None or int(value) >= to_micros(at))
 
 
@@ -74,24 +87,24 @@ def bar(connection: Connection, behind: Behind, now: datetime) -> None:
     Done when it is noticed: by the time somebody accepts, the run would look like any other.
     """
     if behind.run_id is None:
-        key = _barred(behind.campaign, behind.local_date)
+        key = _barred(behind.campaign, behind.of)
         connection.execute(_FORGET, {"key": key})
         connection.execute(insert(meta).values(key=key, value=str(to_micros(behind.sent_until))))
     elif behind.state == RunState.PLANNING:
         set_run_state(connection, behind.run_id, RunState.STOPPED, now, REASON)
 
 
-def _barred(campaign: str, day: date) -> str:
-    return f"barred:{campaign}:{day}"
+def _barred(campaign: str, of: str) -> str:
+    return f"barred:{campaign}:{of}"
 
 
 def accept(connection: Connection, behind: Behind, now: datetime, actor: str) -> None:
     """Take note that an operator knows."""
     bar(connection, behind, now)
-    key = _key(behind.campaign, behind.local_date)
+    key = _key(behind.campaign, behind.of)
     connection.execute(_FORGET, {"key": key})
     connection.execute(insert(meta).values(key=key, value=str(to_micros(behind.sent_until))))
-    said = f"restored: {behind.local_date} was sent until {behind.sent_until:%Y-%m-%d %H:%M:%SZ}"
+    said = f"restored: {behind.of} was sent until {behind.sent_until:%Y-%m-%d %H:%M:%SZ}"
     record(connection, [Transition(now, "accepted", actor, None, said, behind.campaign, behind.run_id or 0)])
 
 
@@ -100,16 +113,16 @@ _FORGET = text("DELETE FROM meta WHERE key = :key")
 
 def stop_if_restored(connection: Connection, item: Run, now: datetime) -> bool:
     """A run that was sent before the restore and is not in the ledger is not sent again when it comes up anew."""
-    if connection.execute(_ACCEPTED, {"key": _barred(item.campaign, item.local_date)}).first() is None:
+    if connection.execute(_ACCEPTED, {"key": _barred(item.campaign, item.occasion.key)}).first() is None:
         return False
     return set_run_state(connection, item.id, RunState.STOPPED, now, REASON)
 
 
-_SKIP = text("""
-    UPDATE message SET state = 'skipped', reason = 'restored', state_at = :now WHERE id IN (
+_SKIP = text(f"""
+    UPDATE message SET state = {ended_sql(State.SKIPPED)}, reason = 'restored', state_at = :now WHERE id IN (
         SELECT message.id FROM lane JOIN message ON message.lane_id = lane.id
         WHERE lane.run_id = :run AND message.state = 'planned' AND message.due_at <= :until LIMIT :n)
-    AND state = 'planned' RETURNING id""")
+    AND state = 'planned' RETURNING id, state""")
 
 
 def skip_sent(connection: Connection, behind: Behind, now: datetime, actor: str, limit: int = 1000) -> int:
@@ -118,5 +131,6 @@ def skip_sent(connection: Connection, behind: Behind, now: datetime, actor: str,
         return 0
     values = {"run": behind.run_id, "until": to_micros(behind.sent_until), "now": to_micros(now), "n": limit}
     rows = connection.execute(_SKIP, values).all()
-    record(connection, [Transition(now, "skipped", actor, "planned", REASON, message_id=row.id) for row in rows])
+    record(connection, [Transition(now, row.state, actor, State.PLANNED, REASON, message_id=row.id) for row in rows])
+    apply_kept(connection, [row.id for row in rows if row.state == State.UNKNOWN])
     return len(rows)

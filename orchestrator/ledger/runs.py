@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
@@ -11,14 +11,37 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 from orchestrator.clock import to_micros
 from orchestrator.errors import InputError, NotFoundError, did_you_mean
 from orchestrator.ledger.ids import RunId
-from orchestrator.ledger.states import CampaignState, RunState
+from orchestrator.ledger.in_doubt import ended_sql
+from orchestrator.ledger.receipts import apply_kept
+from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.tables import campaign, run
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Occasion:
+    """What a run is of: a local date, or an instant (``at``), whose date is ``day`` in the zone it was written in."""
+
+    day: date
+    at: datetime | None = None
+
+    @classmethod
+    def of(cls, written: datetime) -> Occasion:
+        """An instant in the clock that it is written in."""
+        return cls(written.date(), written.astimezone(UTC))
+
+    @property
+    def key(self) -> str:
+        """A name for machines, the same everywhere: ``2026-12-01``, or ``2026-12-01T01:00:00Z`` for an instant."""
+        return self.day.isoformat() if self.at is None else f"{self.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One firing of a campaign on one local date. ``as_of`` fixes the audience; ``closes_at`` ends it for everybody."""
+    """One firing of a campaign on one local date, or at one instant (``fires_at``).
+
+    ``as_of`` fixes the audience; ``closes_at`` ends it for everybody.
+    """
 
     id: RunId
     campaign: str
@@ -31,20 +54,32 @@ class Run:
     audience: int
     reason: str | None = None
     """Why it is stopped; of one that is being planned: ``unusual_size`` while it waits, then ``confirmed``."""
+    fires_at: datetime | None = None
+    enrols_until: datetime | None = None
+    """Of a triggered campaign: until then members join one by one."""
+
+    @property
+    def occasion(self) -> Occasion:
+        """What it is the run of."""
+        return Occasion(self.local_date, self.fires_at)
 
 
 UNUSUAL_SIZE, CONFIRMED = "unusual_size", "confirmed"
 
 
-def launch(connection: Connection, name: str, version: str, now: datetime, actor: str) -> None:
-    """Make ``version`` what the campaign's next runs use, and let it run."""
-    known = connection.execute(select(campaign.c.state).where(campaign.c.name == name)).scalar()
+def launch(connection: Connection, name: str, version: str, now: datetime, actor: str) -> bool:
+    """Make ``version`` what the campaign's next runs use, and let it run; False: so it is already, nothing is done."""
+    before = connection.execute(select(campaign.c.state, campaign.c.version).where(campaign.c.name == name)).first()
+    if before is not None and tuple(before) == (CampaignState.RUNNING, version):
+        return False
+    known = None if before is None else before.state
     row = {"state": CampaignState.RUNNING, "version": version, "updated_at": now}
     if known is None:
         connection.execute(insert(campaign).values(name=name, launched_at=now, **row))
     else:
         connection.execute(update(campaign).where(campaign.c.name == name).values(launched_at=now, **row))
     record(connection, [Transition(now, CampaignState.RUNNING, actor, known, f"version {version[:12]}", name)])
+    return True
 
 
 _ALLOWED = {
@@ -89,27 +124,65 @@ def campaign_state(connection: Connection, name: str) -> CampaignState:
     return CampaignState(states[name])
 
 
-def create_run(
-    connection: Connection, name: str, version: str, day: date, *, now: datetime, closes_at: datetime
+def create_run(  # one value each
+    connection: Connection,
+    name: str,
+    version: str,
+    day: date,
+    *,
+    now: datetime,
+    closes_at: datetime,
+    fires_at: datetime | None = None,
 ) -> RunId | None:
-    """A run of ``name`` for a local date; None when it exists, however often it is asked for."""
+    """A run of ``name`` for a local date or an instant; None when it exists, however often it is asked for."""
     row = {
         "campaign": name,
         "version": version,
         "day": day.isoformat(),
         "now": to_micros(now),
         "closes": to_micros(closes_at),
+        "fires": None if fires_at is None else to_micros(fires_at),
     }
     created = connection.execute(_CREATE, row).scalar()
     if created is None:
         return None
-    record(connection, [Transition(now, RunState.PLANNING, "scheduler", None, day.isoformat(), name, created)])
+    of = Occasion(day, fires_at).key
+    record(connection, [Transition(now, RunState.PLANNING, "scheduler", None, of, name, created)])
     return RunId(created)
 
 
 _CREATE = text("""
-    INSERT INTO run (campaign, version, local_date, state, as_of, closes_at, created_at)
-    VALUES (:campaign, :version, :day, 'planning', :now, :closes, :now) ON CONFLICT DO NOTHING RETURNING id""")
+    INSERT INTO run (campaign, version, local_date, state, as_of, closes_at, created_at, fires_at)
+    VALUES (:campaign, :version, :day, 'planning', :now, :closes, :now, :fires) ON CONFLICT DO NOTHING RETURNING id""")
+
+
+def enrolling_run(  # one value each
+    connection: Connection,
+    name: str,
+    version: str,
+    day: date,
+    *,
+    now: datetime,
+    enrols_until: datetime,
+    closes_at: datetime,
+) -> Run | None:
+    """The run of a triggered campaign for a local date, which members join until ``enrols_until``: active at once.
+
+    Made if there is none, and kept to this transaction until its end. None when that date has a run of another kind.
+    """
+    times = {"now": to_micros(now), "until": to_micros(enrols_until), "closes": to_micros(closes_at)}
+    row = {"campaign": name, "version": version, "day": day.isoformat()}
+    created = connection.execute(_ENROL, {**row, **times}).scalar()
+    if created is not None:
+        record(connection, [Transition(now, RunState.ACTIVE, "scheduler", None, day.isoformat(), name, created)])
+    of_date = select(run).where(run.c.campaign == name, run.c.local_date == day.isoformat(), run.c.fires_at.is_(None))
+    found = _run(connection.execute(of_date.with_for_update()).one())
+    return None if found.enrols_until is None else found
+
+
+_ENROL = text("""
+    INSERT INTO run (campaign, version, local_date, state, as_of, enrols_until, closes_at, created_at)
+    VALUES (:campaign, :version, :day, 'active', :now, :until, :closes, :now) ON CONFLICT DO NOTHING RETURNING id""")
 
 
 def runs_in(connection: Connection, *states: RunState) -> list[Run]:
@@ -129,12 +202,12 @@ def read_run(connection: Connection, run_id: int) -> Run:
 def _run(row: Row[Any]) -> Run:
     value = row._mapping  # noqa: SLF001  # SQLAlchemy's documented way to a row's dict
     day, state = date.fromisoformat(value["local_date"]), RunState(value["state"])
-    names = ("as_of", "closes_at", "planned_through", "audience", "reason")
+    names = ("as_of", "closes_at", "planned_through", "audience", "reason", "fires_at", "enrols_until")
     return Run(RunId(value["id"]), value["campaign"], value["version"], day, state, *(value[name] for name in names))
 
 
 _RUN_FROM = {
-    RunState.PLANNING: (),
+    RunState.PLANNING: (RunState.ACTIVE,),  # it takes on a version (ledger.adopted)
     RunState.ACTIVE: (RunState.PLANNING,),
     RunState.DONE: (RunState.ACTIVE,),
     RunState.STOPPED: (RunState.PLANNING, RunState.ACTIVE),
@@ -161,12 +234,10 @@ def await_confirmation(connection: Connection, item: Run, now: datetime) -> bool
     return True
 
 
-def confirm_runs(connection: Connection, name: str, day: date | None, now: datetime, actor: str) -> list[Run]:
-    """Let the runs of a campaign that wait for it be planned, or the one of ``day``; which they are."""
+def confirm_runs(connection: Connection, name: str, run_id: int | None, now: datetime, actor: str) -> list[Run]:
+    """Let the runs of a campaign that wait for it be planned, or that one; which they are."""
     waiting = [item for item in runs_in(connection, RunState.PLANNING) if item.reason == UNUSUAL_SIZE]
-    found = [
-        item for item in waiting if item.campaign == name and now < item.closes_at and day in {None, item.local_date}
-    ]
+    found = [item for item in waiting if item.campaign == name and now < item.closes_at and run_id in {None, item.id}]
     for item in found:
         connection.execute(update(run).where(run.c.id == item.id).values(reason=CONFIRMED))
     old = RunState.PLANNING
@@ -174,10 +245,10 @@ def confirm_runs(connection: Connection, name: str, day: date | None, now: datet
     return found
 
 
-_SKIP_STOPPED = text("""
-    UPDATE message SET state = 'skipped', reason = 'stopped', state_at = :now WHERE id IN (
+_SKIP_STOPPED = text(f"""
+    UPDATE message SET state = {ended_sql(State.SKIPPED)}, reason = 'stopped', state_at = :now WHERE id IN (
         SELECT message.id FROM lane JOIN message ON message.lane_id = lane.id
-        WHERE lane.run_id = :run AND message.state = 'planned' LIMIT :n) AND state = 'planned' RETURNING id""")
+        WHERE lane.run_id = :run AND message.state = 'planned' LIMIT :n) AND state = 'planned' RETURNING id, state""")
 
 
 def skip_stopped(connection: Connection, run_id: int, now: datetime, limit: int = 1000) -> int:
@@ -185,8 +256,9 @@ def skip_stopped(connection: Connection, run_id: int, now: datetime, limit: int 
     rows = connection.execute(_SKIP_STOPPED, {"run": run_id, "now": to_micros(now), "n": limit}).all()
     record(
         connection,
-        [Transition(now, "skipped", "sweeper", "planned", "stopped", message_id=row.id) for row in rows],
+        [Transition(now, row.state, "sweeper", State.PLANNED, "stopped", message_id=row.id) for row in rows],
     )
+    apply_kept(connection, [row.id for row in rows if row.state == State.UNKNOWN])
     return len(rows)
 
 
@@ -198,4 +270,5 @@ def pending(connection: Connection, run_id: int) -> bool:
 _PENDING = text("""
     SELECT 1 FROM lane WHERE lane.run_id = :run AND EXISTS (
         SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned')
-    UNION ALL SELECT 1 FROM message WHERE message.worker_id IS NOT NULL AND message.run_id = :run LIMIT 1""")
+    UNION ALL SELECT 1 FROM message WHERE message.worker_id IS NOT NULL AND message.run_id + 0 = :run LIMIT 1""")
+"""With the sum no index on runs is taken: what workers hold is little, a run is all there is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from orchestrator.clock import to_micros
 from orchestrator.ledger import lease
 from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
@@ -43,23 +44,34 @@ _SETTLE = """
                        due_at = coalesce(:due_at, due_at), address_id = coalesce(:address_id, address_id),
                        provider_id = coalesce(:provider_id, provider_id)
     WHERE id = :id AND worker_id = :worker AND state = 'sending'"""
+_ACCEPT = """
+    UPDATE message SET state = 'accepted', reason = NULL, worker_id = NULL, state_at = :now,
+                       provider_id = coalesce(:provider_id, provider_id)
+    WHERE id = :id AND worker_id = :worker AND state = 'sending'"""
+"""Most answers: what is not named here needs no index to be written again."""
 _ATTEMPT = """
     INSERT INTO attempt (message_id, n, worker_id, account, started_at, ended_at, outcome, code, provider_id, detail)
     VALUES (:id, :n, :worker, :account, :started_at, :ended_at, :outcome, :code, :provider_id, :detail)"""
 
 
-def settle(connection: Connection, holder: Holder, now: datetime, settlements: Sequence[Settlement]) -> None:
-    """Write the ends of attempts; receipts that overtook the answer are applied too.
+def settle(
+    connection: Connection, holder: Holder, now: datetime, settlements: Sequence[Settlement]
+) -> Sequence[Settlement]:
+    """Write the ends of attempts, and say how; receipts that overtook the answer are applied too.
 
     Raises:
         LeaseLostError: the holder's lease ran out; recovery has these messages.
     """
     lease.check(connection, holder)
     if not settlements:
-        return
+        return settlements
+    settlements = _honest(connection, settlements)
     rows, dialect = [_row(item, holder, to_micros(now)) for item in settlements], connection.dialect.name
-    connection.exec_driver_sql(driver_sql(dialect, _SETTLE), rows)
-    connection.exec_driver_sql(driver_sql(dialect, _ATTEMPT), rows)
+    accepted = [row for row in rows if row["state"] == State.ACCEPTED]
+    others = [row for row in rows if row["state"] != State.ACCEPTED]
+    for statement, some in ((_ACCEPT, accepted), (_SETTLE, others), (_ATTEMPT, rows)):
+        if some:
+            connection.exec_driver_sql(driver_sql(dialect, statement), some)
     actor = f"worker {holder.worker}"
     record(
         connection,
@@ -70,6 +82,16 @@ def settle(connection: Connection, holder: Holder, now: datetime, settlements: S
         ],
     )
     apply_kept(connection, [item.id for item in settlements if item.state in {State.ACCEPTED, State.UNKNOWN}])
+    return settlements
+
+
+def _honest(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    """Whatever was answered now: a message of which an earlier answer was lost has not certainly failed."""
+    ended = [item.id for item in settlements if item.n > 1 and item.state in {State.FAILED, State.EXPIRED}]
+    doubtful = in_doubt(connection, ended)
+    if not doubtful:
+        return settlements
+    return [replace(item, state=State.UNKNOWN) if item.id in doubtful else item for item in settlements]
 
 
 def _row(item: Settlement, holder: Holder, now: int) -> dict[str, Any]:
@@ -79,9 +101,9 @@ def _row(item: Settlement, holder: Holder, now: int) -> dict[str, Any]:
         "n": item.n,
         "worker": holder.worker,
         "account": item.account,
-        "state": item.state,
+        "state": str(item.state),  # SQLite's driver looks long for how to adapt an enum
         "reason": item.reason,
-        "outcome": item.outcome,
+        "outcome": str(item.outcome),
         "code": item.code,
         "provider_id": item.provider_id,
         "detail": item.detail,

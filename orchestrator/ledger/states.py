@@ -52,7 +52,12 @@ class RunState(StrEnum):
 TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     (old, new)
     for old, news in {
-        State.PLANNED: (State.CLAIMED, State.EXPIRED, State.SKIPPED),
+        State.PLANNED: (
+            State.CLAIMED,
+            State.EXPIRED,
+            State.SKIPPED,
+            State.UNKNOWN,  # it would leave the queue, and an earlier request of it may have arrived
+        ),
         State.CLAIMED: (
             State.PLANNED,  # released, or held until an instant
             State.SENDING,
@@ -61,6 +66,7 @@ TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
             State.EXPIRED,
             State.HELD_OUT,
             State.FAILED,  # poison
+            State.UNKNOWN,  # as above
         ),
         State.SENDING: (State.PLANNED, State.ACCEPTED, State.FAILED, State.UNKNOWN, State.EXPIRED),
         State.UNKNOWN: (State.PLANNED, State.ACCEPTED, State.DELIVERED, State.UNDELIVERED, State.FAILED),

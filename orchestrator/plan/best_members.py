@@ -17,7 +17,7 @@ _MOST = 32_000
 
 
 def draw(campaign: str, day: str, user: str) -> int:
-    """A member's draw: below a slot's ``explore`` they explore. ``user`` is the app's own id."""
+    """A member's draw: below a slot's ``explore`` they explore. ``day`` is the run's key, ``user`` the app's own id."""
     return bucket(f"{campaign}:hour:{day}:{user}")
 
 

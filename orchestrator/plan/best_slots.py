@@ -16,15 +16,16 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from orchestrator.campaign.spec import Campaign, Timing
 from orchestrator.clock import span_micros
-from orchestrator.plan.rules import rule_of
-from orchestrator.policy.resolver import Opening, Rule, opening
+from orchestrator.ledger.runs import Occasion
+from orchestrator.plan.rules import rule_for
+from orchestrator.policy.resolver import Opening, Rule, dates_of, opening
 from orchestrator.store.dialect import BUCKETS
 from orchestrator.store.tables import slot, slot_hour
 from orchestrator.timing.besttime import CODES, ordered
 from orchestrator.timing.instants import InstantSet, Interval
 from orchestrator.timing.opens import Histogram, Population, read_population
 from orchestrator.timing.quiet import QuietHours
-from orchestrator.timing.window import Part, Window
+from orchestrator.timing.window import WHOLE_DAY, Part, Window
 from orchestrator.timing.zones import on_all
 
 ENOUGH = timedelta(minutes=10)
@@ -51,8 +52,8 @@ class OpenHours:
 
 def open_hours(rule: Rule, door: Opening, zone_key: str, due: datetime, population: Histogram) -> OpenHours | None:
     """The hours in which a class that is due at ``due`` may get its message; None when its clocks agree on none."""
-    for day in rule.days:
-        inside = on_all(rule.window, day, zone_key)
+    for day in dates_of(rule, due):
+        inside = on_all(rule.window or WHOLE_DAY, day, zone_key)
         if due in inside:
             left = (door.allowed & inside).clip(due, inside.intervals[-1][1])
             return _cut(left, day, zone_key, population)
@@ -76,7 +77,7 @@ def _hour(code: str) -> Window:
 
 
 def cut_slots(
-    connection: Connection, run_id: int, campaign: Campaign, day: date, quiet: QuietHours, explore: float
+    connection: Connection, run_id: int, campaign: Campaign, occasion: Occasion, quiet: QuietHours, explore: float
 ) -> None:
     """Cut those slots of a run into hours that ask for it and are whole yet; ``explore``: where the campaign is silent.
 
@@ -90,8 +91,8 @@ def cut_slots(
     for row in connection.execute(whole.where(slot.c.due_at.is_not(None))).all():
         timing = campaign.timing_of(campaign.arm(row.arm), campaign.steps[row.step - 1])
         if timing.best is not None:
-            found = _of_slot(row, campaign, timing, day, quiet, population)
-            cuts.append(_cut_row(row, found, day, timing.best.explore, explore))
+            found = _of_slot(row, campaign, occasion, quiet, population)
+            cuts.append(_cut_row(row, found, occasion.day, timing.best.explore, explore))
             hours += _hour_rows(row, timing, found)
     if cuts:
         connection.execute(_CUT, cuts)
@@ -100,13 +101,13 @@ def cut_slots(
 
 
 def _of_slot(
-    row: Row[Any], campaign: Campaign, timing: Timing, day: date, quiet: QuietHours, population: Population
+    row: Row[Any], campaign: Campaign, occasion: Occasion, quiet: QuietHours, population: Population
 ) -> OpenHours | None:
-    channel = campaign.steps[row.step - 1].channel
-    counted = population.of(channel)
+    step = campaign.steps[row.step - 1]
+    counted = population.of(step.channel)
     if not any(counted):
         return None
-    rule = rule_of(campaign, timing, channel, day)
+    rule = rule_for(campaign, campaign.arm(row.arm), step, occasion)
     return open_hours(rule, opening(rule, row.zone_key, row.country, quiet), row.zone_key, row.due_at, counted)
 
 

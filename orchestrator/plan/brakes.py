@@ -1,7 +1,8 @@
 """Brakes on the size of a run: larger than the campaign allows, it is stopped; much larger than usual, it waits.
 
-Usual is the median audience of the last five finished runs of the campaign, where there are three at least. A run that
-waits is not counted again: an operator confirms it, or it is over when nothing of it could be sent any more.
+Usual is the median audience of the last five finished runs of the campaign that had anybody, where there are three at
+least: empty ones, such as those of dates on which nobody's points expire, say nothing. A run that waits is not counted
+again: an operator confirms it, or it is over when nothing of it could be sent any more.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from statistics import median
 
 from sqlalchemy import Connection, func, select
 
-from orchestrator.audience.segment import clause
 from orchestrator.campaign.version import Bundle
 from orchestrator.ledger.runs import CONFIRMED, UNUSUAL_SIZE, Run
 from orchestrator.ledger.states import RunState
+from orchestrator.plan.audience import audience
 from orchestrator.store.tables import lane, run, users
 
 RUNS, ENOUGH = 5, 3
@@ -36,8 +37,10 @@ class Brake:
 
 def usual_size(connection: Connection, campaign: str) -> int | None:
     """What an audience of a campaign usually comes to; None while nobody can say."""
-    finished = select(run.c.audience).where(run.c.campaign == campaign, run.c.state == RunState.DONE)
-    sizes = connection.execute(finished.order_by(run.c.local_date.desc()).limit(RUNS)).scalars().all()
+    of_campaign = (run.c.campaign == campaign, run.c.state == RunState.DONE)
+    finished = select(run.c.audience).where(*of_campaign, run.c.audience > 0)
+    latest = finished.order_by(run.c.local_date.desc(), run.c.fires_at.desc(), run.c.id.desc()).limit(RUNS)
+    sizes = connection.execute(latest).scalars().all()
     return round(median(sizes)) if len(sizes) >= ENOUGH else None
 
 
@@ -57,10 +60,10 @@ def brake(connection: Connection, item: Run, bundle: Bundle) -> Brake | None:
     usual = None if item.reason == CONFIRMED else usual_size(connection, item.campaign)
     if most is None and usual is None:
         return None
-    audience = _count(connection, item, bundle)
-    if most is not None and audience > most:
-        return Brake(MAX_AUDIENCE, audience, most)
-    return Brake(UNUSUAL_SIZE, audience, usual) if usual is not None and unusual(audience, usual) else None
+    people = _count(connection, item, bundle)
+    if most is not None and people > most:
+        return Brake(MAX_AUDIENCE, people, most)
+    return Brake(UNUSUAL_SIZE, people, usual) if usual is not None and unusual(people, usual) else None
 
 
 def has_begun(connection: Connection, run_id: int) -> bool:
@@ -74,6 +77,6 @@ def waits(item: Run, now: datetime) -> bool:
 
 
 def _count(connection: Connection, item: Run, bundle: Bundle) -> int:
-    chosen = clause(bundle.campaign.segment, bundle.segments, connection.dialect.name)
+    chosen = audience(bundle, [item.local_date], connection.dialect.name)
     counted = select(func.count()).select_from(users).where(chosen)
     return int(connection.execute(counted, {"as_of": item.as_of}).scalar_one())

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, MetaData, text
 
-from orchestrator.campaign.spec import Arm, Step
+from orchestrator.campaign.occasions import label
+from orchestrator.campaign.spec import Arm, Campaign, Step, Trigger
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.ids import RunId
-from orchestrator.ledger.runs import Run
+from orchestrator.ledger.runs import Occasion, Run
 from orchestrator.ledger.spend import Spent, spent
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.dry_caps import at_caps
+from orchestrator.plan.dry_dates import OwnDates, own_dates
+from orchestrator.plan.due import closes_at
+from orchestrator.plan.fired import Triggered, replay, triggered
 from orchestrator.plan.planner import MAX_CHUNK, Planner, chunk_end
 from orchestrator.policy.caps import UNCAPPED, Caps
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.store import tables
-from orchestrator.timing.schedule import ends_at
 from orchestrator.timing.zones import candidates
 
 SHADOWED = (tables.run, tables.slot, tables.slot_hour, tables.member, tables.lane, tables.message, tables.transition)
@@ -57,10 +60,13 @@ class SmsCost:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """How many, why not, when. ``hours``: first messages that leave, by hour of the members' own day."""
+    """How many, why not, when. ``hours``: first messages that leave, by hour of the members' own day.
+
+    ``local_date`` is what the run is called.
+    """
 
     campaign: str
-    local_date: date
+    local_date: str
     audience: int
     stopped: str | None
     decisions: dict[str, int]
@@ -72,18 +78,22 @@ class DryRun:
     """Members who are owed something, by arm, zone key and place (``DE``, ``US-FL``); the holdout left out."""
     caps: dict[str, int] = field(default_factory=dict)
     """Members who are at a cap now, by rule: they would wait for room, or get nothing if there is none in time."""
+    own_dates: OwnDates | None = None
+    """Where the schedule goes by a date of each user's own."""
+    triggered: Triggered | None = None
+    """Of a triggered campaign, whose numbers are those of the last day: how often its trigger would have fired."""
 
 
 def dry_run(
     connection: Connection,
     planner: Planner,
     bundle: Bundle,
-    day: date,
+    occasion: Occasion,
     now: datetime,
     parts_of: PartsOf | None = None,
     caps: Caps = UNCAPPED,
 ) -> DryRun:
-    """Plan ``day`` as if launched now, and count. ``connection`` may be read-only; nothing of it stays."""
+    """Plan a run as if launched now, and count. ``connection`` may be read-only; nothing of it stays."""
     shadow = MetaData()
     for table in SHADOWED:
         copy = table.to_metadata(shadow)
@@ -94,20 +104,46 @@ def dry_run(
     try:
         if own:
             _shadow_addresses(connection, own)
-        item = _scratch_run(connection, bundle, day, now)
+        item = _scratch_run(connection, bundle, occasion, now)
+        if (trigger := bundle.campaign.schedule.trigger) is not None:
+            return _dry_triggered(connection, planner, bundle, item, trigger, parts_of, caps)
         begun = planner.begin(connection, item, bundle)
-        statement = planner.statement(bundle, connection.dialect.name)
+        statement = planner.statement(bundle, connection.dialect.name, occasion.day)
         while begun and (high := chunk_end(connection, item.planned_through, MAX_CHUNK)) is not None:
             item = planner.chunk(connection, statement, item, bundle, high)
-        counted = _count(connection, bundle.campaign.name, item, begun=begun)
-        if begun:
-            held = at_caps(connection, bundle.campaign, caps, _real(connection), now)
-            counted = replace(counted, caps=held)
-        return replace(counted, sms=_sms_cost(connection, bundle, parts_of)) if parts_of and begun else counted
+        counted = _count(connection, bundle.campaign, item, begun=begun)
+        counted = replace(counted, own_dates=own_dates(connection, bundle, occasion.day, now))
+        return _held_to(connection, counted, bundle, parts_of, caps, now) if begun else counted
     finally:
         if own:
             _show_addresses(connection)
         shadow.drop_all(connection, checkfirst=False)
+
+
+def _held_to(  # one value each
+    connection: Connection, counted: DryRun, bundle: Bundle, parts_of: PartsOf | None, caps: Caps, now: datetime
+) -> DryRun:
+    """What caps hold back, and what the SMS come to."""
+    counted = replace(counted, caps=at_caps(connection, bundle.campaign, caps, _real(connection), now))
+    return replace(counted, sms=_sms_cost(connection, bundle, parts_of)) if parts_of else counted
+
+
+def _dry_triggered(  # one value each
+    connection: Connection,
+    planner: Planner,
+    bundle: Bundle,
+    item: Run,
+    trigger: Trigger,
+    parts_of: PartsOf | None,
+    caps: Caps,
+) -> DryRun:
+    """What would have become of those whose wait was over in the last day, had it been launched before."""
+    said, day = triggered(connection, trigger, item.as_of)
+    item = replay(connection, planner, item, bundle, day)
+    most = bundle.campaign.max_audience
+    begun = most is None or item.audience <= most
+    counted = replace(_count(connection, bundle.campaign, item, begun=begun), triggered=said)
+    return _held_to(connection, counted, bundle, parts_of, caps, item.as_of) if begun else counted
 
 
 def _real(connection: Connection) -> str:
@@ -140,14 +176,15 @@ def _show_addresses(connection: Connection) -> None:
     connection.execute(text(f"DROP VIEW IF EXISTS {schema}.address"))
 
 
-def _scratch_run(connection: Connection, bundle: Bundle, day: date, now: datetime) -> Run:
-    values = {"campaign": bundle.campaign.name, "day": day.isoformat(), "now": to_micros(now)}
+def _scratch_run(connection: Connection, bundle: Bundle, occasion: Occasion, now: datetime) -> Run:
+    values = {"campaign": bundle.campaign.name, "day": occasion.day.isoformat(), "now": to_micros(now)}
     connection.execute(
         text("""INSERT INTO run (id, campaign, version, local_date, state, as_of, closes_at, created_at)
                 VALUES (1, :campaign, '', :day, 'planning', :now, :now, :now)"""),
         values,
     )
-    return Run(RunId(1), bundle.campaign.name, "", day, RunState.PLANNING, now, ends_at(day), 0, 0)
+    name, over = bundle.campaign.name, closes_at(bundle.campaign, occasion)
+    return Run(RunId(1), name, "", occasion.day, RunState.PLANNING, now, over, 0, 0, fires_at=occasion.at)
 
 
 _DECISIONS = text("""
@@ -163,7 +200,7 @@ _HOURS = text("""
     WHERE message.step = 1 AND NOT message.held_out GROUP BY 1, 2""")  # by quarters: zones differ by no less
 
 
-def _count(connection: Connection, name: str, item: Run, *, begun: bool) -> DryRun:
+def _count(connection: Connection, campaign: Campaign, item: Run, *, begun: bool) -> DryRun:
     decisions: Counter[str] = Counter()
     arms: dict[str, dict[str, int]] = {}
     for row in connection.execute(_DECISIONS):
@@ -176,7 +213,14 @@ def _count(connection: Connection, name: str, item: Run, *, begun: bool) -> DryR
     channels = {row[0]: row[1] for row in connection.execute(_CHANNELS)}
     stopped = None if begun else "max_audience"
     found = DryRun(
-        name, item.local_date, item.audience, stopped, dict(decisions), arms, channels, dict(sorted(hours.items()))
+        campaign.name,
+        label(campaign.schedule, item.occasion),
+        item.audience,
+        stopped,
+        dict(decisions),
+        arms,
+        channels,
+        dict(sorted(hours.items())),
     )
     return replace(found, places=tuple(tuple(row) for row in connection.execute(_WHERE).all()))
 

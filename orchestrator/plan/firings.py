@@ -4,39 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
+from itertools import islice
 
+from orchestrator.campaign.occasions import label
 from orchestrator.campaign.spec import Campaign
-from orchestrator.plan.due import closes_at
-from orchestrator.plan.rules import SEARCH_DAYS, rule_for
+from orchestrator.ledger.runs import Occasion
+from orchestrator.plan.due import ahead, closes_at, open_at, opens
+from orchestrator.plan.rules import rule_for
 from orchestrator.policy.resolver import opening
 from orchestrator.timing.quiet import QuietHours
-from orchestrator.timing.schedule import due_dates, opens_at
 
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """One local date: its run opens at ``opens`` (``at_once``: that has passed), and is over at ``closes``."""
+    """One local date or instant: its run opens at ``opens`` (``at_once``: that has passed), is over at ``closes``."""
 
-    day: date
+    occasion: Occasion
     opens: datetime
     closes: datetime
     at_once: bool
+    called: str
+    """The date; the time of an instant where it was written."""
+
+    @property
+    def day(self) -> date:
+        """The local date; of an instant: its date where it was written."""
+        return self.occasion.day
 
 
 def next_firings(campaign: Campaign, now: datetime, count: int = 3) -> list[Firing]:
-    """The dates that would fire at once if it were launched now, and the next ones after them."""
-    days = due_dates(campaign.schedule.fires_on, None, now)
-    found = [Firing(day, opens_at(day), closes_at(campaign, day), at_once=True) for day in days]
-    found = [one for one in found if one.closes > now]
-    first = max([one.day for one in found], default=now.date() - timedelta(days=2))
-    ahead = (first + timedelta(days=n) for n in range(1, SEARCH_DAYS))
-    later = (day for day in ahead if opens_at(day) > now and campaign.schedule.fires_on(day))
-    for day in later:
-        if len(found) >= count:
-            break
-        found.append(Firing(day, opens_at(day), closes_at(campaign, day), at_once=False))
-    return found
+    """The dates that would fire at once if it were launched now, and the next ones after them; instants likewise."""
+    schedule = campaign.schedule
+    found = [
+        Firing(one, opens(one), over, at_once=True, called=label(schedule, one))
+        for one, over in open_at(campaign, now, now)
+    ]
+    later = (
+        Firing(one, opens(one), closes_at(campaign, one), at_once=False, called=label(schedule, one))
+        for one in ahead(schedule, now)
+    )
+    return [*found, *islice(later, max(count - len(found), 0))]
 
 
 Class = tuple[str, str, str]
@@ -44,23 +52,23 @@ Class = tuple[str, str, str]
 
 
 def first_leaving(
-    campaign: Campaign, days: Iterable[date], classes: Iterable[Class], quiet: QuietHours, now: datetime
+    campaign: Campaign, occasions: Iterable[Occasion], classes: Iterable[Class], quiet: QuietHours, now: datetime
 ) -> datetime | None:
     """The first instant from ``now`` on at which the first step may leave to one of these classes; None: never."""
     chosen = list(classes)
     return min(
         (
             instant
-            for day in days
+            for occasion in occasions
             for arm, key, place in chosen
-            if (instant := _first(campaign, arm, day, key, place, quiet, now)) is not None
+            if (instant := _first(campaign, arm, occasion, key, place, quiet, now)) is not None
         ),
         default=None,
     )
 
 
 def _first(  # one value each
-    campaign: Campaign, arm: str, day: date, key: str, place: str, quiet: QuietHours, now: datetime
+    campaign: Campaign, arm: str, occasion: Occasion, key: str, place: str, quiet: QuietHours, now: datetime
 ) -> datetime | None:
-    rule = rule_for(campaign, campaign.arm(arm), campaign.steps[0], day)
+    rule = rule_for(campaign, campaign.arm(arm), campaign.steps[0], occasion)
     return opening(rule, key, place, quiet).allowed.next(now)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import from_micros, span_micros, to_micros
 from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
+from orchestrator.ledger.in_doubt import in_doubt_sql
 from orchestrator.ledger.states import LEFT
 from orchestrator.policy import predicates
 from orchestrator.policy.caps import Backoff, CapRule, Caps, Record
@@ -46,10 +47,14 @@ def _covered(rule: CapRule, lane: str) -> str:
     return " AND ".join(parts) or "1 = 1"
 
 
-def _counted(exempt: Collection[str]) -> str:
-    """``sent`` of ``sent_lane`` left, or may have, and is not of an exempt tag."""
-    spared = "".join(f" AND NOT {_tagged(tag, 'sent_lane')}" for tag in sorted(exempt))
-    return f"sent.state IN ({_LEFT}){spared}"
+def _spared(exempt: Collection[str]) -> str:
+    return "".join(f" AND NOT {_tagged(tag, 'sent_lane')}" for tag in sorted(exempt))
+
+
+def _counted(exempt: Collection[str], ledger: str = "") -> str:
+    """``sent`` of ``sent_lane`` left, or may have (also what waits to be sent again), and is not of an exempt tag."""
+    waits = f"sent.state IN ('planned', 'claimed') AND {in_doubt_sql('sent', ledger)}"
+    return f"(sent.state IN ({_LEFT}) OR ({waits})){_spared(exempt)}"
 
 
 def _within(rule: CapRule) -> str:
@@ -66,7 +71,7 @@ def at_cap_sql(rule: CapRule, exempt: Collection[str], user: str, ledger: str = 
     """The set form: whether the rule leaves a user no room at ``:now``. ``ledger``: the schema and a dot."""
     return f"""((SELECT count(*) FROM {ledger}message AS sent
         JOIN {ledger}lane AS sent_lane ON sent_lane.id = sent.lane_id
-        WHERE {_of_person(user)} AND {_within(rule)} AND {_counted(exempt)} AND {_covered(rule, "sent_lane")})
+        WHERE {_of_person(user)} AND {_within(rule)} AND {_counted(exempt, ledger)} AND {_covered(rule, "sent_lane")})
         >= {rule.most})"""
 
 
@@ -118,6 +123,7 @@ def _reserved_sql(dialect: str, rules: tuple[CapRule, ...], exempt: frozenset[st
              AND claim.id = rival.run_id * {1 << RUN_SHIFT} + users.id * {1 << STEP_BITS} + rival.step
         WHERE rival.id IN {among_sql(dialect, "rivals")} AND claim.state IN ('planned', 'claimed')
           AND NOT claim.held_out AND claim.deadline > :now AND ({" OR ".join(hits)}){spared}
+          AND NOT {in_doubt_sql("claim")}
           AND {predicates.consented("claim.user_id", "rival.channel", "rival.topic")}
           AND NOT {predicates.user_suppressed("claim.user_id", "rival.channel")}
         ORDER BY claim.due_at""")
@@ -148,7 +154,7 @@ def _unanswered(backoff: Backoff, exempt: Collection[str], answered: str, user: 
     channels = ", ".join(f"'{channel}'" for channel in sorted(backoff.channels))
     return f"""(SELECT sent.sent_at FROM {ledger}message AS sent
         JOIN {ledger}lane AS sent_lane ON sent_lane.id = sent.lane_id
-        WHERE {_of_person(user)} AND sent.sent_at > {answered} AND {_counted(exempt)}
+        WHERE {_of_person(user)} AND sent.sent_at > {answered} AND sent.state IN ({_LEFT}){_spared(exempt)}
           AND sent_lane.channel IN ({channels}) ORDER BY sent.sent_at DESC LIMIT {backoff.longest})"""
 
 

@@ -1,73 +1,22 @@
 """The gate: asked once more for every claimed message, in the transaction that marks it.
 
-Reads the facts of a whole batch with one statement, then judges each message on its own.
+Judges each message on its own, by the facts of :mod:`orchestrator.policy.facts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 
-from sqlalchemy import Connection, TextClause, text
-
-from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.states import CampaignState, RunState, State
-from orchestrator.policy import predicates
-from orchestrator.policy.allowed import OnlyTo, allowed
-from orchestrator.policy.carriers import Carriers, carried_sql
+from orchestrator.policy.cues import Wait
 from orchestrator.policy.decide import OBJECTIONS, Standing
+from orchestrator.policy.facts import Facts, Terms
 from orchestrator.policy.resolver import Drop, Hold, Opening, Send, resolve
-from orchestrator.store.dialect import among, among_sql
 
 RETRY_PREVIOUS = timedelta(minutes=1)
 """How long a later step waits for the one before it to be settled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the gate holds a lane's messages against: the same for all of them."""
-
-    channel: str
-    topic: str
-    goal: str
-    came_back_since: datetime | None
-    """Drop who did the goal event since then; None: do not."""
-    not_reopened: bool
-    """Drop who did the goal event since the run opened for them."""
-    after: timedelta
-    """How long after the step before."""
-    seen_since: datetime
-    """Addresses not seen since then are stale."""
-    only_to: OnlyTo = None
-    """Send to these users and addresses alone; None: to everybody."""
-    carriers: Carriers = ()
-    """The accounts that may carry the step; none known: any address will do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the database says of one claimed message at the gate."""
-
-    id: int
-    zone_key: str
-    country: str
-    campaign_state: CampaignState
-    run_state: RunState
-    standing: Standing
-    same_address: bool
-    """The planned address may still be used."""
-    next_address: int | None
-    came_back: bool
-    reopened: bool
-    receipt: bool
-    previous: State | None
-    previous_sent_at: datetime | None
-    held_out: bool
-    deadline: datetime
-    listed: bool = True
-    """On the allow-list, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,84 +37,6 @@ class Leave:
 Verdict = Send | Hold | Readdress | Leave
 
 
-@cache
-def _sql(dialect: str, carriers: Carriers, *, came_back: bool, not_reopened: bool, named: bool) -> TextClause:
-    back = predicates.did_since("m.user_id", ":since") if came_back else "FALSE"
-    reopened = predicates.did_since("m.user_id", "member.anchor") if not_reopened else "FALSE"
-    names = ", users.external_id AS user_name, a.value AS address" if named else ""
-    people = "JOIN users ON users.id = m.user_id" if named else ""
-    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step")
-    carried = carried_sql(carriers, "choice", "member.country")
-    return text(f"""
-        SELECT m.id, member.zone_key, member.country, campaign.state AS campaign_state, run.state AS run_state,
-               {predicates.consented("m.user_id")} AS consented,
-               {predicates.user_suppressed("m.user_id")} AS user_suppressed,
-               {predicates.address_suppressed("a.value")} AS address_suppressed, m.address_id,
-               CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
-                         AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
-                    ELSE {predicates.best_address("m.user_id", f"{unused} {carried}")} END AS best_address,
-               {back} AS came_back, {reopened} AS reopened,
-               EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL) AS receipt,
-               previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.deadline{names}
-        FROM message m JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
-        JOIN run ON run.id = m.run_id JOIN campaign ON campaign.name = run.campaign
-        JOIN address a ON a.id = m.address_id {people}
-        LEFT JOIN message previous ON previous.id = m.id - 1 AND m.step > 1
-        WHERE m.id IN {among_sql(dialect, "ids")}""")
-
-
-def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: datetime) -> dict[int, Facts]:
-    """The facts of a batch of one lane's messages."""
-    since, listed = terms.came_back_since, terms.only_to
-    values = {"ids": among(ids), "channel": terms.channel, "topic": terms.topic, "goal": terms.goal}
-    times = {"now": to_micros(now), "seen_since": to_micros(terms.seen_since)}
-    if since is not None:
-        times["since"] = to_micros(since)
-    asks = {"came_back": since is not None, "not_reopened": terms.not_reopened, "named": listed is not None}
-    sql = _sql(connection.dialect.name, terms.carriers, **asks)
-    rows = connection.execute(sql, {**values, **times}).all()
-    uncarried = _uncarried(connection, [row.id for row in rows if row.best_address is None], terms, {**values, **times})
-    facts = {}
-    for row in rows:
-        sent = row.previous_sent_at
-        carried = row.id not in uncarried
-        reachable = row.best_address is not None or not carried
-        suppressed = bool(row.user_suppressed) or (bool(row.address_suppressed) and not reachable)
-        facts[row.id] = Facts(
-            id=row.id,
-            zone_key=row.zone_key,
-            country=row.country,
-            campaign_state=CampaignState(row.campaign_state),
-            run_state=RunState(row.run_state),
-            standing=Standing(bool(row.consented), suppressed, reachable, carried=carried),
-            same_address=row.best_address == row.address_id,
-            next_address=row.best_address,
-            came_back=bool(row.came_back),
-            reopened=bool(row.reopened),
-            receipt=bool(row.receipt),
-            previous=None if row.previous is None else State(row.previous),
-            previous_sent_at=None if sent is None else from_micros(sent),
-            held_out=bool(row.held_out),
-            deadline=from_micros(row.deadline),
-            listed=listed is None or allowed(listed, row.user_name, row.address),
-        )
-    return facts
-
-
-@cache
-def _uncarried_sql(dialect: str) -> TextClause:
-    best = predicates.best_address("m.user_id", predicates.not_used_by_another("m.id", "m.run_id", "m.step"))
-    return text(f"SELECT m.id FROM message m WHERE m.id IN {among_sql(dialect, 'ids')} AND {best} IS NOT NULL")
-
-
-def _uncarried(connection: Connection, ids: Sequence[int], terms: Terms, values: dict[str, object]) -> set[int]:
-    """Those of the messages without an address whose users have one, only that no account takes it."""
-    if not ids or not terms.carriers:
-        return set()
-    asked = {name: values[name] for name in ("channel", "now", "seen_since")}
-    return set(connection.execute(_uncarried_sql(connection.dialect.name), {**asked, "ids": among(ids)}).scalars())
-
-
 Rule = Callable[[Facts, Terms, Opening, datetime], Verdict | None]
 """One rule of the gate: what it says of a message, None when it has no objection."""
 
@@ -179,8 +50,24 @@ def judge(facts: Facts, terms: Terms, door: Opening, now: datetime) -> Verdict:
 
 
 def consult(facts: Facts, terms: Terms, door: Opening, now: datetime) -> list[tuple[str, Verdict | None]]:
-    """What every rule by itself says of a message, in their order: the first that objects is :func:`judge`'s answer."""
-    return [(name, rule(facts, terms, door, now)) for name, rule in RULES]
+    """What every rule by itself says of a message, in their order: the first that objects is :func:`judge`'s answer.
+
+    Rules of later steps are told where there are any, with what they ask about: ``not:opened``.
+    """
+    told = {name: f"{name}:{word}" for name, word in _words(terms).items()}
+    told |= {NEEDLESS: NEEDLESS} if terms.needless else {}
+    unasked = {*CONDITIONS} - told.keys() - ({CONVERTED} if terms.conversion is not None else set())
+    return [(told.get(name, name), rule(facts, terms, door, now)) for name, rule in RULES if name not in unasked]
+
+
+def _words(terms: Terms) -> dict[str, str]:
+    asked = {NOT: terms.unless, IS: terms.needs, WAIT_FOR: terms.wait.cue if terms.wait else None}
+    return {name: cue.word for name, cue in asked.items() if cue is not None}
+
+
+NEEDLESS = "needless"
+NOT, IS, WAIT_FOR, CONVERTED, _ = CONDITIONS = ("not", "is", "wait_for", "converted", NEEDLESS)
+"""Rules that not every message has, under the words of the campaign file where it has one."""
 
 
 def _receipt(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
@@ -211,12 +98,20 @@ def _next_address(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -
     return Readdress(facts.next_address)
 
 
+def _needless(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    return Leave(State.SKIPPED, NEEDLESS) if facts.needless else None
+
+
 def _came_back(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
     return Leave(State.SKIPPED, "came_back") if facts.came_back else None
 
 
-def _reopened(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
-    return Leave(State.SKIPPED, "reopened") if facts.reopened else None
+def _converted(facts: Facts, _terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    return Leave(State.SKIPPED, "converted") if facts.converted else None
+
+
+def _unless(facts: Facts, terms: Terms, _door: Opening, _now: datetime) -> Verdict | None:
+    return Leave(State.SKIPPED, terms.unless.reason) if terms.unless is not None and facts.unless else None
 
 
 def _step_before(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
@@ -226,6 +121,31 @@ def _step_before(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> V
     if facts.previous_sent_at is None or facts.previous_sent_at + terms.after <= now:
         return None
     return Hold(facts.previous_sent_at + terms.after, "step_before")
+
+
+def _needs(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
+    if terms.needs is None or facts.needs:
+        return None
+    if facts.due_at > now:  # not claimed yet: somebody only asks
+        return Hold(facts.due_at, terms.needs.waiting)
+    return Leave(State.SKIPPED, terms.needs.missing)
+
+
+def _awaited(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
+    """Until it happens, from the step before as it was sent; where nothing was sent, as it was planned."""
+    wait, sent, happened = terms.wait, facts.previous_sent_at, facts.awaited_at
+    if wait is None:
+        return None
+    end = min(facts.due_at if sent is None else sent + wait.within, facts.deadline)
+    if happened is not None and happened <= end:
+        return _rested(happened + wait.after, wait, facts, now)
+    return Hold(end, wait.cue.waiting) if end > now else Leave(State.SKIPPED, wait.cue.missing)
+
+
+def _rested(at: datetime, wait: Wait, facts: Facts, now: datetime) -> Verdict | None:
+    if at >= facts.deadline:
+        return Leave(State.SKIPPED, "too_late_for_step")
+    return Hold(at, wait.cue.resting) if at > now else None
 
 
 def _deadline(facts: Facts, _terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
@@ -249,9 +169,13 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("paused", _paused),
     *((reason, _objection(reason, applies)) for reason, applies in OBJECTIONS),
     ("next_address", _next_address),
+    (NEEDLESS, _needless),
     ("came_back", _came_back),
-    ("reopened", _reopened),
+    (CONVERTED, _converted),
+    (NOT, _unless),
     ("step_before", _step_before),
+    (IS, _needs),
+    (WAIT_FOR, _awaited),
     ("late", _deadline),
     ("window", _window),
 )

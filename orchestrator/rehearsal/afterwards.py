@@ -6,7 +6,7 @@ events, receipts and consents of the scratch database, where gates, follow-up st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,8 @@ from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.runs import Run
 from orchestrator.rehearsal.responses import Responses
-from orchestrator.store.tables import event
+from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.tables import event, receipt
 
 SOURCE = "rehearsal"
 WHILE = timedelta(hours=6)
@@ -59,6 +60,10 @@ class Afterwards:
     recorded: int = 0
     """Events written so far: attribution has work when there are more than it saw."""
 
+    def next_at(self) -> datetime | None:
+        """When the next thing comes back."""
+        return self._waiting[0][0] if self._waiting else None
+
     def due(self, now: datetime) -> bool:
         """Whether anything has happened by ``now`` that is not written yet."""
         return bool(self._waiting) and self._waiting[0][0] <= now
@@ -83,11 +88,19 @@ class Afterwards:
             refusal = Happening(Kind.REFUSED, user_id, channel, topic=campaign.topic)
             self._add(sent + draws.after(11, WHILE), refusal)
 
-    def planned(self, connection: Connection, run: Run, campaign: Campaign) -> None:
-        """Draw which members of a run come back in its goal window by themselves, held out or not."""
+    def planned(
+        self, connection: Connection, run: Run, campaign: Campaign, some: Collection[int] | None = None
+    ) -> None:
+        """Draw which members of a run come back in its goal window by themselves, held out or not.
+
+        ``some``: of these members alone.
+        """
         share, event_name = self.responses.by_themselves, campaign.goal.event
-        for user_id, anchor in connection.execute(_ANCHORS, {"run": run.id}) if share else ():
-            draws = self.responses.draws(f"member {run.campaign} {run.local_date}", user_id)
+        anchors = _ANCHORS if some is None else _SOME_ANCHORS
+        values = {"run": run.id} if some is None else {"run": run.id, "some": among(some)}
+        of = f"member {run.campaign} {run.occasion.key}"
+        for user_id, anchor in connection.execute(anchors, values).all() if share else ():
+            draws = self.responses.draws(of, user_id)
             if draws[0] < share:
                 back = from_micros(anchor) + campaign.goal.within * draws[1]
                 self._add(back, Happening(Kind.EVENT, user_id, event_name))
@@ -122,9 +135,9 @@ class Afterwards:
 _Item = tuple[datetime, int, Happening]
 _EVENT = ("user_id", "name", "at", "received_at", "source_id", "message_id", "properties")
 _ANCHORS = text("SELECT user_id, anchor FROM member WHERE run_id = :run AND decision = 'planned' AND anchor > 0")
-_RECEIPT = text("""
-    INSERT INTO receipt (provider, provider_id, status, state, message_id, code, received_at)
-    VALUES ('rehearsal', :id, 'delivered', 'delivered', :id, '', :at) ON CONFLICT DO NOTHING""")
+_SOME_ANCHORS = text(f"{_ANCHORS.text} AND user_id IN {among_sql('sqlite', 'some')}")
+_RECEIPT = ("provider", "provider_id", "status", "state", "message_id", "code", "received_at")
+_DELIVERED = ("delivered", "delivered")
 _SOME = 500
 
 
@@ -132,8 +145,10 @@ def _receipts(connection: Connection, items: Sequence[_Item]) -> None:
     """Keep receipts, and let the ledger apply them."""
     for begin in range(0, len(items), _SOME):
         some = items[begin : begin + _SOME]
-        connection.execute(_RECEIPT, [{"id": one.message_id, "at": to_micros(at)} for at, _, one in some])
-        apply_kept(connection, [one.message_id for _, _, one in some if one.message_id is not None])
+        ids = [one.message_id for _, _, one in some if one.message_id is not None]
+        came = [(SOURCE, str(one.message_id), *_DELIVERED, one.message_id, "", to_micros(at)) for at, _, one in some]
+        insert(connection, receipt, _RECEIPT, came)
+        apply_kept(connection, ids)
 
 
 def _refusals(connection: Connection, items: Sequence[_Item]) -> None:

@@ -12,6 +12,7 @@ from orchestrator.clock import from_micros
 from orchestrator.ledger.runs import UNUSUAL_SIZE
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.rehearsal.counting import Span, is_capped
+from orchestrator.rehearsal.echoes import Echoes, asked_by, names_of
 from orchestrator.rehearsal.values import Caution, Load, RunOutline, Sms, Why
 
 MANY = 0.2
@@ -101,6 +102,23 @@ def of_runs(runs: Sequence[RunOutline], sent: int) -> Iterator[Caution]:
         yield Caution("nothing")
 
 
+def of_echoes(campaign: Campaign, again: Echoes | None) -> Iterator[Caution]:
+    """Where what triggers the campaign comes from."""
+    if campaign.schedule.trigger is None or again is None:
+        return
+    names = ", ".join(names_of([campaign.schedule.trigger]))
+    if again.events:
+        yield Caution("played_again", {"days": again.days, "events": again.events, "names": names}, serious=False)
+    else:
+        yield Caution("nothing_to_play", {"days": again.days, "names": names})
+
+
+def of_follow_ups(campaign: Campaign, again: Echoes | None) -> Iterator[Caution]:
+    """Where the events come from that its later steps ask about."""
+    if again is not None and (asked := asked_by(campaign)):
+        yield Caution("asked_again", {"days": again.days, "names": ", ".join(sorted(asked))}, serious=False)
+
+
 WAIT = timedelta(minutes=15)
 
 
@@ -112,4 +130,14 @@ def of_loads(loads: Sequence[Load]) -> Iterator[Caution]:
             yield Caution("slow", facts)
 
 
-__all__ = ["budget", "budget_of_sample", "nowhere", "of_loads", "of_messages", "of_runs", "stopped"]
+__all__ = [
+    "budget",
+    "budget_of_sample",
+    "nowhere",
+    "of_echoes",
+    "of_follow_ups",
+    "of_loads",
+    "of_messages",
+    "of_runs",
+    "stopped",
+]

@@ -61,16 +61,16 @@ class RehearsedChannel:
 
     async def send(self, envelope: Envelope) -> Outcome:
         """Answer at once, without a request."""
-        return self.answer(envelope)
+        return self.answer(envelope.message_id, envelope.address)
 
-    def answer(self, envelope: Envelope) -> Outcome:
+    def answer(self, message_id: int | str, address: str) -> Outcome:
         """The same to whom cannot wait."""
         rates = self._responses.of(self.channel)
-        if rates.dead and self._responses.draws("address", envelope.address)[0] < rates.dead:
+        if rates.dead and self._responses.draws("address", address)[0] < rates.dead:
             return Outcome(OutcomeClass.DROP_ADDRESS, DEAD)
-        if rates.failed and self._responses.draws("failed", envelope.message_id)[0] < rates.failed:
+        if rates.failed and self._responses.draws("failed", message_id)[0] < rates.failed:
             return Outcome(OutcomeClass.DROP_MESSAGE, FAILED)
-        return Outcome(OutcomeClass.ACCEPTED, provider_id=f"rehearsed-{envelope.message_id}")
+        return Outcome(OutcomeClass.ACCEPTED, provider_id=f"rehearsed-{message_id}")
 
     def problems(self, payload: Payload) -> list[str]:
         """What the real channel would object to."""
@@ -101,6 +101,11 @@ class RehearsedAccount(Account):
     @override
     def heard(self, outcome: Outcome, seconds: float) -> None:
         """A rehearsed answer is nobody's trouble, and no metric's."""
+
+    def answer(self, message_id: int, address: str) -> Outcome:
+        """What its channel says to a message at once."""
+        assert isinstance(self.channel, RehearsedChannel)
+        return self.channel.answer(message_id, address)
 
     def pace(self, lane: Lane) -> timedelta:
         """How long to wait for the next lot of tokens when there are fewer than are wanted."""

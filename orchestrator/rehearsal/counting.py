@@ -7,9 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
+from orchestrator.campaign.occasions import labelled
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.rehearsal.channels import Terms
 from orchestrator.rehearsal.values import LONG, Cell, Load, Neighbour, RunOutline, Sms, Why
@@ -75,19 +77,13 @@ def whys(connection: Connection, span: Span) -> tuple[Why, ...]:
 _BEGUN = """CASE WHEN attempt.started_at - message.due_at <= :grain AND message.due_at >= :since THEN message.due_at
     ELSE attempt.started_at END"""
 """When a request would have begun: what waited for no longer than a grain waited for the rehearsal alone."""
+_WAITED = "(attempt.started_at - message.due_at)"
 _MINUTES = text(f"""
-    SELECT attempt.account, {_BEGUN} / {_MINUTE} AS minute, count(*) AS n
+    SELECT attempt.account, {_BEGUN} / {_MINUTE} AS minute, count(*) AS n, sum(message.run_id IN {_OURS}) AS ours,
+           sum(message.due_at >= :since AND {_WAITED} > :long) AS waited,
+           max(CASE WHEN message.due_at >= :since AND {_WAITED} > :grain THEN {_WAITED} ELSE 0 END) AS longest
     FROM attempt JOIN message ON message.id = attempt.message_id
     WHERE attempt.started_at >= :since GROUP BY 1, 2 ORDER BY 1, 2""")
-_PER_ACCOUNT = text(f"""
-    SELECT attempt.account, count(*) AS ours FROM attempt JOIN message ON message.id = attempt.message_id
-    WHERE attempt.started_at >= :since AND message.run_id IN {_OURS} GROUP BY 1""")
-_WAITS = text("""
-    SELECT attempt.account, sum(attempt.started_at - message.due_at > :long) AS waited,
-           max(CASE WHEN attempt.started_at - message.due_at <= :grain THEN 0
-               ELSE attempt.started_at - message.due_at END) AS longest
-    FROM attempt JOIN message ON message.id = attempt.message_id
-    WHERE attempt.started_at >= :since AND message.due_at >= :since GROUP BY 1""")
 
 
 def loads(
@@ -98,36 +94,30 @@ def loads(
     ``share``: of a sample the rates were made smaller with it.
     """
     asked = {**span.values, "grain": grain // _TICK, "long": LONG // _TICK}
-    minutes: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    minutes: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(_MINUTES, asked):
-        minutes[row.account].append((row.minute, row.n))
-    ours = {row.account: row.ours for row in connection.execute(_PER_ACCOUNT, span.values)}
-    waits = {row.account: (row.waited, row.longest) for row in connection.execute(_WAITS, asked)}
-    return tuple(
-        _load(one, minutes[one.name], ours.get(one.name, 0), waits.get(one.name, (0, 0)), share)
-        for one in terms
-        if minutes[one.name]
-    )
+        minutes[row.account].append(row)
+    return tuple(_load(one, minutes[one.name], share) for one in terms if minutes[one.name])
 
 
-def _load(one: Terms, minutes: Sequence[tuple[int, int]], ours: int, wait: tuple[int, int], share: float) -> Load:
+def _load(one: Terms, minutes: Sequence[Row[Any]], share: float) -> Load:
     limit = one.rate.per_second * 60 * share
     most = max(1, math.ceil(limit + one.rate.burst))  # which the limiter keeps; a grain may blur two minutes into one
     hours: dict[int, int] = {}
-    for minute, count in minutes:
-        hours[minute // 60] = max(hours.get(minute // 60, 0), min(count, most))
-    busiest_at, busiest = max(minutes, key=lambda item: item[1])
+    for row in minutes:
+        hours[row.minute // 60] = max(hours.get(row.minute // 60, 0), min(row.n, most))
+    busiest = max(minutes, key=lambda row: row.n)
     return Load(
         account=one.name,
         channel=one.channel,
         limit=limit,
-        sent=sum(count for _, count in minutes),
-        ours=ours,
-        busiest=min(busiest, most),
-        busiest_at=from_micros(busiest_at * _MINUTE),
+        sent=sum(row.n for row in minutes),
+        ours=sum(row.ours for row in minutes),
+        busiest=min(busiest.n, most),
+        busiest_at=from_micros(busiest.minute * _MINUTE),
         hours=tuple((from_micros(hour * _HOUR), count) for hour, count in sorted(hours.items())),
-        waited=wait[0] or 0,
-        longest=timedelta(microseconds=max(wait[1] or 0, 0)),
+        waited=sum(row.waited for row in minutes),
+        longest=timedelta(microseconds=max(row.longest for row in minutes)),
     )
 
 
@@ -160,17 +150,22 @@ def outlines(connection: Connection, span: Span) -> tuple[RunOutline, ...]:
     """The campaign's runs that the rehearsal touches."""
     sent = Counter({row.run_id: row.n for row in connection.execute(_SENT_BY_RUN, span.values)})
     return tuple(
-        RunOutline(row.local_date, row.state, row.reason, row.audience, row.planned, sent[row.id])
+        RunOutline(_called(connection, row), row.state, row.reason, row.audience, row.planned, sent[row.id])
         for row in connection.execute(_RUN_ROWS, span.values)
     )
+
+
+def _called(connection: Connection, row: Row[Any]) -> str:
+    at = None if row.fires_at is None else from_micros(row.fires_at)
+    return labelled(connection, row.version, row.local_date, at)
 
 
 _SENT_BY_RUN = text(f"""
     SELECT run_id, count(*) AS n FROM message WHERE run_id IN {_OURS} AND sent_at >= :since GROUP BY 1""")
 _RUN_ROWS = text(f"""
-    SELECT id, local_date, state, coalesce(reason, '') AS reason, audience,
+    SELECT id, version, local_date, fires_at, state, coalesce(reason, '') AS reason, audience,
            (SELECT count(*) FROM member WHERE run_id = run.id AND decision = 'planned') AS planned
-    FROM run WHERE id IN {_OURS} ORDER BY local_date""")
+    FROM run WHERE id IN {_OURS} ORDER BY local_date, fires_at, id""")
 _OTHERS = text(f"""
     SELECT run.campaign, sum(message.sent_at >= :since) AS sent,
            sum(message.state = 'skipped' AND ({_CAPPED})) AS capped

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from struct import Struct
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +21,7 @@ from orchestrator.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _DRAWS = 1 << 32
+_NUMBERS = Struct(">16I").unpack
 
 
 class Rates(BaseModel):
@@ -69,18 +71,19 @@ class Responses:
 
     def draws(self, what: str, ident: int | str) -> Draws:
         """The draws of one message, member or address (of which nothing is kept)."""
-        return Draws(hashlib.blake2b(f"{self.seed}:{what}:{ident}".encode(), digest_size=64).digest())
+        return Draws(_NUMBERS(hashlib.blake2b(f"{self.seed}:{what}:{ident}".encode(), digest_size=64).digest()))
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
     """Sixteen numbers in [0, 1) that are always the same for the same message."""
 
-    digest: bytes
+    numbers: tuple[int, ...]
+    """Each below 2^32."""
 
     def __getitem__(self, n: int) -> float:
         """The n-th draw."""
-        return int.from_bytes(self.digest[4 * n : 4 * n + 4], "big") / _DRAWS
+        return self.numbers[n] / _DRAWS
 
     def after(self, n: int, within: timedelta) -> timedelta:
         """A delay below ``within`` by the n-th draw: half of all answers come in the first eighth of it."""

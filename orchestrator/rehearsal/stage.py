@@ -9,10 +9,9 @@ taken up together, and a slow account takes a lot of tokens at once: instants ar
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from sqlalchemy import text
 
@@ -26,27 +25,31 @@ from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.restraint import CapsNow
 from orchestrator.dispatch.settling import Settler
 from orchestrator.dispatch.sweep import sweep
-from orchestrator.dispatch.worker import envelope_of
+from orchestrator.dispatch.wordings import Wordings
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.runs import runs_in
 from orchestrator.ledger.states import RunState
+from orchestrator.plan.awaken import awaken, waiting
 from orchestrator.plan.due import due_runs, next_opening
+from orchestrator.plan.enrolling import Enroller
 from orchestrator.plan.planner import Planner
+from orchestrator.plan.triggers import next_wait
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import UNCAPPED
 from orchestrator.rehearsal.afterwards import Afterwards
 from orchestrator.rehearsal.channels import AT_ONCE, RehearsedAccount
 from orchestrator.rehearsal.clock import EventClock
+from orchestrator.rehearsal.echoes import Echoes
 from orchestrator.store import Store
 from orchestrator.tracking.attribution import attribute
-
-T = TypeVar("T")
 
 FOR_EVER = timedelta(days=36_500)
 """The lease of the one worker there is: nobody waits for its death."""
 A_FEW = 25
 """Tokens that are worth a second batch at the same instant: what the gate holds gives its tokens back, one by one."""
+A_TICK, TICKS = timedelta(seconds=20), 5
+"""How often whoever's wait is over joins: as the daemon's ticks, or every so many grains if that is less often."""
 ROUTINE = timedelta(hours=6)
 """How often the housekeeping is done where nothing asks for it earlier."""
 
@@ -64,11 +67,17 @@ class Stage:
     only_to: OnlyTo = None
     caps: CapsNow = lambda: UNCAPPED
     grain: timedelta = timedelta(seconds=5)
+    echoes: Echoes | None = None
+    """What happens again and triggers campaigns; None where no campaign has a trigger."""
     _door: Door = field(init=False)
     _settler: Settler = field(init=False)
     _swept_at: datetime = field(init=False)
     _routine_at: datetime = field(init=False)
     _attributed: int = field(default=-1, init=False)
+    _enroller: Enroller = field(init=False)
+    _enrol_at: datetime = field(init=False)
+    _awaits: bool = field(default=False, init=False)
+    """Whether any step waits for what comes back: then the clock stops there too."""
 
     def play(self, until: datetime, progress: Callable[[datetime], None] = lambda _: None) -> None:
         """Let time pass until ``until``; ``progress`` is told the instant at every jump."""
@@ -96,10 +105,12 @@ class Stage:
             routing=self.planner.routing,
             caps=self.caps,
             warm_ups={name: one.warm_up for name, one in self.accounts.items() if one.warm_up is not None},
+            wordings=Wordings(),  # attributes do not change on the way
         )
         chance = random.Random(self.afterwards.responses.seed)
         self._settler = Settler(self.clock, self.accounts, self.planner.routing, chance)
-        self._swept_at = self._routine_at = now
+        self._swept_at = self._routine_at = self._enrol_at = now
+        self._enroller = Enroller(self.store, self.planner)
 
     # --- what happens at an instant -----------------------------------------------------------------------------------
 
@@ -109,6 +120,10 @@ class Stage:
         if self.afterwards.due(now):
             with self.store.write() as connection:
                 self.afterwards.happen(connection, now)
+        if self.echoes is not None:
+            self._enrol(self.echoes, now)
+        if self._awaits:
+            awaken(self.store, self.clock)
         if now < self._routine_at:
             return
         self._plan(now)
@@ -116,7 +131,23 @@ class Stage:
         if self.afterwards.recorded != self._attributed:
             attribute(self.store, now)
             self._attributed = self.afterwards.recorded
+        with self.store.read() as connection:
+            self._awaits = bool(waiting(connection))
         self._swept_at, self._routine_at = now, self._next_routine(now)
+
+    def _enrol(self, echoes: Echoes, now: datetime) -> None:
+        """Let happen what happens again, and let those join whose wait is over."""
+        with self.store.write() as connection:
+            self.afterwards.recorded += echoes.happen(connection, now)
+        if now < self._enrol_at:
+            return
+        for joined in self._enroller.tick():
+            with self.store.read() as connection:
+                self.afterwards.planned(connection, joined.run, joined.bundle.campaign, joined.users)
+        with self.store.read() as connection:
+            waits = [at for at in (next_wait(connection), echoes.next_wait(connection)) if at is not None]
+        soonest = now + max(A_TICK, TICKS * self.grain)
+        self._enrol_at = max(min(waits, default=now + ROUTINE), soonest)
 
     def _plan(self, now: datetime) -> None:
         with self.store.write() as connection:
@@ -172,8 +203,8 @@ class Stage:
                 self.afterwards.accepted(chosen, lane.channel, message.id, message.user_id, now)
 
     def _answer(self, account: RehearsedAccount, item: Ready, now: datetime) -> Answer:
-        outcome = at_once(account.channel.send(envelope_of(item, item.until - now)))
         message = item.composed.message
+        outcome = account.answer(message.id, item.composed.address)
         return Answer(message, account.name, outcome, item.marked_at, now, item.composed.payload)
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -181,14 +212,23 @@ class Stage:
     def _next(self, pause: timedelta | None) -> datetime:
         """The next instant at which there is anything to do."""
         now = self.clock.now()
-        candidates = [self._routine_at]
+        candidates = [self._routine_at] if self.echoes is None else [self._routine_at, self._enrol_at]
         if pause is not None:
             candidates.append(now + pause)
         with self.store.read() as connection:
             due = next_due(connection, self.clock.machine())
         if due is not None and (due > now or pause is None):
             candidates.append(self._gathered(max(due, now)))
+        candidates += [self._gathered(max(happens, now)) for happens in self._awaited()]
         return max(min(candidates), now + _INSTANT)
+
+    def _awaited(self) -> Iterator[datetime]:
+        """When the next things happen, if anybody waits for one."""
+        if not self._awaits:
+            return
+        with self.store.read() as connection:
+            again = self.echoes.next_at(connection) if self.echoes is not None else None
+        yield from (at for at in (self.afterwards.next_at(), again) if at is not None)
 
     def _gathered(self, due: datetime) -> datetime:
         """A grain after ``due``, so that several go together; but before the next deadline, which may be theirs."""
@@ -199,14 +239,4 @@ class Stage:
 _INSTANT = timedelta(milliseconds=1)
 _NEXT_DEADLINE = text("""
     SELECT min(slot.deadline) FROM slot JOIN run ON run.id = slot.run_id
-    WHERE run.state IN ('planning', 'active') AND slot.deadline > :now""")
-
-
-def at_once(answer: Coroutine[object, object, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
-    try:
-        answer.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise AssertionError("a rehearsed channel waits for nothing")
+    WHERE run.state IN ('planning', 'active') AND run.enrols_until IS NULL AND slot.deadline > :now""")

@@ -134,6 +134,20 @@ CAUTIONS: Mapping[str, Phrase] = {
         "for more than five minutes, the longest {longest}.",
         "账号 {account} 对同时到期的消息来说太慢：每分钟 {limit} 条时，{messages} 条要等待五分钟以上，最长 {longest}。",
     ),
+    "played_again": Phrase(
+        "What triggers the campaign is the past played again: {events} events of {names} of the last {days} days, "
+        "each happening once more as many days later.",
+        "触发事件为过去的重演：最近 {days} 天的 {events} 个事件（{names}），各推后同样天数再次发生。",
+    ),
+    "asked_again": Phrase(
+        "Later steps ask about {names}: the past {days} days played again, each event as many days later, whatever "
+        "anybody is sent.",
+        "后续步骤询问 {names}：重演过去 {days} 天的事件，各推后同样天数，与发送内容无关。",
+    ),
+    "nothing_to_play": Phrase(
+        "Nothing would trigger the campaign: there was no event of {names} in the last {days} days to play again.",
+        "没有可触发活动的事件：最近 {days} 天没有 {names} 可供重演。",
+    ),
     "nowhere": Phrase(
         "{members} members would get nothing: {reason} ({zones}).", "{members} 位成员不会收到：{reason}（{zones}）。"
     ),

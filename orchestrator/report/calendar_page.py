@@ -46,6 +46,7 @@ def _body(found: Calendar, locale: str) -> str:
             title=lambda entry: words.title_of(entry, locale),
             state=lambda entry: words.state_words(entry, locale),
             messages=words.messages_words,
+            windows=lambda fire, entry: words.windows_words(fire, entry, locale),
             span=lambda fire: words.span_words(fire, locale),
             conflict=lambda one: words.conflict_words(one, locale),
             number=number,
@@ -96,7 +97,7 @@ def _bar(fire: Fire, entry: Entry, across: Scale, y: float, n: int, locale: str)
     x, end = across(fire.opens.timestamp()), across(fire.closes.timestamp())
     pale = entry.source != "running"
     told = f"{fire.campaign} · {words.day_words(fire.day, locale)} · {words.span_words(fire, locale)} UTC"
-    inside = [tag("title", f"{told} · {number(entry.volume.messages)}")]
+    inside = [tag("title", f"{told} · {number((fire.volume or entry.volume).messages)}")]
     shape = {
         "x": x,
         "y": float(y + 2 + 3 * (fire.day.toordinal() % 2)),

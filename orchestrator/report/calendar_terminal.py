@@ -17,6 +17,7 @@ from orchestrator.report.calendar_words import (
     messages_words,
     span_words,
     state_words,
+    windows_words,
     word,
 )
 from orchestrator.report.words import number
@@ -30,8 +31,12 @@ def terminal(found: Calendar, locale: str) -> Group:
     """A table by day, then what to look at."""
     parts: list[Table | Text] = [Text(headline(found, locale))]
     parts.append(_table(found, locale) if found.fires else Text(word("none", locale)))
-    if any(not entry.volume.runs for entry in found.entries):
+    entries = {entry.name: entry for entry in found.entries}
+    volumes = [fire.volume or entries[fire.campaign].volume for fire in found.fires]
+    if any(not one.runs and not one.events for one in volumes):
         parts.append(Text(word("at_most", locale), style="dim"))
+    if any(one.events for one in volumes):
+        parts.append(Text(word("by_events", locale), style="dim"))
     parts += [Text(f"! {conflict_words(one, locale)}", style="yellow") for one in found.conflicts]
     parts += [Text(f"! {note}", style="yellow") for note in found.notes]
     return Group(*parts)
@@ -55,11 +60,11 @@ def _table(found: Calendar, locale: str) -> Table:
 
 
 def _cells(fire: Fire, entry: Entry, locale: str) -> list[str]:
-    volume = entry.volume
+    volume = fire.volume or entry.volume
     counts = [number(fire.zones), number(volume.audience), messages_words(volume)]
     return [
         fire.campaign,
-        "\n".join(entry.windows).replace(", ", "\n"),
+        "\n".join(windows_words(fire, entry, locale)).replace(", ", "\n"),
         span_words(fire, locale),
         *counts,
         state_words(entry, locale),

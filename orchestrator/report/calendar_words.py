@@ -29,6 +29,10 @@ WORDS: Mapping[str, Phrase] = {
         "≤: no run yet; the segment as it is now, from which consent, addresses and caps still take away.",
         "≤：尚无批次；为当前人群数，尚未扣除授权、地址和频次上限。",
     ),
+    "by_events": Phrase(
+        "~: of a triggered campaign, what the events of the last seven days would have come to, as the mean of a day.",
+        "~：触发式活动；按最近 7 天的事件推算的日均值。",
+    ),
     "nowhere": Phrase("shut that day", "当日无时段"),
     "h_days": Phrase("Day by day", "逐日"),
     "h_conflicts": Phrase("Who eats whose cap", "频次上限冲突"),
@@ -41,8 +45,10 @@ WORDS: Mapping[str, Phrase] = {
     ),
     "s_days": Phrase(
         "Volumes are those of the latest runs; where there is none, the segment as it is now, from which consent, "
-        "addresses and caps still take away.",
-        "数量取自最近批次；没有批次时为当前人群数，尚未扣除授权、地址和频次上限。",
+        "addresses and caps still take away (≤). Of triggered campaigns: the mean of a day by the events of the last "
+        "seven (~).",
+        "数量取自最近批次；没有批次时为当前人群数，尚未扣除授权、地址和频次上限（≤）；"
+        "触发式活动按最近 7 天的事件推算日均值（~）。",
     ),
     "s_conflicts": Phrase(
         "Same date, overlapping audiences, and a cap with less room than both want: who has the higher priority "
@@ -79,8 +85,17 @@ def state_words(entry: Entry, locale: str) -> str:
 
 
 def messages_words(volume: Volume) -> str:
-    """``724``, or ``≤ 724`` where no run has shown what is left of a segment."""
+    """``724``; ``≤ 724`` where no run has shown what is left of a segment; ``~ 724`` by the events of a week."""
+    if volume.events:
+        return f"~ {number(volume.messages)}"
     return number(volume.messages) if volume.runs else f"≤ {number(volume.messages)}"
+
+
+def windows_words(fire: Fire, entry: Entry, locale: str) -> list[str]:
+    """The windows, and before them the instant from which they count, or the event that triggers it, if it is one."""
+    if entry.trigger:
+        return [Phrase(f"on {entry.trigger}", f"由 {entry.trigger} 触发").in_(locale), *entry.windows]
+    return [Phrase(f"at {fire.at}", fire.at).in_(locale), *entry.windows] if fire.at else list(entry.windows)
 
 
 def span_words(fire: Fire, locale: str) -> str:

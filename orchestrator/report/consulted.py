@@ -11,33 +11,35 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Label, Row, literal_column, select
 
 from orchestrator.audience.aliases import family
 from orchestrator.audience.people import user_ids
+from orchestrator.campaign.occasions import named
 from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import read_bundle
 from orchestrator.dispatch.quota import OVER as QUOTA
 from orchestrator.dispatch.quota import Quota, day_of, sent_today
 from orchestrator.dispatch.restraint import MOVED_ON, no_longer
 from orchestrator.dispatch.spending import OVER as BUDGET
+from orchestrator.ledger.lanes import VERSION
 from orchestrator.ledger.runs import read_run
 from orchestrator.ledger.spend import spent
 from orchestrator.ledger.states import State
-from orchestrator.plan.rules import rule_for, terms_of
+from orchestrator.plan.rules import members_occasion, rule_for, terms_of
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import BACKOFF, CAPPED, Caps, Restraint
 from orchestrator.policy.caps_sql import Sender, read_records
 from orchestrator.policy.carriers import Routing
-from orchestrator.policy.gate import Facts, Leave, Readdress, Verdict, consult, read_facts
+from orchestrator.policy.facts import Facts, read_facts
+from orchestrator.policy.gate import Leave, Readdress, Verdict, consult
 from orchestrator.policy.resolver import Drop, Hold, Opening, Send, opening, resolve
 from orchestrator.store.tables import lane, message, run
-from orchestrator.timing.quiet import QuietHours
+from orchestrator.timing.quiet import NEVER_QUIET, QuietHours
 
 PASSES, HOLDS, DROPS = "passes", "holds", "drops"
 _LATER = frozenset({"window", "quiet_hours", "late", CAPPED})
 """What can be said of a message that is over."""
-_NEVER_QUIET = QuietHours([])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,12 @@ def consulted(connection: Connection, user: str, campaign: str, now: datetime, a
     """The rules of each of a user's messages of a campaign; none when there are none."""
     known = user_ids(connection, [user])
     ids = family(connection, known[user]) if user in known else ()
-    query = select(message, lane.c.channel, lane.c.account, run.c.version).join(lane, lane.c.id == message.c.lane_id)
+    version: Label[str] = literal_column(VERSION).label("version")
+    query = select(message, lane.c.channel, lane.c.account, version).join(lane, lane.c.id == message.c.lane_id)
     of_user = query.join(run, run.c.id == message.c.run_id).where(
         run.c.campaign == campaign, message.c.user_id.in_(ids)
     )
-    rows = connection.execute(of_user.order_by(run.c.local_date, message.c.step)).all()
+    rows = connection.execute(of_user.order_by(run.c.local_date, run.c.fires_at, run.c.id, message.c.step)).all()
     return [_Asking(connection, row, now, around).story() for row in rows]
 
 
@@ -111,23 +114,25 @@ class _Asking:
         rules = [_told(name, said) for name, said in asked]
         rules += [*self._segment(), *self._restraint(), *self._quota(), *self._budget()]
         shown = tuple(rule for rule in rules if not self.over or rule.rule.partition(":")[0] in _LATER)
-        place = (self.row.id, self.run.local_date.isoformat(), self.row.step, self.row.channel, facts.zone_key)
+        place = (self.row.id, named(self.connection, self.run), self.row.step, self.row.channel, facts.zone_key)
         return RulesStory(*place, self.at, self.over, shown)
 
     def _door(self, facts: Facts, quiet: QuietHours | None = None) -> Opening:
-        rule = rule_for(self.campaign, self.campaign.arm(self.row.arm), self.step, self.run.local_date)
+        occasion = members_occasion(self.campaign, self.run.occasion, facts.anchor)
+        rule = rule_for(self.campaign, self.campaign.arm(self.row.arm), self.step, occasion)
         return opening(rule, facts.zone_key, facts.country, self.around.quiet if quiet is None else quiet)
 
     def _windows(self, facts: Facts) -> Iterator[tuple[str, Verdict | None]]:
         """The window, and quiet hours apart from it: the gate asks for both at once."""
-        alone, both = resolve(self._door(facts, _NEVER_QUIET), self.at), resolve(self._door(facts), self.at)
+        alone, both = resolve(self._door(facts, NEVER_QUIET), self.at), resolve(self._door(facts), self.at)
         yield "window", _verdict(alone)
         yield "quiet_hours", _verdict(both) if isinstance(alone, Send) else None
 
     def _segment(self) -> Iterator[RuleStory]:
         if self.campaign.recheck and not self.over:
             user = self.row.user_id
-            said = no_longer(self.connection, self.row.version, self.bundle, [user], self.at)
+            day = self.run.local_date
+            said = no_longer(self.connection, self.row.version, self.bundle, [user], self.at, day)
             yield RuleStory(MOVED_ON, DROPS if user in said else PASSES)
 
     def _restraint(self) -> Iterator[RuleStory]:

@@ -6,15 +6,19 @@ Addresses, tokens and texts are not in it: a story may be shown to anybody who m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from orchestrator.audience.aliases import family
-from orchestrator.errors import NotFoundError, did_you_mean
+from orchestrator.campaign.occasions import labelled
+from orchestrator.campaign.version import read_bundle
+from orchestrator.errors import NotFoundError, OrchestratorError, did_you_mean
+from orchestrator.report.own_dates import OwnDate, member_date, own_date
 from orchestrator.report.touches import CLICKED, KINDS, OPENED, confidence, of_person
+from orchestrator.report.triggers import Enrolled, enrolled_by, waiting_until
 from orchestrator.report.values import Launched
 from orchestrator.store.tables import attempt, event, lane, member, message, receipt, run, transition, users
 
@@ -106,6 +110,10 @@ class MemberStory:
     conversion_value: float | None
     messages: tuple[MessageStory, ...]
     operators: tuple[ChangeStory, ...]
+    own_date: OwnDate | None = None
+    """For which the run is theirs, where the schedule goes by a date of each user's own."""
+    enrolled: Enrolled | None = None
+    """By what they joined, where members join one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,13 @@ class Story:
     as_of: datetime
     runs: tuple[RunSeen, ...]
     members: tuple[MemberStory, ...]
+    own_date: OwnDate | None = None
+    """Of somebody who is in no audience: their date as it is now."""
+    waits_until: datetime | None = None
+    """Of a triggered campaign: when their wait is over."""
+
+
+_IN_ORDER = (run.c.local_date, run.c.fires_at, run.c.id)
 
 
 def explain(connection: Connection, user: str, launched: Launched, now: datetime) -> Story:
@@ -135,15 +150,36 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     """
     user_id = user_of(connection, user)
     of_campaign = run.c.campaign == launched.name
-    seen = connection.execute(select(run.c.local_date, run.c.as_of).where(of_campaign).order_by(run.c.local_date))
+    columns = (run.c.version, run.c.local_date, run.c.fires_at, run.c.as_of)
+    seen = connection.execute(select(*columns).where(of_campaign).order_by(*_IN_ORDER)).all()
+    runs = tuple(RunSeen(labelled(connection, *called), as_of) for *called, as_of in seen)
     rows = connection.execute(
-        select(member, run.c.local_date, run.c.as_of, run.c.created_at, run.c.finished_at)
+        select(member, *columns, run.c.created_at, run.c.finished_at)
         .join_from(member, run, run.c.id == member.c.run_id)
         .where(of_campaign, member.c.user_id.in_(family(connection, user_id)))  # under every name they had
-        .order_by(run.c.local_date, member.c.user_id)
+        .order_by(*_IN_ORDER, member.c.user_id)
     )
-    members = tuple(_member(connection, row, launched.name, now) for row in rows.all())
-    return Story(user, launched, now, tuple(RunSeen(*row) for row in seen), members)
+    members = tuple(_why(connection, row, user_id, _member(connection, row, launched.name, now)) for row in rows.all())
+    relative = launched.relative_to
+    own = own_date(connection, relative, user_id, now) if relative is not None and not members else None
+    until = waiting_until(connection, launched.name, user_id) if launched.trigger is not None else None
+    return Story(user, launched, now, runs, members, own, until)
+
+
+def _why(connection: Connection, row: Row[Any], user_id: int, story: MemberStory) -> MemberStory:
+    """With why the run was theirs: a date of their own, or an event, by the run's version."""
+    try:
+        schedule = read_bundle(connection, row.version).campaign.schedule
+    except OrchestratorError:  # this release does not take it any more
+        return story
+    if (relative := schedule.relative_to) is not None:
+        day = date.fromisoformat(row.local_date)
+        return replace(story, own_date=member_date(connection, relative, user_id, row.as_of, day))
+    if schedule.trigger is None:
+        return story
+    found = enrolled_by(connection, schedule.trigger, row.run_id, row.user_id)
+    as_of = story.as_of if found.at is None else found.at + schedule.trigger.after
+    return replace(story, enrolled=found, as_of=as_of)
 
 
 def user_of(connection: Connection, external_id: str) -> int:
@@ -171,11 +207,9 @@ def _member(connection: Connection, row: Row[Any], campaign: str, now: datetime)
         .order_by(message.c.step)
     ).all()
     return MemberStory(
-        **{
-            name: getattr(row, name)
-            for name in ("run_id", "local_date", "as_of", "arm", "decision", "zone_key", "anchor")
-        },
+        **{name: getattr(row, name) for name in ("run_id", "as_of", "arm", "decision", "zone_key", "anchor")},
         **{name: getattr(row, name) for name in ("reopened_at", "converted_at", "conversion_value")},
+        local_date=labelled(connection, row.version, row.local_date, row.fires_at),
         held_out=bool(row.held_out),
         reason=row.reason or "",
         messages=tuple(_message(connection, one) for one in found),

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from orchestrator.audience.aliases import family
 from orchestrator.campaign.spec import Arm, Campaign, Step
 from orchestrator.experiment.assign import arm_of
+from orchestrator.ledger.runs import Occasion
 from orchestrator.plan.best_members import draw
 from orchestrator.plan.best_slots import open_hours
 from orchestrator.plan.rules import rule_for
@@ -112,7 +113,7 @@ class Chooser:
     """Which hour a campaign chooses: as the planner, for one user."""
 
     campaign: Campaign
-    day: date
+    occasion: Occasion
     quiet: QuietHours
     population: Histogram
     explore: float
@@ -125,20 +126,20 @@ class Chooser:
         return [self._choice(habit, arm, step, country, now) for step in steps]
 
     def _choice(self, habit: Habit, arm: Arm, step: Step, country: str, now: datetime) -> Choice:
-        rule = rule_for(self.campaign, arm, step, self.day)
+        rule = rule_for(self.campaign, arm, step, self.occasion)
         door = opening(rule, habit.zone_key, country, self.quiet)
         due = door.allowed.next(now)
-        named = (self.campaign.name, arm.name, step.index, step.channel, self.day)
+        about = (self.campaign.name, arm.name, step.index, step.channel, self.occasion.day)
         best = self.campaign.timing_of(arm, step).best
         if due is None or best is None or not any(self.population):
-            return Choice(*named, due, "no_window" if due is None else "window")
+            return Choice(*about, due, "no_window" if due is None else "window")
         hours = open_hours(rule, door, habit.zone_key, due, self.population)
         if hours is None:
-            return Choice(*named, due, "window")
+            return Choice(*about, due, "window")
         border = round((self.explore if best.explore is None else best.explore) * BUCKETS)
-        drawn = draw(self.campaign.name, self.day.isoformat(), habit.user)
+        drawn = draw(self.campaign.name, self.occasion.key, habit.user)
         own = best_of(habit.stored, hours.weekday, hours.codes)
         code, why = own or hours.codes[0], habit.why if own or not habit.stored else "population"
         if drawn < border:
             code, why = nth_of(drawn, border, hours.codes), "explored"
-        return Choice(*named, hours.pieces[code][0], why)
+        return Choice(*about, hours.pieces[code][0], why)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date, datetime
 
 from sqlalchemy import Connection, Row, select
 
+from orchestrator.campaign.occasions import Named, chosen, is_occasion, labelled
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import read_bundle
 from orchestrator.errors import NotFoundError, did_you_mean
+from orchestrator.ledger.runs import Occasion
 from orchestrator.report.values import Launched, Opening
 from orchestrator.store.tables import campaign as campaigns
 from orchestrator.store.tables import run
 from orchestrator.timing.window import Window
 
 DAY = 24 * 60
+_Found = Row[int, str, str, datetime | None]
 _LONGEST_ID = 19
 """Digits: more do not fit into the database."""
 
@@ -22,8 +27,11 @@ _LONGEST_ID = 19
 def launched(connection: Connection, what: str) -> Launched:
     """A campaign as last launched; or one run of it, as launched then: ``lunch-winback@2026-12-01``, or the run's id.
 
+    Of several runs on one date, the one of ``lunch-winback@2026-12-01T09:00``.
+
     Raises:
         NotFoundError: it was never launched, or never fired then; with the nearest that was.
+        InputError: that may mean several runs; with what they are called.
     """
     name, _, day = what.partition("@")
     if day or what.isdecimal():
@@ -40,24 +48,39 @@ def _versions(connection: Connection, name: str) -> dict[str, str]:
     return versions
 
 
-def _run(connection: Connection, name: str, day: str) -> Row[int, str, str]:
-    query = select(run.c.id, run.c.version, run.c.local_date)
+def _run(connection: Connection, name: str, day: str) -> _Found:
+    query = select(run.c.id, run.c.version, run.c.local_date, run.c.fires_at)
     if not day:
         found = connection.execute(query.where(run.c.id == int(name))).first() if len(name) < _LONGEST_ID else None
         if found is None:
             raise NotFoundError(f"there is no run {name}", hint="a run is CAMPAIGN@DATE, or its id")
         return found
     _versions(connection, name)
-    runs = {row.local_date: row for row in connection.execute(query.where(run.c.campaign == name))}
-    if day not in runs:
-        hint = did_you_mean(day, runs) or "it has not fired yet"
+    known = [_named(connection, row) for row in connection.execute(query.where(run.c.campaign == name))]
+    found = _chosen(day, known, name)
+    if found is None:
+        hint = did_you_mean(day, [called for called, _, _ in known]) or "it has not fired yet"
         raise NotFoundError(f"campaign {name!r} has no run of {day}", hint=hint)
-    return runs[day]
+    return found
 
 
-def _of_run(connection: Connection, found: Row[int, str, str]) -> Launched:
+def _named(connection: Connection, row: _Found) -> Named[_Found]:
+    occasion = Occasion(date.fromisoformat(row.local_date), row.fires_at)
+    return labelled(connection, row.version, row.local_date, row.fires_at), occasion, row
+
+
+def _chosen(text: str, known: Sequence[Named[_Found]], name: str) -> _Found | None:
+    """None too for what is no date: the nearest run's is told."""
+    exact = [row for called, _, row in known if called == text]
+    if len(exact) == 1 or not is_occasion(text):
+        return exact[0] if len(exact) == 1 else None
+    return chosen(text, known, f"campaign {name!r}")
+
+
+def _of_run(connection: Connection, found: _Found) -> Launched:
     launched = of_campaign(read_bundle(connection, found.version).campaign)
-    return replace(launched, run=found.id, local_date=found.local_date)
+    called = labelled(connection, found.version, found.local_date, found.fires_at)
+    return replace(launched, run=found.id, local_date=called)
 
 
 def of_campaign(campaign: Campaign) -> Launched:
@@ -74,6 +97,8 @@ def of_campaign(campaign: Campaign) -> Launched:
         conversion_within=conversion.within if conversion else None,
         weights={arm.name: arm.weight for arm in campaign.arms},
         holdout=campaign.holdout,
+        relative_to=campaign.schedule.relative_to,
+        trigger=campaign.schedule.trigger,
         windows={
             (arm.name, step.index): openings(campaign.timing_of(arm, step).window)
             for arm in campaign.arms
@@ -82,9 +107,9 @@ def of_campaign(campaign: Campaign) -> Launched:
     )
 
 
-def openings(window: Window) -> tuple[Opening, ...]:
-    """A window's minutes of the day; what runs past midnight is two openings."""
-    return tuple(opening for part in window.parts for opening in _opening(part.start, part.end))
+def openings(window: Window | None) -> tuple[Opening, ...]:
+    """A window's minutes of the day; what runs past midnight is two openings. None without a window."""
+    return tuple(opening for part in (window.parts if window else ()) for opening in _opening(part.start, part.end))
 
 
 def _opening(start: int, end: int) -> tuple[Opening, ...]:

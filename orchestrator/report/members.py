@@ -57,13 +57,21 @@ def is_sent() -> ColumnElement[bool]:
 
 
 def is_accepted() -> ColumnElement[bool]:
-    """The provider took it."""
-    return or_(is_delivered(), message.c.state.in_([State.ACCEPTED, State.UNDELIVERED]))
+    """The provider took it. What the state says goes first: it spares the look-up."""
+    return or_(_says_accepted(), is_opened())
 
 
 def is_delivered() -> ColumnElement[bool]:
     """A receipt, or the person's opening it, proves that it arrived."""
-    return or_(message.c.state == State.DELIVERED, is_opened())
+    return or_(_says_delivered(), is_opened())
+
+
+def _says_accepted() -> ColumnElement[bool]:
+    return message.c.state.in_([State.ACCEPTED, State.DELIVERED, State.UNDELIVERED])
+
+
+def _says_delivered() -> ColumnElement[bool]:
+    return message.c.state == State.DELIVERED
 
 
 def is_opened() -> ColumnElement[bool]:
@@ -89,11 +97,25 @@ def reached() -> dict[str, ColumnElement[bool]]:
 
 def _outcomes(launched: Launched) -> Subquery:
     rank = case({state.value: place for state, place in RANK.items()}, value=message.c.state)
-    columns = [func.max(flag(condition)).label(name) for name, condition in reached().items()]
+    said = {"took": _says_accepted(), "arrived": _says_delivered()}
+    seen = {"sent": is_sent(), "opened": is_opened(), "clicked": is_clicked()}
+    columns = [func.max(flag(condition)).label(name) for name, condition in (said | seen).items()]
     best = func.min(rank * _STEPS + message.c.step).label("best")
     mine = message.c.run_id.in_(runs_of(launched))
     grouped = select(message.c.run_id, message.c.user_id, best, *columns).where(mine)
     return grouped.group_by(message.c.run_id, message.c.user_id).subquery("outcome")
+
+
+def _reached(outcome: Subquery) -> dict[str, ColumnElement[bool]]:
+    """:func:`reached` of any of a member's messages; that one was opened is looked up once."""
+    opened = outcome.c.opened == 1
+    return {
+        "sent": outcome.c.sent == 1,
+        "accepted": or_(outcome.c.took == 1, opened),
+        "delivered": or_(outcome.c.arrived == 1, opened),
+        "opened": opened,
+        "clicked": outcome.c.clicked == 1,
+    }
 
 
 def members(launched: Launched) -> Subquery:
@@ -117,7 +139,7 @@ def members(launched: Launched) -> Subquery:
     instants = [
         type_coerce(member.c[name], BigInteger).label(name) for name in ("anchor", "reopened_at", "converted_at")
     ]
-    flags = [func.coalesce(outcome.c[name], 0).label(name) for name in reached()]
+    flags = [flag(condition).label(name) for name, condition in _reached(outcome).items()]
     joined = member.outerjoin(
         outcome, and_(outcome.c.run_id == member.c.run_id, outcome.c.user_id == member.c.user_id)
     ).outerjoin(best, best.c.id == id_of_best)

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
+from orchestrator.campaign.occasions import labelled
 from orchestrator.ledger.ids import message_id
 from orchestrator.ledger.states import State
 from orchestrator.report.members import DECISIONS, PENDING, RANK, REASONED, runs_of
@@ -74,8 +75,10 @@ def outcomes(connection: Connection, launched: Launched, chunk: int = CHUNK) -> 
 
 
 def _rows(connection: Connection, launched: Launched, steps: Sequence[int], chunk: int) -> Iterator[Outcome]:
-    query = select(run.c.id, run.c.local_date).where(run.c.id.in_(runs_of(launched))).order_by(run.c.id)
-    for run_id, day in connection.execute(query).all():
+    columns = (run.c.id, run.c.version, run.c.local_date, run.c.fires_at)
+    query = select(*columns).where(run.c.id.in_(runs_of(launched))).order_by(run.c.id)
+    for run_id, *called in connection.execute(query).all():
+        day = labelled(connection, *called)
         last = 0
         while some := _members(connection, run_id, last, chunk):
             found = _messages(connection, run_id, last, some[-1].user_id)

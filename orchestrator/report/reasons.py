@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.report.codes import Phrase, phrase_of
+from orchestrator.report.follow_up_words import FOLLOW_UPS
 
 LOCALES = ("en", "zh")
 
@@ -32,7 +33,10 @@ REASONS: Mapping[str, Phrase] = {
         "no longer in the campaign's segment as the message was to leave", "发送时已不在活动的目标人群中"
     ),
     "came_back": Phrase("came back before the message left", "消息发出前用户已自行回访"),
-    "reopened": Phrase("had reopened the app by then, so this step was not needed", "届时用户已回访，无需此步骤"),
+    "needless": Phrase(
+        "did meanwhile what makes it needless (`unless` of the trigger)",
+        "期间已发生使其不再必要的事件（触发条件 unless）",
+    ),
     "template": Phrase("the template could not be used, or asked not to send", "模板无法使用，或模板要求不发送"),
     "address_dead": Phrase("the provider says that this address is dead", "服务商称该地址已失效"),
     "storm": Phrase(
@@ -104,6 +108,17 @@ REASONS: Mapping[str, Phrase] = {
         "恢复旧数据库之前可能已经发送，因此不再重发",
     ),
     "held_out": Phrase("belongs to the holdout", "属于对照组"),
+    "edited": Phrase(
+        "taken back: the version that was launched meanwhile does not have it", "已收回：其间启用的新版本不含此消息"
+    ),
+    "edited_out": Phrase(
+        "not in the audience of the version that was launched meanwhile", "不在其间启用的新版本的目标人群中"
+    ),
+    "adopting": Phrase("is taking on the version that was launched", "正在改用新启用的版本"),
+    "planned_again": Phrase(
+        "was edited before it was planned to its end, and is planned again", "计划完成前活动已被修改，正在重新计划"
+    ),
+    **FOLLOW_UPS,
 }
 
 OUTCOMES: Mapping[str, Phrase] = {

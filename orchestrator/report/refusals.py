@@ -48,6 +48,9 @@ def _withdrawals(topic: str) -> Select[Any]:
         *(earlier.c[name] == consent.c[name] for name in ("user_id", "channel", "topic")),
         earlier.c.granted.is_(True),
         earlier.c.valid_from < consent.c.valid_from,
+        earlier.c.valid_until.is_not(
+            None
+        ),  # as all earlier ones: said for the index, without which each scans them all
     )
     return select(
         consent.c.user_id,

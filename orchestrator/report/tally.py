@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from orchestrator.campaign.occasions import labelled
 from orchestrator.clock import span_micros, to_micros
 from orchestrator.report.curves import curves
 from orchestrator.report.hours import hours
@@ -75,11 +76,11 @@ def _total(column: Any, name: str) -> Any:
 
 def _runs(connection: Connection, launched: Launched) -> tuple[RunCount, ...]:
     count = select(func.count()).where(member.c.run_id == run.c.id).scalar_subquery()
-    columns = (run.c.id, run.c.local_date, run.c.state, run.c.as_of, run.c.audience, count)
-    rows = connection.execute(
-        select(*columns).where(run.c.id.in_(runs_of(launched))).order_by(run.c.local_date, run.c.id)
-    )
-    return tuple(RunCount(*row) for row in rows)
+    columns = (run.c.id, run.c.state, run.c.as_of, run.c.audience, count)
+    called = (run.c.version, run.c.local_date, run.c.fires_at)
+    mine = select(*columns, *called).where(run.c.id.in_(runs_of(launched)))
+    rows = connection.execute(mine.order_by(run.c.local_date, run.c.fires_at, run.c.id))
+    return tuple(RunCount(row[0], labelled(connection, *row[5:]), *row[1:5]) for row in rows)
 
 
 def _cells(connection: Connection, launched: Launched) -> Sequence[Row[Any]]:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.ledger.states import State
+from orchestrator.plan.awaken import WOKEN
 from orchestrator.plan.best_members import EXPLORED, POPULATION
 from orchestrator.report import words
 from orchestrator.report.codes import RECEIPT, Phrase
@@ -22,8 +23,10 @@ from orchestrator.report.explain import (
     TouchStory,
 )
 from orchestrator.report.hours import zone_of
+from orchestrator.report.own_dates import absence, membership
 from orchestrator.report.reasons import code_words, outcome_words, reason_words
 from orchestrator.report.touches import OPENED
+from orchestrator.report.triggers import joined, not_joined
 
 _WEEKDAYS = ("一", "二", "三", "四", "五", "六", "日")
 
@@ -57,7 +60,8 @@ def tell(story: Story, locale: str = "en", providers: Mapping[str, str] = Mappin
     """
     name = words.title(story.launched, locale)
     if not story.members:
-        return [_not_in(story).in_(locale)]
+        own = [] if story.own_date is None else [absence(story.own_date, _in_utc).in_(locale)]
+        return [_not_in(story).in_(locale), *own]
     heading = Phrase(
         f"User {story.user} in {name} ({story.launched.name})", f"用户 {story.user} · {name}（{story.launched.name}）"
     )
@@ -70,6 +74,8 @@ def tell(story: Story, locale: str = "en", providers: Mapping[str, str] = Mappin
 
 def _not_in(story: Story) -> Phrase:
     user, name, segment = story.user, story.launched.name, story.launched.segment
+    if story.launched.trigger is not None:
+        return not_joined(user, name, segment, story.launched.trigger, story.waits_until)
     if not story.runs:
         return Phrase(
             f"{user} was not in the audience of {name}: the campaign has had no run yet.",
@@ -89,6 +95,10 @@ def _not_in(story: Story) -> Phrase:
     )
 
 
+def _in_utc(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 class _Teller:
     """Tells one member's part; holds what every sentence needs: the locale and the member's clock."""
 
@@ -98,7 +108,7 @@ class _Teller:
 
     def lines(self) -> list[str]:
         """The member's part: how they came in, what was decided, each step, what they did."""
-        phrases = [self._audience(), self._arm(), self._decision()]
+        phrases = [self._audience(), *self._own_date(), self._arm(), self._decision()]
         lines = [phrase.in_(self.locale) for phrase in phrases]
         for message in self.member.messages:
             lines += self._message(message)
@@ -121,6 +131,12 @@ class _Teller:
             f"Run of {day}: found in the audience (segment {segment}) as of {when}. Time zone: {zone[0]}.",
             f"{day} 批次：截至 {when}，在目标人群 {segment} 中。时区：{zone[1]}。",
         )
+
+    def _own_date(self) -> Iterator[Phrase]:
+        if self.member.own_date is not None:
+            yield membership(self.member.own_date, self.at)
+        if self.member.enrolled is not None:
+            yield joined(self.member.enrolled, self.at)
 
     def _arm(self) -> Phrase:
         arm, weights = self.member.arm, self.story.launched.weights or {}
@@ -213,6 +229,8 @@ class _Teller:
         at, provider = self.at(change.at), self._provider(message, change.at)
         en, zh = (reason_words(change.reason, locale, provider) for locale in ("en", "zh"))
         again = Phrase("To be tried again", "等待重试") if change.old == State.SENDING else Phrase("Held back", "暂缓")
+        if change.reason.startswith(f"{WOKEN}:"):
+            return Phrase(f"Brought forward on {at}: {en}.", f"{at} 提前发送：{zh}。")
         if change.old == State.PLANNED:  # another account
             return Phrase(f"Moved on {at}: {en} ({change.actor}).", f"{at} 改道：{zh}（{change.actor}）。")
         return Phrase(
@@ -255,6 +273,12 @@ class _Teller:
 
     def _operator(self, change: ChangeStory) -> Phrase:
         at = self.at(change.at)
+        if change.reason.startswith("version "):
+            version = change.reason.removeprefix("version ")
+            return Phrase(
+                f"Meanwhile, on {at}, {change.actor} launched version {version}.",
+                f"期间，{at} {change.actor} 启用了版本 {version}。",
+            )
         return Phrase(
             f"Meanwhile, on {at}, {change.actor} set the campaign to {change.new}.",
             f"期间，{at} {change.actor} 将活动设为 {words.word(change.new, 'zh')}。",

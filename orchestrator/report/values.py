@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from orchestrator.campaign.spec import RelativeTo, Trigger
+
 HOLDOUT = "holdout"
 """The name of the group of the held-out in reports."""
 
@@ -35,6 +37,10 @@ class Launched:
     """The date of that run."""
     since: datetime | None = None
     """Leave out runs that were over by then; None: all count."""
+    relative_to: RelativeTo | None = None
+    """The date of each user's own by which its runs go."""
+    trigger: Trigger | None = None
+    """What lets its members join one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Float, Text, literal
@@ -17,6 +17,7 @@ BUCKETS = 1 << 32
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
 
+@lru_cache(maxsize=64)  # SQL asks for the same text again for every arm
 def bucket(text: str) -> int:
     """A stable number in [0, 2^32) of a text: the first eight hex digits of its md5 (not for secrets)."""
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:4], "big")
@@ -62,6 +63,12 @@ def json_text_sql(dialect: str, column: str, key: str) -> str:
     return f"CAST(json_extract({column}, '$.\"{key}\"') AS TEXT)"
 
 
+def json_string_sql(dialect: str, column: str, key: str) -> str:
+    """:class:`json_string` as SQL text; ``key`` has no quote in it."""
+    path, name = f"'$.\"{key}\"'", f"'{key}'"
+    return f"({_JSON_SQL[dialect, json_string].format(column=column, path=path, key=name)})"
+
+
 def index_names_sql(dialect: str) -> str:
     """SQL for the names of all indexes there are."""
     if dialect == "postgresql":
@@ -72,6 +79,16 @@ def index_names_sql(dialect: str) -> str:
 def skip_locked_sql(dialect: str) -> str:
     """How a queue's SELECT steps over rows that another worker is taking; SQLite has one writer and needs nothing."""
     return "FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
+
+
+def one_at_a_time_sql(dialect: str) -> str:
+    """Let one transaction at a time go on from here, until it ends; SQLite's lock file has seen to that."""
+    return "SELECT pg_advisory_xact_lock(7236839110)" if dialect == "postgresql" else "SELECT 1"
+
+
+def keep_rows_sql(dialect: str) -> str:
+    """How a SELECT keeps its rows as they are until the transaction ends; SQLite has one writer."""
+    return "FOR SHARE" if dialect == "postgresql" else ""
 
 
 def lock_rows_sql(dialect: str) -> str:
@@ -126,6 +143,13 @@ class json_instant(_JsonValue):  # noqa: N801
     inherit_cache = True
 
 
+class json_date(_JsonValue):  # noqa: N801
+    """A JSON string that is a date, or begins with one (an instant of any offset): that date, ``2026-12-01``."""
+
+    type = Text()
+    inherit_cache = True
+
+
 class instant_text(FunctionElement[str]):  # noqa: N801
     """Microseconds since 1970 as :class:`json_instant` writes them."""
 
@@ -163,6 +187,17 @@ _JSON_SQL: dict[tuple[str, type[FunctionElement[Any]]], str] = {
         f"WHEN json_extract({{column}}, {{path}}) GLOB '{_DATE_GLOB}T{_TIME_GLOB}*Z' "
         "THEN substr(json_extract({column}, {path}), 1, 19) END"
     ),
+    ("sqlite", json_date): (
+        "CASE WHEN json_type({column}, {path}) = 'text' "
+        f"AND (json_extract({{column}}, {{path}}) GLOB '{_DATE_GLOB}' "
+        f"OR json_extract({{column}}, {{path}}) GLOB '{_DATE_GLOB}[T ]{_DIGIT * 2}:*') "
+        "THEN substr(json_extract({column}, {path}), 1, 10) END"
+    ),
+    ("postgresql", json_date): (
+        "(CASE WHEN jsonb_typeof({column} -> {key}) = 'string' "
+        "AND {column} ->> {key} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ][0-9]{{2}}:|$)' "
+        'THEN substr({column} ->> {key}, 1, 10) END COLLATE "C")'
+    ),
     ("postgresql", json_instant): (
         "(CASE WHEN {column} ->> {key} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$' THEN ({column} ->> {key}) || 'T00:00:00' "
         "WHEN {column} ->> {key} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}.*Z$' "
@@ -186,6 +221,7 @@ _JSON_SQL: dict[tuple[str, type[FunctionElement[Any]]], str] = {
 @compiles(json_boolean)
 @compiles(json_present)
 @compiles(json_instant)
+@compiles(json_date)
 def _json_value(element: _JsonValue, compiler: SQLCompiler, **given: Any) -> str:
     column, path, key = element.clauses
     sql = _JSON_SQL[compiler.dialect.name, type(element)]

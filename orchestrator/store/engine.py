@@ -33,8 +33,8 @@ class Store:
     def __init__(self, url: str, *, writer: bool = True, private: bool = False) -> None:
         """Open ``url``: a path to a SQLite file, or a ``postgresql://`` address.
 
-        ``private``: a file of this process alone, which need not outlive it: one connection for everything, and
-        nothing is synced.
+        ``private``: a file of this thread alone, of which nothing need outlive it: one connection for everything, and
+        one transaction that is never committed, for there is nobody who would read it or recover from it.
 
         Raises:
             StoreLockedError: ``writer`` was asked for and another process is the SQLite file's writer, or a program
@@ -46,6 +46,8 @@ class Store:
         self.writer = writer
         self._lock: IO[str] | None = None
         self._turn = _Turn()
+        self._private = private
+        self._whole: Connection | None = None
         if self.path is None:
             self._reader = self._writer = create_engine(
                 url.replace("postgresql://", "postgresql+psycopg://", 1), hide_parameters=True
@@ -74,7 +76,7 @@ class Store:
 
     @property
     def writer_engine(self) -> Engine:
-        """For migrations alone."""
+        """For migrations; and what tells databases apart within a process."""
         return self._writer
 
     @contextmanager
@@ -82,6 +84,10 @@ class Store:
         """One writing transaction, committed at the end, rolled back on an exception. Keep it under 50 ms."""
         if self.path is not None and self._lock is None:
             raise StoreLockedError("this process opened the database read-only")
+        if self._private:
+            with _part(self._only()) as connection:
+                yield connection
+            return
         if self.path is None:
             with self._writer.begin() as connection:
                 yield connection
@@ -92,8 +98,18 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a consistent view."""
+        if self._private:
+            yield self._only()
+            return
         with self._reader.connect() as connection:
             yield connection
+
+    def _only(self) -> Connection:
+        """The one connection of a private file, in its one transaction."""
+        if self._whole is None:
+            self._whole = self._writer.connect()
+            self._whole.begin()
+        return self._whole
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
@@ -111,12 +127,29 @@ class Store:
 
     def close(self) -> None:
         """Give up connections and the lock."""
+        if self._whole is not None:
+            self._whole.close()
+            self._whole = None
         self._reader.dispose()
         if self.writer:
             self._writer.dispose()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+@contextmanager
+def _part(connection: Connection) -> Iterator[Connection]:
+    """A part of a longer transaction, undone by itself when it fails."""
+    driver: Any = connection.connection.driver_connection  # what SQLAlchemy adds would cost more than the savepoint
+    driver.execute("SAVEPOINT part")
+    try:
+        yield connection
+    except BaseException:
+        driver.execute("ROLLBACK TO part")
+        driver.execute("RELEASE part")
+        raise
+    driver.execute("RELEASE part")
 
 
 class _Turn:

@@ -1,19 +1,20 @@
 """The restore guard: a high-water mark outside the database, so that an old backup does not send again.
 
 A small append-only file beside the database: a line for each committed mark that let something leave (run, instant).
-Kept by campaign and local date, for a restored database may give the same run id to another run. Lines are written at
-once and survive the process; they are fsynced at most once a second, so a power cut may lose the last second of them:
-then the guard is behind the ledger, which is harmless.
+Kept by campaign and local date or instant, for a restored database may give the same run id to another run. Lines are
+written at once and survive the process; they are fsynced at most once a second, so a power cut may lose the last second
+of them: then the guard is behind the ledger, which is harmless.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from orchestrator.clock import from_micros, to_micros
@@ -24,8 +25,9 @@ SYNC_SECONDS = 1.0
 KEPT = timedelta(days=60)
 """How long a run is remembered after its last mark: no run's messages live longer."""
 
-RunKey = tuple[str, date]
-"""Campaign, and the run's local date."""
+RunKey = tuple[str, str]
+"""Campaign, and the run's local date or instant: ``2026-12-01``, ``2026-12-01T01:00:00Z``."""
+_OF = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}Z)?")
 
 
 def guard_path(database: str) -> Path | None:
@@ -45,11 +47,11 @@ def read_guard(path: Path) -> dict[RunKey, datetime]:
         return found
     for line in lines:
         try:
-            campaign, day, micros, end = line.split(" ")
-            key, at = (campaign, date.fromisoformat(day)), from_micros(int(micros))
+            campaign, of, micros, end = line.split(" ")
+            key, at = (campaign, of), from_micros(int(micros))
         except (ValueError, OverflowError):
             continue
-        if end == ".":
+        if end == "." and _OF.fullmatch(of):
             found[key] = max(at, found.get(key, at))
     return found
 
@@ -69,9 +71,9 @@ class Guard:
         """Open it, new if there is none."""
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def marked(self, campaign: str, day: date, at: datetime) -> None:
-        """A mark has been committed, and what it marked is about to leave."""
-        line = f"{campaign} {day} {to_micros(at)} .\n".encode()
+    def marked(self, campaign: str, of: str, at: datetime) -> None:
+        """A mark has been committed, and what it marked is about to leave; ``of``: the run's date or instant."""
+        line = f"{campaign} {of} {to_micros(at)} .\n".encode()
         with self._lock:
             try:
                 os.write(self._file, line)
@@ -105,7 +107,7 @@ def compact_guard(path: Path, now: datetime) -> None:
         return
     fresh = path.with_name(path.name + ".new")
     with fresh.open("w", encoding="utf-8") as file:
-        file.writelines(f"{campaign} {day} {to_micros(at)} .\n" for (campaign, day), at in kept.items())
+        file.writelines(f"{campaign} {of} {to_micros(at)} .\n" for (campaign, of), at in kept.items())
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

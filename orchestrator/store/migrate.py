@@ -7,6 +7,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from orchestrator.store.dialect import one_at_a_time_sql
 from orchestrator.store.engine import Store
 
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -17,5 +18,6 @@ def upgrade(store: Store) -> None:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     with store.writer_engine.begin() as connection:
+        connection.exec_driver_sql(one_at_a_time_sql(store.dialect))  # several programs may start at once
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

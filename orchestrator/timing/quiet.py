@@ -214,4 +214,8 @@ def _line(node: Any, where: Sequence[str | int]) -> int:
     return line
 
 
-__all__ = ["QuietHours", "QuietRow", "QuietRule"]
+NEVER_QUIET = QuietHours([])
+"""For what windows alone say."""
+
+
+__all__ = ["NEVER_QUIET", "QuietHours", "QuietRow", "QuietRule"]

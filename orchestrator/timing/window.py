@@ -155,3 +155,7 @@ def _around(parts: tuple[Part, ...], weekday: int) -> Iterator[Part]:
 def _clock(minutes: int) -> str:
     shown = minutes if minutes <= DAY_MINUTES else minutes - DAY_MINUTES
     return f"{shown // 60:02}:{shown % 60:02}"
+
+
+WHOLE_DAY = Window.parse("00:00-24:00")
+"""Every instant of a local date."""

@@ -23,6 +23,8 @@ ZoneInfo.clear_cache()
 Stretch = tuple[datetime, datetime, timedelta]
 """[start, end) in UTC during which a zone is ``offset`` ahead of UTC."""
 
+LAST_ZONE = "Etc/GMT+12"
+"""Where every date ends last (the sign is POSIX's: twelve hours behind UTC)."""
 BLOCK_DAYS = 64
 _MARGIN = timedelta(days=5)  # a window of a block's last day ends at most 2 days and 12 hours after that day began
 _PROBE = timedelta(hours=6)  # no zone changes its offset twice within so short a time

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -124,8 +125,9 @@ def _pass(store: Store, one: _Run, now: datetime) -> Attributed:
         return Attributed()
     found = Attributed()
     if one.watermark is not None or reach.first <= now + AHEAD:
-        for within, bounds in _pieces(store, one, goal, reach.newest):
-            found += _apply(store, one.id, _changed(one.id, goal, within), bounds)
+        changed = _changed(goal, everybody=one.watermark is None)
+        for bounds in _pieces(store, one, reach.newest):
+            found += _apply(store, one.id, changed, bounds)
     over = now >= reach.last + _span(goal) + GRACE
     if over or one.watermark != reach.newest:
         _remember(store, one.id, DONE if over else str(reach.newest))
@@ -142,25 +144,34 @@ def _reach(connection: Connection, run_id: int) -> _Reach | None:
     first, last = connection.execute(anchors).one()
     if first is None:
         return None
+    opened, enrols_until, closes_at = connection.execute(_TIMES.where(run.c.id == run_id)).one()
+    if enrols_until is not None:  # members join one by one, and slots are those of the last who did
+        first, last = opened, closes_at
     return _Reach(first, last, connection.execute(select(func.max(event.c.id))).scalar() or 0)
 
 
+_TIMES = select(run.c.created_at, run.c.enrols_until, run.c.closes_at)
 _Bounds = dict[str, int]
 
 
-def _pieces(store: Store, one: _Run, goal: Goal, newest: int) -> Iterator[tuple[ColumnElement[bool], _Bounds]]:
-    """Conditions on members, some events or members at a time, that together name all who may have changed."""
+def _pieces(store: Store, one: _Run, newest: int) -> Iterator[_Bounds]:
+    """Some members, or some new events, at a time: together they name all who may have changed."""
     if one.watermark is None:
-        between = (member.c.user_id > bindparam("low")) & (member.c.user_id <= bindparam("high"))
-        for bounds in _member_ranges(store, one.id):
-            yield between, bounds
+        yield from _member_ranges(store, one.id)
         return
+    for low in range(max(0, min(one.watermark, newest) - OVERLAP), newest, CHUNK):
+        yield {"low": low, "high": min(low + CHUNK, newest)}
+
+
+def _among_members() -> ColumnElement[bool]:
+    return (member.c.user_id > bindparam("low")) & (member.c.user_id <= bindparam("high"))
+
+
+def _among_events(goal: Goal) -> ColumnElement[bool]:
     names = [goal.event, goal.conversion.event] if goal.conversion else [goal.event]
     lately = (event.c.id > bindparam("low")) & (event.c.id <= bindparam("high")) & event.c.name.in_(names)
     merged = select(user_alias.c.old_user_id).join(event, event.c.user_id == user_alias.c.user_id).where(lately)
-    having = member.c.user_id.in_(select(event.c.user_id).where(lately).union_all(merged))
-    for low in range(max(0, min(one.watermark, newest) - OVERLAP), newest, CHUNK):
-        yield having, {"low": low, "high": min(low + CHUNK, newest)}
+    return member.c.user_id.in_(select(event.c.user_id).where(lately).union_all(merged))
 
 
 def _member_ranges(store: Store, run_id: int) -> Iterator[_Bounds]:
@@ -192,8 +203,12 @@ def _first(name: str, span: timedelta) -> ScalarSelect[Any]:
     return select(func.min(event.c.at)).where(_within(name, span)).correlate(member).scalar_subquery()
 
 
-def _changed(run_id: int, goal: Goal, which: ColumnElement[bool]) -> Select[Any]:
-    """What should stand with which members, where it does not stand there yet."""
+@lru_cache(maxsize=128)
+def _changed(goal: Goal, *, everybody: bool) -> Select[Any]:
+    """What should stand with which members of ``:of_run``, where it does not stand there yet.
+
+    Between ``:low`` and ``:high`` are members, or else new events. Made once: that takes longer than most answers.
+    """
     conversion = goal.conversion
     converted: ColumnElement[Any] = cast(null(), BigInteger)
     value: ColumnElement[Any] = cast(null(), Float)
@@ -211,7 +226,8 @@ def _changed(run_id: int, goal: Goal, which: ColumnElement[bool]) -> Select[Any]
         type_coerce(converted, Instant).label("converted"),
         type_coerce(value, Float).label("value"),
     )
-    rows = truth.where(member.c.run_id == run_id, member.c.anchor.is_not(None), which).subquery()
+    which = _among_members() if everybody else _among_events(goal)
+    rows = truth.where(member.c.run_id == bindparam("of_run"), member.c.anchor.is_not(None), which).subquery()
     return select(rows).where(
         or_(*(rows.c[f"old_{name}"].is_distinct_from(rows.c[name]) for name in ("reopened", "converted", "value")))
     )
@@ -226,13 +242,14 @@ _SET = (
 
 def _apply(store: Store, run_id: int, changed: Select[Any], bounds: _Bounds) -> Attributed:
     """Write what changed. Most pieces change nothing and take no write lock."""
+    asked = bounds | {"of_run": run_id}
     with store.read() as connection:
-        if connection.execute(changed, bounds).first() is None:
+        if connection.execute(changed, asked).first() is None:
             return Attributed()
     with store.write() as connection:
         # one at a time per run: an older view of the events must never overwrite a newer one
         connection.execute(select(run.c.id).where(run.c.id == run_id).with_for_update())
-        rows = connection.execute(changed, bounds).all()
+        rows = connection.execute(changed, asked).all()
         if rows:
             connection.execute(_SET, [_values(run_id, row) for row in rows])
     return Attributed(

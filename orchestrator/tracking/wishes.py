@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal_column, select
 
 from orchestrator.audience import people
 from orchestrator.audience.aliases import aliases
 from orchestrator.audience.opt_in import Asks, never_asks, waiting_choices
 from orchestrator.campaign.version import about
+from orchestrator.ledger.lanes import VERSION
 from orchestrator.store.tables import address, consent, lane, message, run, suppression, users
 
 UNSUBSCRIBE, PREFERENCES = "unsubscribe", "preferences"
@@ -52,7 +53,7 @@ class Wish:
 
 
 _MESSAGE = (
-    select(message.c.user_id, lane.c.channel, run.c.version)
+    select(message.c.user_id, lane.c.channel, literal_column(VERSION).label("version"))
     .join(lane, lane.c.id == message.c.lane_id)
     .join(run, run.c.id == message.c.run_id)
 )

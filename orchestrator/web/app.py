@@ -81,10 +81,23 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
         Route(mail_routes.PATH, mail.post, methods=["POST"]),
         Route(callback_routes.PATH, back.post, methods=["POST"]),
         *_for_recipients(store, clock, intake, signed, topics),
+        *_for_watchers(health),
+    ]
+    return app
+
+
+def create_watch(health: Callable[[], Mapping[str, object]]) -> FastAPI:
+    """How a process is that serves no API: ``/healthz`` and ``/metrics``."""
+    app = FastAPI(title="Re-engagement orchestrator", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.routes += _for_watchers(health)
+    return app
+
+
+def _for_watchers(health: Callable[[], Mapping[str, object]]) -> list[Route]:
+    return [
         Route("/healthz", Health(health).show, methods=["GET"]),
         Route("/metrics", show_metrics, methods=["GET"]),
     ]
-    return app
 
 
 def _for_the_app(

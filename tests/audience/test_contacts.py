@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -25,20 +23,12 @@ from orchestrator.store import Store
 from orchestrator.store.tables import address
 from orchestrator.tracking.ingest import Refusal
 from orchestrator.tracking.profiles import keep, read_users
-from tests import world
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 POINT = base64.urlsafe_b64encode(b"\x04" + bytes(range(64))).decode().rstrip("=")
 AUTH = base64.urlsafe_b64encode(bytes(16)).decode().rstrip("=")
 KEYS = {"p256dh": POINT, "auth": AUTH}
 ENDPOINT = "https://push.example/send/canary"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from orchestrator.audience.opt_in import Confirmation, Progress, request_of, tak
 from orchestrator.audience.people import ConsentChange, UserRow, set_consent, upsert_users
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
-from orchestrator.store.tables import consent, metadata, opt_in
+from orchestrator.store.tables import consent, opt_in
 from tests import world
 
 NOW = world.OPENING
@@ -22,9 +22,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def store(tmp_path: Any) -> Any:
-    made = Store(str(tmp_path / "t.db"))
-    metadata.create_all(made.writer_engine)
+def store(database: str) -> Any:
+    made = world.fresh(database)
     with made.write() as connection:
         upsert_users(connection, [UserRow("a"), UserRow("b")], NOW)
     yield made

@@ -39,7 +39,7 @@ def test_the_sample_is_what_it_says(project: Project) -> None:
     assert campaign.timing == Timing(Window.parse("10:30-11:45"), Late.SKIP, timedelta(hours=24), 0.5)
     assert [(step.index, step.channel, step.when) for step in campaign.steps] == [
         (1, "push", None),
-        (2, "sms", When(not_reopened=True, after=timedelta(minutes=25))),
+        (2, "sms", When(timedelta(minutes=25), unless="reopened")),
     ]
     assert campaign.goal == Goal(
         "app_open", timedelta(hours=24), Conversion("order_paid", timedelta(hours=72), "amount")
@@ -64,6 +64,7 @@ def test_the_sample_leaves_room_for_its_sms_in_every_arm(project: Project) -> No
     assert sms.when
     for arm in campaign.arms:
         timing = campaign.timing_of(arm, push)
+        assert timing.window is not None
         start, end, _ = timing.window.parts[0]
         length = end - start
         latest = start + timing.spread * length + sms.when.after.total_seconds() / 60
@@ -130,8 +131,8 @@ MISTAKES = [
     ),
     ("until: 2027-12-31", "until: 2027-02-30", "schedule.until: 2027-02-30 is not in the calendar"),
     ("days: every", "days: weekdayz", "schedule.days: 'weekdayz' is no weekday"),
-    ("days: every, ", "", "schedule: needs either `days` or `dates` (days: every, or dates: [2026-12-01])"),
-    ("days: every, ", "dates: [2026-12-01], ", "schedule.from: goes with `days`, not with `dates` (remove it)"),
+    ("days: every, ", "", "schedule: needs one of `days`, `dates`, `at`"),
+    ("days: every, ", "dates: [2026-12-01], ", "schedule.from: does not go with `dates` (remove it)"),
     (
         "days: every, from: 2026-11-01, until: 2027-12-31",
         "days: mon, from: 2026-11-03, until: 2026-11-05",
@@ -144,7 +145,7 @@ MISTAKES = [
     ("name: coupon", "name: dish", "experiment.arms: 2 arms are called 'dish'"),
     ("name: coupon", "name: holdout", "experiment.arms: an arm cannot be called 'holdout'"),
     ("after: 25m", "after: 25", "steps.2.when.after: '25' is not a duration (write 30m, 2h, 1h30m or 14d)"),
-    ("not: reopened", "not: openned", "steps.2.when.not: unknown word 'openned' (did you mean 'reopened'?)"),
+    ("not: reopened", "not: openned", "steps.2.when.not: unknown word 'openned' (did you mean 'opened'?)"),
     ("    when: {not: reopened, after: 25m}\n", "", "steps.2: would be sent together with the step before it"),
     ("{channel: push, ", "{channel: push, when: {after: 1h}, ", "steps.1.when: the first step waits for nothing"),
     ("goal: {", "goal: [{", "is not YAML"),
@@ -162,8 +163,15 @@ MISTAKES = [
         "no moment 'before-lunhc' (did you mean",
     ),
     ('{local: "10:30-11:45"', '{moment: evening, local: "10:30-11:45"', "window.moment: stands beside `local`"),
-    ("schedule: {days", "schedule: {at: 2026-12-01, days", "schedule.at: is not supported yet: runs at one instant"),
-    ("schedule: {days", "schedule: {cron: 0 9 * * *, days", "schedule.cron: is not supported yet: cron schedules"),
+    ("schedule: {days", "schedule: {cron: 0 9 * * *, days", "schedule.cron: stands beside `days`"),
+    ("days: every, ", "at: 2026-12-01T18:00, ", "schedule.at: 2026-12-01T18:00 is another instant in every zone"),
+    ("days: every, ", "at: 2026-12-01, ", "schedule.at: '2026-12-01' is not an instant"),
+    ("days: every, ", "at: 2026-12-01T18:00Z, ", "schedule.from: does not go with `at` (remove it)"),
+    ("days: every, ", "cron: 0 9 * * mon, ", "schedule.cron: needs a zone"),
+    ("days: every, ", "cron: 0 9 31 2 *, zone: Asia/Shanghai, ", "schedule.cron: '0 9 31 2 *' is no cron string"),
+    ("days: every, ", "cron: 0 9 * *, zone: Asia/Shanghai, ", "schedule.cron: '0 9 * *' is no cron string of five"),
+    ("days: every, ", "cron: 0 9 * * mon, zone: Shanghai, ", "schedule.zone: unknown time zone 'Shanghai' (did you"),
+    ("days: every, ", "days: every, zone: Asia/Shanghai, ", "schedule.zone: goes with `cron`"),
     ("holdout: 10%", "best_time: {explore: 95%}\nholdout: 10%", "best_time.explore: 95% is outside 0% to 90%"),
     ("holdout: 10%", "best_time: {within: true}\nholdout: 10%", "best_time.within: unknown field"),
     ("holdout: 10%", "incentive: {coupons: x}\nholdout: 10%", "incentive: is not supported yet: coupons (remove it)"),

@@ -120,10 +120,12 @@ class Scene:
     origin: datetime = field(default_factory=lambda: SystemClock().machine())
     kills: int = 0
     victims: list[Victim] = field(default_factory=list)
+    address: str = ""
+    """Of the database; nothing: a SQLite file in the folder."""
 
     @property
-    def database(self) -> Path:
-        return self.folder / "t.db"
+    def database(self) -> str:
+        return self.address or str(self.folder / "t.db")
 
     @property
     def timeline(self) -> Timeline:
@@ -145,7 +147,7 @@ class Scene:
         number = len(self.victims)
         said, log = self.folder / f"victim-{number}.out", self.folder / f"victim-{number}.log"
         time = ["--start", LUNCH.isoformat(), "--origin", self.origin.isoformat(), "--speed", str(self.speed)]
-        where = [str(self.database), "--port", str(self.far.port), "--state", str(self.far.state)]
+        where = [self.database, "--port", str(self.far.port), "--state", str(self.far.state)]
         command = [sys.executable, "-m", "tests.chaos.victim", *where, *time, *options]
         with said.open("w") as out, log.open("w") as errors:
             process = subprocess.Popen(command, stdout=out, stderr=errors, text=True, cwd=Path(__file__).parents[2])
@@ -168,8 +170,8 @@ class Scene:
 
     @contextmanager
     def writer(self) -> Iterator[Store]:
-        """The database, for this process to write; the victims are dead."""
-        store = Store(str(self.database))
+        """The database, for this process to write; where it is a SQLite file, the victims are dead."""
+        store = Store(self.database)
         try:
             yield store
         finally:
@@ -178,7 +180,7 @@ class Scene:
     @contextmanager
     def reader(self) -> Iterator[Store]:
         """The database, to look at while a victim may be alive."""
-        store = Store(str(self.database), writer=False)
+        store = Store(self.database, writer=False)
         try:
             yield store
         finally:

@@ -1,4 +1,4 @@
-"""A process that is killed: the real parts over a SQLite file, with a trap at a chosen step.
+"""A process that is killed: the real parts over a SQLite file or PostgreSQL, with a trap at a chosen step.
 
 ``python -m tests.chaos.victim DATABASE …`` opens the store, recovers, plans what is not planned to its end, and runs
 the real Worker over the real channels until nothing is due any more; then it exits with 0. ``--daemon`` runs the whole
@@ -96,7 +96,8 @@ class Victim:
     lease: timedelta
 
     def recover(self) -> None:
-        found = recover_dead(self.store, self.parts.clock, self.parts.resend, others=True)
+        alone = self.store.path is not None
+        found = recover_dead(self.store, self.parts.clock, self.parts.resend, others=alone)
         say(f"recovered {found}")
 
     def plan(self) -> None:
@@ -176,7 +177,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add = parser.add_argument
-    add("database", type=Path)
+    add("database")
     add("--port", type=int, required=True, help="of the sandbox")
     add("--state", type=Path, required=True, help="folder of the sandbox")
     add("--start", type=datetime.fromisoformat, required=True)

@@ -164,7 +164,7 @@ def test_the_calendar_knows_edits_pauses_and_broken_files(project: Path) -> None
     assert entries["lunch"]["windows"] == ["10:30-11:45"]  # as launched
     assert (entries["other"]["source"], entries["other"]["volume"]) == (
         "file",
-        {"audience": 14, "messages": 14, "runs": 0},
+        {"audience": 14, "messages": 14, "runs": 0, "events": False},
     )
     assert "orchestrator validate broken" in found["notes"][0]
 

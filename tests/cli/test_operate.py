@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
-from orchestrator.cli.operate import next_date
+from orchestrator.cli.operate import next_occasion
 from orchestrator.errors import InputError
+from orchestrator.ledger.runs import Occasion
 from tests import world
 
 DAILY = {"schedule": {"days": "every", "from": "2026-12-01", "until": "2026-12-08"}}
@@ -26,12 +27,12 @@ DAILY = {"schedule": {"days": "every", "from": "2026-12-01", "until": "2026-12-0
     ],
 )
 def test_a_dry_run_is_about_a_date_that_is_not_over(now: datetime, day: date) -> None:
-    assert next_date(world.bundle(**DAILY).campaign, now) == day
+    assert next_occasion(world.bundle(**DAILY).campaign, now) == Occasion(day)
 
 
 def test_a_campaign_that_is_over_has_no_next_date() -> None:
     with pytest.raises(InputError, match="fires on no date from 2026-12-09 on"):
-        next_date(world.bundle(**DAILY).campaign, datetime(2026, 12, 8, 20, tzinfo=UTC))
+        next_occasion(world.bundle(**DAILY).campaign, datetime(2026, 12, 8, 20, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("given", "json"), [(["--json-logs"], True), (["--no-json-logs"], False), ([], True)])

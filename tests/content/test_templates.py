@@ -161,7 +161,7 @@ def test_all_problems_with_file_line_field_and_hint() -> None:
     }
     found = [str(problem) for problem in TemplateSet(files, root="templates").problems()]
     assert found == [
-        "templates/m/defaults.yaml:2: name: is no fact (facts are written user.name or campaign.title)",
+        "templates/m/defaults.yaml:2: name: is no fact (facts are written user.name, campaign.title or trigger.item)",
         "templates/m/defaults.yaml:3: user.b: has no value (give a text or number that is not blank)",
         "templates/m/notes.txt: is no template (templates end in .j2, defaults stand in defaults.yaml)",
         "templates/m/push.en.j2:1: title: unknown filter 'uper' (did you mean 'upper'?)",

@@ -1,14 +1,9 @@
-"""What every ledger promises, whatever database keeps it.
-
-A database joins by a name in ``STORES`` and a branch in ``make_store``.
-"""
+"""What every ledger promises, whatever database keeps it: on each kind that ``tests/conftest.py`` names."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -23,28 +18,15 @@ from orchestrator.ledger.resolve import resolve_unknown
 from orchestrator.ledger.runs import pending, read_run, set_run_state, skip_stopped
 from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.store import Store
-from orchestrator.store.tables import metadata, worker
+from orchestrator.store.tables import worker
 from tests.ledger.book import LEASE, PUSH, RUN, SMS, START, Ledger
 
-STORES = ["sqlite"]
 MINUTE = timedelta(minutes=1)
 
 
-def make_store(kind: str, folder: Path) -> Store:
-    match kind:
-        case "sqlite":
-            store = Store(str(folder / "t.db"))
-        case other:
-            pytest.fail(f"no store for {other}")
-    metadata.create_all(store.writer_engine)
-    return store
-
-
-@pytest.fixture(params=STORES)
-def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    store = make_store(request.param, tmp_path)
-    yield Ledger(store).open()
-    store.close()
+@pytest.fixture
+def book(store: Store) -> Ledger:
+    return Ledger(store).open()
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------

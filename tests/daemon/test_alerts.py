@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,6 @@ from tests.channel.test_webhook import listener
 from tests.dispatch.doors import door, through
 
 LIMITS = Limits(unknown=2, stuck_after=timedelta(minutes=15), unsubscribes=0.005, complaints=0.001)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture

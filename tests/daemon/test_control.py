@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,8 @@ from orchestrator.daemon.verbs import VERBS, Desk
 from orchestrator.errors import ConfigError, InputError, NotFoundError, OrchestratorError, Problem
 from orchestrator.settings import Settings
 from orchestrator.store import Store
-from tests import world
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
+pytestmark = pytest.mark.on("sqlite")  # which alone has the socket: PostgreSQL takes any number of writers
 
 
 def fail(error: Exception) -> Any:

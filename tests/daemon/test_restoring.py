@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select
 
-from orchestrator.clock import ManualClock
+from orchestrator.clock import ManualClock, to_micros
 from orchestrator.daemon.restoring import accept_restored, behind, check_restored
 from orchestrator.errors import InputError
 from orchestrator.ledger.stops import stopped_accounts
@@ -66,7 +66,7 @@ def test_a_restored_backup_stops_every_account_until_an_operator_accepts(
 ) -> None:
     store = Store(backed_up.database)
     [found] = check_restored(store, clock, backed_up)
-    assert (found.campaign, found.local_date, found.known_until) == ("lunch", date(2026, 12, 7), None)
+    assert (found.campaign, found.of, found.known_until) == ("lunch", "2026-12-07", None)
     with store.read() as connection:
         assert stopped_accounts(connection) == {"fcm": "restored"}
     clock.instant += timedelta(minutes=1)
@@ -96,6 +96,29 @@ def test_a_run_that_the_backup_does_not_have_is_not_sent_again(backed_up: Settin
     store.close()
 
 
+def test_of_several_runs_of_one_date_only_that_which_was_sent_is_barred(tmp_path: Path, clock: ManualClock) -> None:
+    """The guard tells instants apart: a morning's run that left does not keep the evening's from being sent."""
+    morning, evening = datetime(2026, 12, 7, 9, tzinfo=UTC), datetime(2026, 12, 7, 14, tzinfo=UTC)
+    path, options = tmp_path / "t.db.guard", settings(tmp_path)
+    twice = world.bundle({"schedule": {"cron": "0 10,15 * * *", "zone": "Europe/Berlin"}, "window": {}, **ONE_STEP})
+    store = world.fresh(tmp_path / "t.db")
+    world.person(store, "anna")
+    world.launch(store, twice, clock.now())
+    path.write_text(f"lunch 2026-12-07T09:00:00Z {to_micros(morning + timedelta(minutes=1))} .\n")
+    [found] = check_restored(store, clock, options)
+    assert (found.of, found.state) == ("2026-12-07T09:00:00Z", "missing")
+    accept_restored(store, clock, options, "operator test")
+    with store.write() as connection:
+        assert due_runs(connection, morning) == []  # made, and stopped at once
+        [(item, _)] = due_runs(connection, evening)
+        states = connection.execute(select(run.c.fires_at, run.c.state).order_by(run.c.id)).all()
+    assert item.fires_at == evening
+    assert [tuple(row) for row in states] == [(morning, "stopped"), (evening, "planning")]
+    path.write_text(f"lunch 2026-12-07T14:00:00Z {to_micros(evening)} .\n")
+    assert [(one.of, one.run_id) for one in behind(store, options)] == [("2026-12-07T14:00:00Z", item.id)]
+    store.close()
+
+
 def test_an_account_cannot_be_resumed_past_it(backed_up: Settings, clock: ManualClock) -> None:
     from orchestrator.daemon.verbs import Desk, resume_account
 
@@ -109,12 +132,12 @@ def test_an_account_cannot_be_resumed_past_it(backed_up: Settings, clock: Manual
 def test_the_guard_keeps_the_last_mark_of_each_run_and_survives_a_torn_line(tmp_path: Path) -> None:
     path, clock = tmp_path / "t.guard", ManualClock(LUNCH)
     guard = Guard(path, clock.monotonic)
-    days = date(2026, 12, 7), date(2026, 12, 8)
+    days = "2026-12-07", "2026-12-08T01:00:00Z"
     for minute in range(5):
         guard.marked("lunch", days[minute % 2], LUNCH + timedelta(minutes=minute))
     guard.close()
     with path.open("a") as file:
-        file.write("lunch 2026-12-08 1765")
+        file.write("lunch 2026-12-08T01:00:00Z 1765")
     wanted = {("lunch", days[0]): LUNCH + timedelta(minutes=4), ("lunch", days[1]): LUNCH + timedelta(minutes=3)}
     assert read_guard(path) == wanted
     compact_guard(path, LUNCH)
@@ -129,9 +152,9 @@ def test_a_torn_line_does_not_spoil_the_next_one(tmp_path: Path) -> None:
     path.write_text("lunch 2026-12-08 1765")
     compact_guard(path, LUNCH)
     guard = Guard(path, clock.monotonic)
-    guard.marked("lunch", date(2026, 12, 7), LUNCH)
+    guard.marked("lunch", "2026-12-07", LUNCH)
     guard.close()
-    assert read_guard(path) == {("lunch", date(2026, 12, 7)): LUNCH}
+    assert read_guard(path) == {("lunch", "2026-12-07"): LUNCH}
 
 
 def test_a_remote_database_has_no_file_beside_it() -> None:
@@ -144,6 +167,6 @@ def test_what_the_guard_costs_is_not_noticeable(tmp_path: Path) -> None:
     guard = Guard(tmp_path / "t.guard", perf_counter)
     began = perf_counter()
     for n in range(2000):
-        guard.marked("lunch", date(2026, 12, 7), LUNCH + timedelta(seconds=n))
+        guard.marked("lunch", "2026-12-07", LUNCH + timedelta(seconds=n))
     assert (perf_counter() - began) / 2000 < 0.001  # a batch of 200 messages takes tens of milliseconds
     guard.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,13 +27,6 @@ from tests import world
 
 ARMS: dict[str, Any] = {"experiment": {"arms": [{"name": "a"}, {"name": "b", "window": {"local": "11:00-11:45"}}]}}
 TOKEN, PHONE = "token-of-a-tester", "+4915112345678"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from sqlalchemy import select
 
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch.cost import sms_parts
+from orchestrator.ledger.runs import Occasion
 from orchestrator.ledger.spend import Spent, spent
 from orchestrator.plan.dry import SmsCost, dry_run
 from orchestrator.policy.allowed import allowed, only_to
@@ -23,13 +23,6 @@ from tests.dispatch.doors import door, ends, through
 
 LUNCH = datetime(2026, 12, 7, 10, 15, tzinfo=UTC)
 SMS: dict[str, Any] = {"steps": [{"channel": "sms", "template": "lunch"}]}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def planned(store: Store, people: int, **changes: Any) -> ManualClock:
@@ -112,7 +105,7 @@ def test_a_dry_run_says_whether_the_budget_will_do(store: Store) -> None:
         world.person(store, f"u{n}", push=None, phone=f"+49151123450{n:02d}", locale="zh" if n else "en")
     what = world.bundle(budget={"sms_parts": 3}, **SMS)
     with store.read() as connection:
-        found = dry_run(connection, world.planner(clock), what, date(2026, 12, 7), clock.now(), sms_parts)
+        found = dry_run(connection, world.planner(clock), what, Occasion(date(2026, 12, 7)), clock.now(), sms_parts)
     assert found.sms == SmsCost(4, 4, (None, 3))
     assert not found.sms.enough
 
@@ -121,14 +114,14 @@ def test_a_push_campaign_costs_no_sms(store: Store) -> None:
     clock = ManualClock(world.OPENING)
     what = world.bundle(steps=world.DEFINITION["steps"][:1])
     with store.read() as connection:
-        found = dry_run(connection, world.planner(clock), what, date(2026, 12, 7), clock.now(), sms_parts)
+        found = dry_run(connection, world.planner(clock), what, Occasion(date(2026, 12, 7)), clock.now(), sms_parts)
     assert found.sms is None
 
 
 def test_the_guard_hears_of_each_committed_mark_that_lets_something_leave(store: Store, tmp_path: Path) -> None:
-    heard: list[tuple[str, date, datetime]] = []
+    heard: list[tuple[str, str, datetime]] = []
     clock = planned(store, 2, steps=world.DEFINITION["steps"][:1])
     made = door(store, clock, marked=lambda *told: heard.append(told))
     through(made, clock, tmp_path)
     through(made, clock, tmp_path)
-    assert heard == [("lunch", date(2026, 12, 7), LUNCH)]
+    assert heard == [("lunch", "2026-12-07", LUNCH)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -14,16 +12,14 @@ from orchestrator.dispatch.baseline import dead_share
 from orchestrator.dispatch.burial import QUARANTINE, bury
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.store import Store
-from orchestrator.store.tables import address, alert, attempt, message, metadata
+from orchestrator.store.tables import address, alert, attempt, message
 from tests.tracking.world import NOW, World
 
 USERS = 400
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    store = Store(str(tmp_path / "t.db"))
-    metadata.create_all(store.writer_engine)
+def world(store: Store) -> World:
     made = World(store)
     made.user(1)
     rows = [
@@ -31,8 +27,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     ]
     with store.write() as connection:
         connection.execute(insert(address).values(last_seen_at=NOW - timedelta(days=9), valid_from=NOW), rows)
-    yield made
-    store.close()
+    return made
 
 
 class Hand:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,6 @@ LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
 """A quarter past eleven in Berlin."""
 PUSH = world.DEFINITION["steps"][:1]
 ALL_DAY = {"local": "00:00-24:00", "spread": "0%"}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def planned(store: Store, clock: ManualClock, name: str, **more: Any) -> None:

@@ -1,10 +1,8 @@
-"""The same race on PostgreSQL, where marks do run at once: ``TEST_POSTGRES=postgresql://…`` names an empty database."""
+"""The same race on PostgreSQL, where marks do run at once."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +10,10 @@ import pytest
 
 from orchestrator.dispatch import restraint
 from orchestrator.store import Store
-from orchestrator.store.tables import metadata
 from tests.dispatch.doors import door
 from tests.dispatch.test_caps import TWO_A_DAY, at_once, crowd, most_sent
 
-pytestmark = pytest.mark.skipif("TEST_POSTGRES" not in os.environ, reason="TEST_POSTGRES names no database")
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    made = Store(os.environ["TEST_POSTGRES"])
-    metadata.drop_all(made.writer_engine)
-    metadata.create_all(made.writer_engine)
-    yield made
-    metadata.drop_all(made.writer_engine)
-    made.close()
+pytestmark = pytest.mark.on("postgresql")
 
 
 def race(store: Store, tmp_path: Path) -> int:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,9 +68,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
+def store(database: str, clock: ManualClock) -> Iterator[Store]:
     """Three people who are owed an item of the inbox now."""
-    made = world.fresh(tmp_path / "t.db")
+    made = world.fresh(database)
     for n in range(PEOPLE):
         world.person(made, f"u{n}", push=None)
     plain = world.bundle(steps=STEPS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,6 @@ from tests.dispatch.doors import channel, door
 
 LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
 CHINA = "Asia/Shanghai"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def through(made: Door, clock: ManualClock, tmp_path: Path, quota: DailyQuota | None) -> list[Ready]:

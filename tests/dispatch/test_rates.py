@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -44,13 +44,6 @@ NEXT: dict[str, Any] = {
     "schedule": {"days": "every", "from": "2026-12-07", "until": "2026-12-08"},
 }
 MAILS = {"lunch/email.en.j2": 'subject: Lunch\n\n<html><a href="{{ unsubscribe_url }}">no more</a></html>\n'}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def readers(store: Store, mailboxes: Sequence[str]) -> None:

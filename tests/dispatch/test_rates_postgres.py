@@ -1,31 +1,21 @@
-"""A warm-up shared by processes on PostgreSQL, where marks do run at once: ``TEST_POSTGRES=postgresql://…``."""
+"""A warm-up shared by processes on PostgreSQL, where marks do run at once."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.dispatch import warm_up
+from orchestrator.ledger.warmed import count_warmed
 from orchestrator.store import Store
-from orchestrator.store.tables import metadata
 from tests.dispatch.test_rates import Rig, account, planned, readers
 
-pytestmark = pytest.mark.skipif("TEST_POSTGRES" not in os.environ, reason="TEST_POSTGRES names no database")
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    made = Store(os.environ["TEST_POSTGRES"])
-    metadata.drop_all(made.writer_engine)
-    metadata.create_all(made.writer_engine)
-    yield made
-    metadata.drop_all(made.writer_engine)
-    made.close()
+pytestmark = pytest.mark.on("postgresql")
 
 
 def sent(store: Store, tmp_path: Path) -> int:
@@ -48,5 +38,11 @@ def test_workers_at_once_share_a_warm_up(store: Store, tmp_path: Path) -> None:
 
 
 def test_without_the_lock_they_do_not(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def late(*given: Any) -> None:
+        time.sleep(0.2)  # everybody has looked by then
+        count_warmed(*given)
+
     monkeypatch.setattr(warm_up, "hold_warmed", lambda *_: None)
+    monkeypatch.setattr(warm_up, "count_warmed", late)
     assert sent(store, tmp_path) > 50

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
@@ -17,13 +14,6 @@ from tests.dispatch.doors import door, ends, through
 LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
 PUSH = world.DEFINITION["steps"][:1]
 MONTH = timedelta(days=30)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def after_lunch(store: Store, tmp_path: Path, **more: Any) -> dict[Any, int]:
@@ -65,3 +55,17 @@ def test_who_is_in_an_excluded_segment_by_then_is_excluded(store: Store, tmp_pat
     clock.instant = LUNCH
     through(door(store, clock), clock, tmp_path)
     assert ends(store) == {("sending", None): 1, ("skipped", "excluded"): 1}
+
+
+def test_a_newer_event_makes_the_run_nobodys_of_theirs(store: Store, tmp_path: Path) -> None:
+    """Relative to the last order: whoever orders between planning and sending is not in that audience any more."""
+    clock = ManualClock(world.OPENING)
+    for name in ("ada", "bob"):
+        world.person(store, name)
+        world.did(store, name, "order_paid", world.MONDAY - timedelta(days=5) + timedelta(hours=9))
+    relative = {"days": "every", "from": "2026-12-07", "relative_to": {"event": "order_paid", "offset": "5d"}}
+    world.plan(store, world.bundle({"steps": PUSH, "schedule": relative}, recheck="segment"), clock)
+    world.did(store, "ada", "order_paid", world.OPENING + timedelta(hours=1))
+    clock.instant = LUNCH
+    through(door(store, clock), clock, tmp_path)
+    assert ends(store) == {("sending", None): 1, ("skipped", "no_longer_in_segment"): 1}

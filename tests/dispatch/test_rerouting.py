@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,13 +36,6 @@ from tests.dispatch.doors import door, through
 LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
 PUSH = [{"channel": "push", "template": "lunch"}]
 APPLE = frozenset({"apns"})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture

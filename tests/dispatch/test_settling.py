@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -18,11 +17,6 @@ from orchestrator.store.tables import address, message, stop
 from orchestrator.timing.quiet import QuietHours
 from tests import world
 from tests.dispatch.test_worker import Silent, account, planned
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return world.fresh(tmp_path / "t.db")
 
 
 def worked(store: Store, clock: ManualClock, outcome: Outcome, done: Callable[[], bool]) -> None:

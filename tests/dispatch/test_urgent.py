@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,13 +25,6 @@ MANY, URGENT = size(3_000, 100_000), 100
 OPENS = world.MONDAY + timedelta(hours=9, minutes=30)
 RATE = 50.0
 STEP = timedelta(milliseconds=100)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def planned(store: Store, clock: ManualClock) -> None:
@@ -81,6 +73,7 @@ def _lanes(store: Store, clock: ManualClock, *, in_order: bool) -> list[Lane]:
     return lanes if in_order else sorted(lanes, key=lambda lane: lane.id)
 
 
+@pytest.mark.on("sqlite")  # for its size
 def test_urgent_messages_pass(store: Store, tmp_path: Path) -> None:
     """p99 of the queue time under five seconds; in a single queue by age (the naive variant) they wait for all."""
     clock = ManualClock(world.OPENING)

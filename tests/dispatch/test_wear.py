@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, update
 
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.store import Store
-from orchestrator.store.tables import address, attempt, message, metadata
+from orchestrator.store.tables import address, attempt, message
 from tests.tracking.world import NOW, World
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    store = Store(str(tmp_path / "t.db"))
-    metadata.create_all(store.writer_engine)
+def world(store: Store) -> World:
     made = World(store)
     made.phone(7, "ada@mail.example")
     turn_into(made, "mailbox")
-    yield made
-    store.close()
+    return made
 
 
 def turn_into(world: World, kind: str) -> None:

@@ -64,11 +64,6 @@ def account(channel: Silent) -> Account:
     return open_account("fcm", channel, limiter=limiter, monotonic=lambda: 0.0, **common)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return world.fresh(tmp_path / "t.db")
-
-
 def planned(store: Store, clock: ManualClock) -> None:
     world.plan(store, world.bundle(steps=world.DEFINITION["steps"][:1]), clock)
     clock.instant = LUNCH

@@ -60,7 +60,7 @@ def test_every_header_and_channel_is_documented() -> None:
 
 
 def test_every_fact_is_documented() -> None:
-    own = {"user.id", "user.name", "user.locale", "user.country", "user.…"}
+    own = {"user.id", "user.name", "user.locale", "user.country", "user.…", "trigger.…"}
     assert set(documented(section(TEMPLATES, "## Facts"))) == {*own, *CAMPAIGN_FACTS, *ADDRESSES}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,11 +17,9 @@ ARMS = [("dish", 1), ("coupon", 1), ("later", 1)]
 USERS = [f"user-{n}" for n in range(20_000)]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = Store(str(tmp_path_factory.mktemp("assign") / "t.db"))
-    yield opened
-    opened.close()
+@pytest.fixture
+def store(shared_store: Store) -> Store:
+    return shared_store
 
 
 def test_known_values_stay() -> None:
@@ -95,8 +92,9 @@ anything = st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")
 def test_sql_and_python_say_the_same(
     store: Store, campaign: str, users: list[str], arms: list[tuple[str, int]], share: float
 ) -> None:
-    arm, held = arm_sql("sqlite", "campaign", "u.id", arms), held_out_sql("sqlite", "campaign", "u.id", share)
-    statement = text(f"SELECT {arm}, {held} FROM (SELECT :id AS id) AS u")
+    kind = store.dialect
+    arm, held = arm_sql(kind, "campaign", "u.id", arms), held_out_sql(kind, "campaign", "u.id", share)
+    statement = text(f"SELECT {arm}, {held} FROM (SELECT CAST(:id AS TEXT) AS id) AS u")
     with store.read() as connection:
         for user in users:
             found = connection.execute(statement, {"campaign": campaign, "id": user}).one()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
@@ -13,7 +11,7 @@ from sqlalchemy import select, text
 from orchestrator.audience import people
 from orchestrator.clock import ManualClock
 from orchestrator.ledger.ids import MAX_STEPS, lane_id
-from orchestrator.ledger.runs import Run
+from orchestrator.ledger.runs import Occasion, Run
 from orchestrator.plan.dry import dry_run
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.members import members_statement
@@ -28,13 +26,6 @@ FCM = Carrier("fcm", "push", frozenset({"token", "fid"}))
 APNS = Carrier("apns", "push", frozenset({"apns"}))
 PUSH = {"steps": [{"channel": "push", "template": "lunch"}]}
 SMS = {"steps": [{"channel": "sms", "template": "lunch"}]}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -219,7 +210,7 @@ def test_a_dry_run_counts_them_and_writes_nothing(store: Store, clock: ManualClo
     planner = Planner(clock, QuietHours.load(None), BOTH)
     reader = Store(store.url, writer=False)
     with reader.read() as connection:
-        found = dry_run(connection, planner, world.bundle(OWN), world.MONDAY.date(), clock.now())
+        found = dry_run(connection, planner, world.bundle(OWN), Occasion(world.MONDAY.date()), clock.now())
         assert connection.execute(select(address)).all() == []  # the view is gone again
     reader.close()
     assert found.channels == {"inbox": 2, "webhook": 2}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from orchestrator.audience import people
 from orchestrator.audience.merging import merge_users
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import ManualClock
+from orchestrator.ledger.runs import Occasion
 from orchestrator.plan.best_members import EXPLORED, POPULATION, draw
 from orchestrator.plan.best_slots import open_hours
 from orchestrator.plan.dry import dry_run
@@ -38,13 +38,6 @@ NONE = QuietHours(())
 WIDE = {"local": "09:00-21:00", "spread": "50%"}
 NEVER_EXPLORE = {"within_window": True, "explore": "0%"}
 PUSH_ONLY = [world.DEFINITION["steps"][0]]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -279,7 +272,7 @@ def test_a_dry_run_says_the_same_hours_and_leaves_nothing(store: Store, clock: M
         habit(store, f"u{n}", "Europe/Berlin", 16)
     learn(store, clock)
     with store.read() as connection:
-        found = dry_run(connection, world.planner(clock), at_best(), date(2026, 12, 7), clock.now())
+        found = dry_run(connection, world.planner(clock), at_best(), Occasion(date(2026, 12, 7)), clock.now())
         assert connection.execute(select(func.count()).select_from(slot_hour)).scalar() == 0
     assert found.hours == {16: 20}
 
@@ -367,7 +360,7 @@ def check(  # one value each
 ) -> None:
     """The single form: inside, and in the hour that Python chooses from the same rows."""
     campaign = what.campaign
-    rule = rule_for(campaign, campaign.arms[0], campaign.steps[0], day)
+    rule = rule_for(campaign, campaign.arms[0], campaign.steps[0], Occasion(day))
     door = opening(rule, row.zone_key, "", NONE)
     assert row.due_at in door.allowed
     assert row.due_at < row.deadline

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
@@ -26,13 +24,6 @@ from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import member, run, transition
 from tests import world
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def crowd(store: Store, n: int) -> None:
@@ -74,10 +65,18 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "usual"),
-    [((), None), ((5, 5), None), ((5, 7, 9), 7), ((1000, 1, 2, 3, 4, 5), 3), ((10, 10, 10, 99, 99), 10)],
+    [
+        ((), None),
+        ((5, 5), None),
+        ((5, 7, 9), 7),
+        ((1000, 1, 2, 3, 4, 5), 3),
+        ((10, 10, 10, 99, 99), 10),
+        ((9, 0, 8, 0, 7, 0, 0, 0), 8),
+        ((0, 0, 0, 0, 0), None),
+    ],
 )
 def test_what_is_usual(store: Store, sizes: tuple[int, ...], usual: int | None) -> None:
-    """The median of the latest five that are finished."""
+    """The median of the latest five that are finished and had anybody."""
     finished(store, *sizes)
     with store.read() as connection:
         assert usual_size(connection, "lunch") == usual

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from orchestrator.clock import ManualClock
+from orchestrator.ledger.runs import Occasion
 from orchestrator.plan.dry import dry_run
 from orchestrator.store.tables import member, message
 from tests import world
@@ -24,7 +25,7 @@ def test_hours_are_those_of_zones_that_are_no_whole_hours_off(tmp_path: Path) ->
         world.person(store, f"u{n}", zones[n % len(zones)])
     what = world.bundle(holdout="20%")
     with store.read() as connection:
-        found = dry_run(connection, world.planner(clock), what, DAY, clock.now())
+        found = dry_run(connection, world.planner(clock), what, Occasion(DAY), clock.now())
     world.plan(store, what, clock)
     with store.read() as connection:
         rows = connection.execute(

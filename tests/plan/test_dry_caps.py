@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from orchestrator.clock import ManualClock
+from orchestrator.ledger.runs import Occasion
 from orchestrator.plan.dry import DryRun, dry_run
 from orchestrator.policy.caps import Backoff, CapRule, Caps
 from orchestrator.store import Store
@@ -21,17 +19,10 @@ PUSH = world.DEFINITION["steps"][:1]
 ALL_DAY = {"local": "00:00-24:00", "spread": "0%"}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
-
-
 def dry(store: Store, clock: ManualClock, caps: Caps, **more: object) -> DryRun:
     made = world.bundle({"name": "next", "steps": PUSH, "window": ALL_DAY, **more})
     with store.read() as connection:
-        return dry_run(connection, world.planner(clock), made, TODAY, clock.now(), caps=caps)
+        return dry_run(connection, world.planner(clock), made, Occasion(TODAY), clock.now(), caps=caps)
 
 
 def test_members_at_a_cap_are_counted_by_rule(store: Store, tmp_path: Path) -> None:

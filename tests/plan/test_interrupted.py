@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import func, select
 
@@ -21,13 +18,6 @@ from tests import world
 
 MANY = 1200
 """More than two chunks of the first sizes."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from orchestrator.audience import people
@@ -20,13 +18,6 @@ from orchestrator.timing.quiet import QuietHours
 from tests import world
 
 SMS = [{"channel": "sms", "template": "lunch"}]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def live(store: Store, name: str, zone: str, country: str | None, attributes: dict[str, Any], n: int = 0) -> None:

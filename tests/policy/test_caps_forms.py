@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -23,7 +20,6 @@ from orchestrator.store.tables import (
     campaign,
     lane,
     message,
-    metadata,
     run,
     user_alias,
     users,
@@ -98,12 +94,9 @@ every_caps = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    with tempfile.TemporaryDirectory() as folder:
-        made = world.fresh(Path(folder) / "t.db")
-        yield made
-        made.close()
+@pytest.fixture
+def store(shared_store: Store) -> Store:
+    return shared_store
 
 
 def user(person: int, *, old_name: bool = False) -> int:
@@ -112,9 +105,8 @@ def user(person: int, *, old_name: bool = False) -> int:
 
 def fill(store: Store, history: list[Had], done: list[Did]) -> None:
     """Nothing but this history, as of ``NOW``."""
+    world.wipe(store)
     with store.write() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(table.delete())
         _people(connection)
         _lanes(connection)
         for n, had in enumerate(history, start=1):

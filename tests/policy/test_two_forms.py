@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,10 +20,11 @@ from orchestrator.plan.due import due_runs
 from orchestrator.plan.rules import rule_for, seen_since, terms_of
 from orchestrator.policy.carriers import Carrier, Carriers, Routing, choose
 from orchestrator.policy.decide import Standing, objection
-from orchestrator.policy.gate import Leave, judge, read_facts
+from orchestrator.policy.facts import read_facts
+from orchestrator.policy.gate import Leave, judge
 from orchestrator.policy.resolver import Drop, Hold, opening, resolve
 from orchestrator.store import Store
-from orchestrator.store.tables import address, consent, lane, member, message, metadata, suppression, users
+from orchestrator.store.tables import address, consent, lane, member, message, suppression, users
 from orchestrator.timing.quiet import QuietHours
 from tests import world
 
@@ -118,12 +116,9 @@ def bundles(draw: st.DrawFn) -> Bundle:
     )
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    with tempfile.TemporaryDirectory() as folder:
-        made = world.fresh(Path(folder) / "t.db")
-        yield made
-        made.close()
+@pytest.fixture
+def store(shared_store: Store) -> Store:
+    return shared_store
 
 
 @cache
@@ -132,9 +127,7 @@ def quiet() -> QuietHours:
 
 
 def populate(store: Store, crowd: list[Person], now: datetime) -> None:
-    with store.write() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(table.delete())
+    world.wipe(store)
     for n, one in enumerate(crowd):
         world.person(store, f"u{n}", one.zone, push=None, consents=(), country=one.country, at=now - 300 * DAY)
         with store.write() as connection:
@@ -203,7 +196,7 @@ def single(  # one value each
     campaign = what.campaign
     reason, owed, first_due = None, False, None
     for step in campaign.steps:
-        rule = rule_for(campaign, campaign.arm(row.arm), step, run.local_date)
+        rule = rule_for(campaign, campaign.arm(row.arm), step, run.occasion)
         door = opening(rule, row.zone_key, row.country, quiet())
         answer = resolve(door, now)
         why = objection(facts.standing(row.user_id, step.channel, now, routing))
@@ -292,7 +285,7 @@ def ask_the_gate(store: Store, run: Run, what: Bundle, now: datetime, routing: R
             known = read_facts(connection, list(made), terms, now) if made else {}
         assert set(known) == set(made)
         for number, facts in known.items():
-            rule = rule_for(campaign, campaign.arm(made[number].arm), step, run.local_date)
+            rule = rule_for(campaign, campaign.arm(made[number].arm), step, run.occasion)
             verdict = judge(facts, terms, opening(rule, facts.zone_key, facts.country, quiet()), now)
             held_out = isinstance(verdict, Leave) and verdict.state is State.HELD_OUT and made[number].held_out
             assert held_out or not isinstance(verdict, Leave), (verdict, facts)

@@ -141,7 +141,10 @@ def campaign() -> Campaign:
         exclude=(),
         schedule=Schedule(dates=frozenset({DAY})),
         timing=LUNCH,
-        steps=(Step(1, "push", "lunch/dish"), Step(2, "sms", "lunch/sms", when=When(after=timedelta(minutes=40)))),
+        steps=(
+            Step(1, "push", "lunch/dish"),
+            Step(2, "sms", "lunch/sms", when=When(timedelta(minutes=40), "reopened")),
+        ),
         goal=Goal("app_open", timedelta(hours=24), Conversion("order_paid", timedelta(hours=72), "amount")),
         arms=(Arm("dish"), Arm("coupon"), Arm("later", timing=Timing(Window.parse("11:15-11:45")))),
         holdout=0.2,

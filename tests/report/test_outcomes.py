@@ -20,7 +20,7 @@ from orchestrator.report.outcomes import COLUMNS, outcomes
 from orchestrator.report.tally import tally
 from orchestrator.report.values import Launched
 from orchestrator.store import Store
-from orchestrator.store.tables import metadata
+from tests import world
 from tests.report.book import ANCHOR, NOW, Book, fill
 from tests.report.test_tally import Person, ledgers, write
 
@@ -37,16 +37,12 @@ def exported(store: Store, launched: Launched, chunk: int = 2_000) -> list[dict[
 
 @given(ledgers)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_ledgers_export_is_its_report(
-    tmp_path_factory: pytest.TempPathFactory, launched: Launched, people: list[Person]
-) -> None:
-    store = Store(str(tmp_path_factory.mktemp("export") / "t.db"))
-    metadata.create_all(store.writer_engine)
-    write(store, people)
-    with store.read() as connection:
+def test_any_ledgers_export_is_its_report(shared_store: Store, launched: Launched, people: list[Person]) -> None:
+    world.wipe(shared_store)
+    write(shared_store, people)
+    with shared_store.read() as connection:
         found = tally(connection, launched, NOW)
-    rows = exported(store, launched, chunk=3)
-    store.close()
+    rows = exported(shared_store, launched, chunk=3)
     decided = Counter((row["decision"], row["reason"]) for row in rows)
     assert decided == {(one.name, one.reason): one.members for one in found.decisions}
     assert sum(bool(row["reopened_at"]) for row in rows) == sum(one.reopened for one in people)

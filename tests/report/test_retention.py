@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,7 +17,8 @@ from orchestrator.report import retention_words as words
 from orchestrator.report.days import day_sql, number_of, offsets
 from orchestrator.report.retention import AFTER, Cohort, Retention, retention
 from orchestrator.store import Store
-from orchestrator.store.tables import event, metadata
+from orchestrator.store.tables import event
+from tests import world
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 """A Monday, some weeks before Berlin's clocks change."""
@@ -52,21 +51,17 @@ moments = st.lists(st.tuples(st.integers(1, 6), minutes), min_size=1, max_size=6
 )
 @settings(max_examples=60, deadline=None)
 def test_any_events_are_counted_as_a_recount_in_python_would(
-    events: list[tuple[int, int]], zone: str, later: int
+    shared_store: Store, events: list[tuple[int, int]], zone: str, later: int
 ) -> None:
     when = [(user, START + timedelta(minutes=minute)) for user, minute in events]
     since = START.date() + timedelta(days=later)
-    with TemporaryDirectory() as folder:
-        store = Store(str(Path(folder) / "t.db"))
-        metadata.create_all(store.writer_engine)
-        write(store, when)
-        write(store, [(9, START)], name="order_paid")
-        try:
-            counted = found(store, since, zone)
-        except InputError:
-            return  # nothing before today
-        finally:
-            store.close()
+    world.wipe(shared_store)
+    write(shared_store, when)
+    write(shared_store, [(9, START)], name="order_paid")
+    try:
+        counted = found(shared_store, since, zone)
+    except InputError:
+        return  # nothing before today
     _recount(counted, when, ZoneInfo(zone))
 
 

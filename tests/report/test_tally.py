@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,7 +19,8 @@ from orchestrator.report.members import DECISIONS, RANK
 from orchestrator.report.tally import tally
 from orchestrator.report.values import HOLDOUT, Launched, Tally
 from orchestrator.store import Store
-from orchestrator.store.tables import event, member, message, metadata, run
+from orchestrator.store.tables import event, member, message, run
+from tests import world
 from tests.report.book import ANCHOR, AS_OF, DAY, NOW, Book
 
 REASONS = ("no_consent", "capped", "template:no orders", None)
@@ -100,13 +99,12 @@ def counted(store: Store, launched: Launched, now: datetime = NOW) -> Tally:
 
 @given(ledgers)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_ledger_is_counted_as_a_recount_in_python_would(launched: Launched, people: list[Person]) -> None:
-    with TemporaryDirectory() as folder:
-        store = Store(str(Path(folder) / "t.db"))
-        metadata.create_all(store.writer_engine)
-        write(store, people)
-        found = counted(store, launched)
-        store.close()
+def test_any_ledger_is_counted_as_a_recount_in_python_would(
+    shared_store: Store, launched: Launched, people: list[Person]
+) -> None:
+    world.wipe(shared_store)
+    write(shared_store, people)
+    found = counted(shared_store, launched)
     assert found.adds_up
     assert found.audience == len(people) == sum(decision.members for decision in found.decisions)
     assert Counter({(row.name, row.reason): row.members for row in found.decisions}) == _decisions(people)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from typing_extensions import override
 
 from orchestrator.campaign.load import load_bundle
+from orchestrator.campaign.spec import Trigger
 from orchestrator.campaign.version import Bundle
 from orchestrator.cli.context import Context
 from orchestrator.clock import SystemClock
@@ -24,11 +25,13 @@ from orchestrator.dispatch.sweep import sweep
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs
+from orchestrator.plan.enrolling import Enroller
 from orchestrator.settings import AccountSettings, Settings
 from orchestrator.store import Store
-from orchestrator.store.tables import message
+from orchestrator.store.tables import message, users
 from orchestrator.timing.schedule import opens_at
 from tests import world
+from tests.plan.carts import happened
 from tests.samples.population import YESTERDAY, settle
 
 ROOT = Path(__file__).parents[2]
@@ -88,12 +91,29 @@ class Shop:
     def launch(self, name: str, day: date) -> None:
         """Launch a campaign as its file has it, just after the run of a date opened, and plan what is due."""
         self.clock.instant = opens_at(day) + timedelta(minutes=1)
+        if (trigger := self.bundle(name).campaign.schedule.trigger) is not None:
+            self._trigger(name, trigger, day)
+            return
         with self.store() as store:
             world.launch(store, self.bundle(name), self.clock.now())
             with store.write() as connection:
                 due = due_runs(connection, self.clock.now())
             for item, found in due:
                 planner_of(self.settings, self.clock).plan(store, item, found)
+
+    def _trigger(self, name: str, trigger: Trigger, day: date) -> None:
+        """The campaign running, its event at noon of whoever has a cart, and the tick after their wait."""
+        with self.store() as store:
+            world.launch(store, self.bundle(name), self.clock.now())
+            self.clock.instant = datetime.combine(day, time(12), UTC)
+            with store.read() as connection:
+                people = connection.execute(select(users.c.external_id, users.c.attributes)).all()
+            for user, known in people:
+                if known.get("cart_item"):
+                    said = {"item": known["cart_item"], "value": known["cart_value"]}
+                    happened(store, user, trigger.event, self.clock.now(), **said)
+            self.clock.instant += trigger.after
+            Enroller(store, planner_of(self.settings, self.clock)).tick()
 
     def finish(self) -> None:
         """A worker, with the clock put to when something is due, until nothing waits."""

@@ -20,6 +20,8 @@ PEOPLE = 300
 YESTERDAY = date(2026, 12, 5)
 """The last purchase: the day before the first of the runs is planned."""
 CART_ON = "2026-12-07T06:00:00Z"
+LAPSES = (5, 15, 15, 15, 26, 57)
+"""Points lapse on few dates, many at once: so many days later."""
 TIERS = ("bronze", "bronze", "silver", "gold")
 CARTS = ("linen shirt, blue", "cast-iron pan", "rain jacket", "亚麻衬衫", "铸铁锅", "儿童雨衣")
 
@@ -33,7 +35,7 @@ columns:
     "addresses": "columns: {user: id, channel: {value: email}, value: mailbox}\n",
     "consents": "columns: {user: id, channel: channel, topic: topic, granted: {column: agreed, type: bool}}\n",
     "events": """\
-columns: {user: id, name: {value: cart_added}, at: at, source_id: event}
+columns: {user: id, name: {value: cart_updated}, at: at, source_id: event}
 """,
 }
 _HEADERS = {
@@ -82,7 +84,7 @@ def _cart(person: Person) -> str:
 def _attributes(person: Person) -> Line:
     chance = Random(f"{person.id}:points")
     points = chance.choice((0, 40, 120, 350, 1280))
-    expires = YESTERDAY + timedelta(days=chance.randint(5, 60)) if points else ""
+    expires = YESTERDAY + timedelta(days=chance.choice(LAPSES)) if points else ""
     cart = _cart(person)
     return person.id, chance.choice(TIERS), points, expires, cart, 42.5 if cart else "", chance.randint(0, 3)
 

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from orchestrator.campaign.load import campaign_names, check_segments
@@ -24,9 +24,8 @@ from orchestrator.daemon.wiring import links_of
 from orchestrator.dispatch.compose import worded
 from orchestrator.errors import SkipMessage
 from orchestrator.ledger.states import State
-from orchestrator.store.tables import member, message, run
+from orchestrator.store.tables import member, message, run, users
 from orchestrator.timing.schedule import opens_at
-from orchestrator.timing.window import Window
 from tests.far_end import far_end
 from tests.samples.conftest import CHANNELS, ROOT, Shop, settings_of
 
@@ -73,7 +72,8 @@ def test_it_is_made_with_care(shop: Shop, name: str) -> None:
     assert found.max_audience
     for arm in found.arms:
         for step in found.steps:
-            window: Window = found.timing_of(arm, step).window
+            window = found.timing_of(arm, step).window
+            assert window is not None
             wall = window.on(date(2026, 12, 8), "UTC")
             assert all(start.hour >= 9 and end.time() <= time(20) for start, end in wall.intervals), str(window)
 
@@ -167,14 +167,19 @@ def check_what_left(shop: Shop, found: Campaign, states: Counter[str]) -> None:
 
 
 def test_who_was_told_is_left_in_peace(shop: Shop) -> None:
-    """The Thursday's run leaves everybody out whom the Monday's reached, the held out as well."""
-    shop.launch("points-expiring", date(2026, 12, 7))
-    shop.finish()
+    """Their points are put off by three days: the run of then leaves out whom the first reached, held out or not."""
     shop.launch("points-expiring", date(2026, 12, 10))
+    shop.finish()
+    with shop.store() as store, store.write() as connection:
+        for row in connection.execute(select(users.c.id, users.c.attributes)).all():
+            if row.attributes.get("points_expire_on") == "2026-12-20":
+                later = {**row.attributes, "points_expire_on": "2026-12-23"}
+                connection.execute(update(users).where(users.c.id == row.id).values(attributes=later))
+    shop.launch("points-expiring", date(2026, 12, 13))
     of: dict[date, dict[int, Any]] = {}
     for row in shop.rows(select(run.c.local_date, member).join(member, member.c.run_id == run.c.id)):
         of.setdefault(date.fromisoformat(str(row.local_date)), {})[row.user_id] = row
-    first, second = (of[date(2026, 12, day)] for day in (7, 10))
+    first, second = (of[date(2026, 12, day)] for day in (10, 13))
     sent = shop.rows(select(message.c.user_id).where(message.c.state == State.ACCEPTED))
     told = {row.user_id for row in sent} | {user for user, row in first.items() if row.held_out and row.anchor}
     assert told

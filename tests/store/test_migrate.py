@@ -122,6 +122,24 @@ def test_lanes_of_before_are_counted_by_their_campaigns_topic(store: Store) -> N
     assert rows == [("promotions", ",promotions,"), ("", "")]  # the second has lost its version
 
 
+def test_lanes_of_earlier_versions_become_one_again_on_the_way_back(store: Store) -> None:
+    upgrade(store)
+    with store.write() as connection:
+        columns = "(id, run_id, step, channel, account, priority, version)"
+        rows = "(17, 1, 1, 'push', 'fcm', 50, 'old'), (99, 1, 1, 'push', 'fcm', 50, ''), (18, 1, 2, 'sms', 'x', 50, '')"
+        connection.exec_driver_sql(f"INSERT INTO lane {columns} VALUES {rows}")
+        for user, number in ((1, 17), (2, 99), (3, 18)):
+            connection.exec_driver_sql(
+                "INSERT INTO message (id, run_id, user_id, step, lane_id, address_id, arm, held_out, state, due_at, "
+                f"deadline, state_at) VALUES ({user}, 1, {user}, 1, {number}, {user}, 'all', 0, 'planned', 1, 1, 1)"
+            )
+    _to(store, "0011_firings", down=True)
+    with store.read() as connection:
+        assert connection.exec_driver_sql("SELECT id, account FROM lane ORDER BY id").all() == [(17, "fcm"), (18, "x")]
+        assert connection.exec_driver_sql("SELECT lane_id FROM message ORDER BY id").all() == [(17,), (17,), (18,)]
+    _to(store, "head")
+
+
 def _to(store: Store, revision: str, *, down: bool = False) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,6 @@ from tests import world
 NOW = datetime(2026, 12, 7, 12, tzinfo=UTC)  # a Monday
 HABITS = Habits(pseudo=1.0)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = world.fresh(tmp_path / "t.db")
-    yield made
-    made.close()
 
 
 def opened(store: Store, name: str, hour: int, times: int, now: datetime = NOW) -> None:

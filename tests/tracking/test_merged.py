@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy import select
 
@@ -11,15 +10,13 @@ from orchestrator.audience.events import IncomingEvent
 from orchestrator.audience.merging import merge_users
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
-from orchestrator.store.tables import event, member, metadata
+from orchestrator.store.tables import event, member
 from orchestrator.tracking.attribution import attribute
 from orchestrator.tracking.ingest import take_in
 from tests.tracking.world import HOUR, NOW, World
 
 
-def test_events_of_the_one_who_stays_count_for_both_members(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "t.db"))
-    metadata.create_all(store.writer_engine)
+def test_events_of_the_one_who_stays_count_for_both_members(store: Store) -> None:
     world = World(store)
     run_id = world.run()
     for number in (1, 2, 3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from orchestrator.campaign.document import Document
 from orchestrator.campaign.parse import parse_campaign
@@ -60,6 +60,8 @@ class World:
         with self.store.write() as connection:
             if connection.execute(select(users.c.id).where(users.c.id == number)).first() is None:
                 connection.execute(insert(users).values(row))
+                if self.store.dialect == "postgresql":  # who comes by themselves is numbered after them
+                    connection.execute(text("SELECT setval('users_id_seq', (SELECT max(id) FROM users))"))
         return number
 
     def member(self, run_id: int, user_id: int, anchor: datetime | None, *, held_out: bool = False) -> None:

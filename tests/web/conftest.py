@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from orchestrator.store import Store
-from orchestrator.store.tables import metadata
 from tests.tracking.world import World
 from tests.web.server import Client, serving
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(str(tmp_path / "t.db"))
-    metadata.create_all(opened.writer_engine)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

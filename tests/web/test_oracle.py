@@ -21,10 +21,12 @@ from orchestrator.channel.callback import CallbackRequest, Heard, Refused
 from orchestrator.channel.email import sendgrid_events
 from orchestrator.store import Store
 from orchestrator.store.tables import address, event, lane, message, suppression, users
+from tests.nightly import FULL
 from tests.tracking.world import NOW, World
 from tests.web.server import Answer, Client, serving, sign
 
 MAILS, TEXTS = 800, 150
+pytestmark = pytest.mark.on("sqlite", *(["postgresql"] if FULL else []))  # for its size
 A_BATCH = 20
 KEY = ec.generate_private_key(ec.SECP256R1())
 Send = Callable[[Client], tuple[int, int]]

@@ -72,8 +72,6 @@ slot = Table(  # the resolver's answer per class of members; planning joins it
     Column("hours", Text),  # codes of that date's open hours, the population's best first (timing.besttime)
     Column("shut", Text),  # the codes of all others
     Column("explore", BigInteger),  # who draws a number below it gets any of the hours
-    Column("day_from", Instant),  # this and the next: of dates relative to an event. The day in the class's own zone
-    Column("day_until", Instant),  # on which that event has to have happened, half-open
     PrimaryKeyConstraint("run_id", "step", "arm", "zone_key", "country"),
 )
 

@@ -49,7 +49,8 @@ lane = Table(
     Column("topic", Text, nullable=False, server_default=""),
     Column("tags", Text, nullable=False, server_default=""),  # the campaign's, as ,one,two, : what caps count by
     Column("campaign_rate", Float),  # messages per second, of all lanes of the campaign together
-    Index("uq_lane_account", "run_id", "step", "account", unique=True),
+    Column("version", Text, nullable=False, server_default=""),  # an earlier one of the run; "": the run's own
+    Index("uq_lane_account", "run_id", "step", "account", "version", unique=True),
 )
 
 message = Table(
@@ -145,6 +146,14 @@ worker = Table(  # one row per incarnation of a worker: its lease
     Column("started_at", Instant, nullable=False),  # machine time, as the next two
     Column("lease_until", Instant, nullable=False),
     Column("ended_at", Instant),
+)
+
+leader = Table(  # which process does what one alone may do: a lease by role
+    "leader",
+    metadata,
+    Column("role", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Instant, nullable=False),  # machine time
 )
 
 stop = Table(  # an account that must not be used

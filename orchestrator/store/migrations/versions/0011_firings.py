@@ -1,4 +1,4 @@
-"""runs at instants, runs that members join by an event, dates relative to an event."""
+"""runs at instants, runs that members join by an event."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,15 +11,14 @@ branch_labels = None
 depends_on = None
 
 Instant = orchestrator.store.tables.Instant
-_RUN, _SLOT = ("fires_at", "enrols_until"), ("day_from", "day_until")
+_RUN = ("fires_at", "enrols_until")
 _DATES, _INSTANTS = sa.text("fires_at IS NULL"), sa.text("fires_at IS NOT NULL")
 
 
 def upgrade() -> None:
     identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    for table, names in (("run", _RUN), ("slot", _SLOT)):
-        for name in names:
-            op.add_column(table, sa.Column(name, Instant(), nullable=True))
+    for name in _RUN:
+        op.add_column("run", sa.Column(name, Instant(), nullable=True))
     op.drop_index("uq_run_date", "run")
     _index("uq_run_date", "local_date", _DATES)
     _index("uq_run_instant", "fires_at", _INSTANTS)
@@ -57,9 +56,8 @@ def downgrade() -> None:
     op.drop_index("uq_run_instant", "run")
     op.drop_index("uq_run_date", "run")
     op.create_index("uq_run_date", "run", ["campaign", "local_date"], unique=True)
-    for table, names in (("slot", _SLOT), ("run", _RUN)):
-        for name in names:
-            op.drop_column(table, name)
+    for name in _RUN:
+        op.drop_column("run", name)
 
 
 def _index(name: str, column: str, where: sa.TextClause) -> None:

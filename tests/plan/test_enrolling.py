@@ -1,0 +1,349 @@
+"""Triggered campaigns: who joins, when, in which date's run, and who does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+
+from orchestrator.audience import people
+from orchestrator.audience.merging import merge_users
+from orchestrator.clock import ManualClock
+from orchestrator.dispatch.sweep import sweep
+from orchestrator.ledger import runs
+from orchestrator.ledger.runs import runs_in
+from orchestrator.ledger.states import CampaignState, RunState
+from orchestrator.plan.heard import REREAD
+from orchestrator.store import Store
+from orchestrator.store.tables import enrolled, event, member, message
+from tests import world
+from tests.plan.carts import CART, NOON, ORDER, WAIT, campaign, due, happened, joined, launched, waiting
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+TODAY = "2026-12-07"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOON)
+
+
+def test_a_cart_left_behind_is_spoken_of_45_minutes_later(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT - MINUTE)
+    assert shop.tick() == []
+    assert waiting(store) == {"u0"}
+    clock.advance(MINUTE)
+    [found] = shop.tick()
+    assert (found.run.state, found.run.audience) == (RunState.ACTIVE, 1)
+    assert joined(store) == {"u0": [(TODAY, None)]}
+    assert due(store) == {"u0": NOON + WAIT}
+    assert waiting(store) == set()
+    with store.read() as connection:
+        named = select(event.c.name).join(enrolled, enrolled.c.event_id == event.c.id)
+        assert connection.execute(named).scalars().all() == [CART]
+
+
+def test_the_latest_event_counts(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    happened(store, "u0", CART, NOON + 30 * MINUTE)
+    happened(store, "u0", CART, NOON + 10 * MINUTE, received=NOON + 31 * MINUTE)  # tells of it late
+    clock.advance(WAIT)
+    assert shop.tick() == []
+    clock.advance(30 * MINUTE)
+    shop.tick()
+    assert due(store) == {"u0": NOON + 30 * MINUTE + WAIT}
+
+
+def test_an_order_makes_it_needless(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", ORDER, NOON - MINUTE)  # before the cart: no matter
+    for name in ("u0", "u1", "u2"):
+        happened(store, name, CART, NOON)
+    happened(store, "u1", ORDER, NOON + 44 * MINUTE)
+    clock.advance(WAIT)
+    shop.tick()
+    assert set(joined(store)) == {"u0", "u2"}
+    clock.advance(MINUTE)
+    shop.tick()
+    assert waiting(store) == set()
+
+
+def test_only_the_segment_joins_and_who_is_excluded_has_a_reason(store: Store, clock: ManualClock) -> None:
+    audience = {"segment": "everybody", "exclude": ["regulars"]}
+    shop = launched(store, clock, campaign(audience=audience))
+    with store.write() as connection:
+        people.upsert_users(connection, [people.UserRow("u0", "x", "nowhere", "Europe/Berlin", None)], clock.now())
+    happened(store, "u1", ORDER, NOON - DAY)
+    for name in ("u0", "u1", "u2"):
+        happened(store, name, CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    assert joined(store) == {"u1": [(TODAY, "excluded")], "u2": [(TODAY, None)]}
+
+
+def test_who_was_dropped_does_not_come_in_by_the_same_event_later(store: Store, clock: ManualClock) -> None:
+    """Events are read several times: that must not bring back who was not in the segment when their wait was over."""
+    shop = launched(store, clock)
+    row = people.UserRow("u0", "x", "nowhere", "Europe/Berlin", None)
+    with store.write() as connection:
+        people.upsert_users(connection, [row], clock.now())
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    with store.write() as connection:
+        people.upsert_users(connection, [people.UserRow("u0", "x", "en", "Europe/Berlin", None)], clock.now())
+    happened(store, "u1", "app_open", clock.now())  # so that there is something to read
+    shop.tick()
+    assert joined(store) == {}
+    with store.write() as connection:  # the naive way: what is dealt with is forgotten at once
+        connection.execute(text("DELETE FROM waiting"))
+    happened(store, "u1", "app_open", clock.now() + MINUTE)
+    shop.tick()
+    assert joined(store) == {"u0": [(TODAY, None)]}
+
+
+def test_nobody_joins_again_before_they_may(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign({"again_after": "3d"}))
+    for day in range(5):
+        at = NOON + day * DAY
+        happened(store, "u0", CART, at)
+        clock.instant = at + WAIT
+        shop.tick()
+    assert joined(store) == {"u0": [(TODAY, None), ("2026-12-10", None)]}
+
+
+def test_nobody_joins_twice_on_a_date(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign({"again_after": "1h"}))
+    for hours in (0, 3, 14):
+        happened(store, "u0", CART, NOON + hours * HOUR)
+        clock.instant = NOON + hours * HOUR + WAIT
+        shop.tick()
+    assert joined(store) == {"u0": [(TODAY, None), ("2026-12-08", None)]}
+    with store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(message)).scalar_one() == 2
+
+
+def test_everybody_joins_the_run_of_their_own_date(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, people=0)
+    clock.advance(-HOUR)
+    for name, zone in {"a": "Pacific/Kiritimati", "b": "Europe/Berlin", "c": "Pacific/Pago_Pago", "d": None}.items():
+        world.person(store, name, zone)
+        happened(store, name, CART, clock.now() - WAIT)
+    shop.tick()
+    assert joined(store) == {
+        "a": [("2026-12-08", None)],
+        "b": [(TODAY, None)],
+        "c": [("2026-12-06", None)],
+        "d": [("2026-12-06", None)],  # they may be anywhere
+    }
+    assert set(due(store).values()) == {clock.now()}  # at any time of the day: it makes no difference
+
+
+@pytest.mark.parametrize(
+    ("window", "hour", "day", "leaves", "reason"),
+    [
+        ({"local": "09:00-20:00"}, 12, TODAY, 12, None),
+        ({"local": "14:00-20:00"}, 12, TODAY, 14, None),  # held until it opens
+        ({"local": "09:00-11:00"}, 12, TODAY, None, "late"),
+        ({"local": "09:00-11:00", "late": "next"}, 12, TODAY, 24 + 9, None),
+        ({"local": "09:00-11:00", "late": "next", "expires_after": "5h"}, 12, TODAY, None, "late"),
+        ({"local": "20:00-02:00"}, 25, TODAY, 25, None),  # after midnight its window is still open
+        ({"local": "20:00-02:00"}, 27, "2026-12-08", 24 + 20, None),
+        ({"expires_after": "2h"}, 22, TODAY, 22, None),
+    ],
+)
+def test_the_window_is_that_of_the_members_own_date(  # one case each
+    store: Store, clock: ManualClock, window: dict[str, str], hour: int, day: str, leaves: int | None, reason: str
+) -> None:
+    midnight = datetime(2026, 12, 6, 23, tzinfo=UTC)  # in Berlin
+    shop = launched(store, clock, campaign(window={"spread": "0%", **window} if "local" in window else window))
+    clock.instant = midnight + hour * HOUR
+    happened(store, "u0", CART, clock.now() - WAIT)
+    shop.tick()
+    assert joined(store) == {"u0": [(day, reason)]}
+    assert due(store) == ({} if leaves is None else {"u0": midnight + leaves * HOUR})
+
+
+def test_what_may_leave_at_once_is_not_spread_and_what_is_held_is(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign(window={"local": "13:00-20:00", "spread": "50%"}), people=40)
+    for n in range(20):
+        happened(store, f"u{n}", CART, NOON - 40 * MINUTE)  # due at 12:05, held until 13:00
+    for n in range(20, 40):
+        happened(store, f"u{n}", CART, NOON + HOUR)
+    clock.advance(5 * MINUTE)
+    shop.tick()
+    clock.instant = NOON + HOUR + WAIT
+    shop.tick()
+    found = due(store)
+    assert len({found[f"u{n}"] for n in range(20)}) == 20
+    assert all(NOON + HOUR <= found[f"u{n}"] < NOON + HOUR + 3.5 * HOUR for n in range(20))
+    assert {found[f"u{n}"] for n in range(20, 40)} == {clock.now()}
+
+
+def test_events_from_before_the_launch_do_not_count_and_an_edit_is_not_deaf(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON - DAY - MINUTE, received=NOON)
+    happened(store, "u1", CART, NOON + MINUTE)
+    clock.advance(2 * MINUTE)
+    world.launch(store, campaign(priority=60), clock.now())  # before anything was heard
+    shop.tick()
+    assert waiting(store) == {"u1"}
+
+
+def test_a_paused_campaign_listens_and_lets_nobody_join(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+
+    def turn(state: CampaignState) -> None:
+        with store.write() as connection:
+            runs.set_campaign_state(connection, "lunch", state, clock.now(), "operator t")
+
+    turn(CampaignState.PAUSED)
+    happened(store, "u0", CART, NOON)
+    happened(store, "u1", CART, NOON + 2 * HOUR)
+    clock.instant = NOON + 2 * HOUR + WAIT
+    assert shop.tick() == []
+    turn(CampaignState.RUNNING)
+    shop.tick()
+    assert set(joined(store)) == {"u1"}  # two hours after u0's wait was over it is not worth sending any more
+    turn(CampaignState.STOPPED)
+    happened(store, "u2", CART, clock.now())
+    shop.tick()
+    with store.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM waiting")).scalar_one() == 0
+    clock.advance(HOUR)
+    world.launch(store, campaign(), clock.now())
+    shop.tick()
+    assert set(joined(store)) == {"u1"}
+
+
+def test_a_run_stays_open_until_nobody_can_join_it(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign({"again_after": "1h"}))
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    with store.write() as connection:
+        connection.execute(message.update().values(state="accepted"))
+    sweep(store, clock, {})
+    clock.instant = datetime(2026, 12, 8, 11, 59, tzinfo=UTC)  # it ends at UTC-12 a minute later
+    sweep(store, clock, {})
+    with store.read() as connection:
+        [found] = runs_in(connection, RunState.ACTIVE)
+    assert found.enrols_until == datetime(2026, 12, 8, 12, tzinfo=UTC)
+    clock.advance(MINUTE)
+    sweep(store, clock, {})
+    with store.read() as connection:
+        assert runs_in(connection, RunState.ACTIVE) == []
+
+
+def test_a_run_that_would_grow_too_large_is_stopped(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign(max_audience=2), people=4)
+    for n in range(4):
+        happened(store, f"u{n}", CART, NOON + n * MINUTE)
+    clock.advance(WAIT + MINUTE)
+    shop.tick()
+    clock.advance(2 * MINUTE)
+    shop.tick()
+    assert set(joined(store)) == {"u0", "u1"}
+    assert waiting(store) == set()
+    with store.read() as connection:
+        [found] = runs_in(connection, RunState.STOPPED)
+    assert (found.audience, found.reason) == (2, "max_audience")
+
+
+def test_dates_before_from_and_after_until_have_no_run(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign(span={"from": "2026-12-08", "until": "2026-12-08"}))
+    for n in range(3):
+        at = NOON + n * DAY
+        happened(store, f"u{n}", CART, at)
+        clock.instant = at + WAIT
+        shop.tick()
+    assert joined(store) == {"u1": [("2026-12-08", None)]}
+
+
+def test_a_later_step_waits_from_the_first_and_expires_from_then(store: Store, clock: ManualClock) -> None:
+    steps = [
+        {"channel": "push", "template": "lunch"},
+        {"channel": "push", "template": "lunch", "when": {"not": "reopened", "after": "5h"}},
+    ]
+    shop = launched(store, clock, campaign(steps=steps))
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    with store.read() as connection:
+        rows = connection.execute(select(message.c.due_at, message.c.deadline).order_by(message.c.step)).all()
+    start = NOON + WAIT
+    assert [tuple(row) for row in rows] == [(start, start + 2 * HOUR), (start + 5 * HOUR, start + 7 * HOUR)]
+
+
+def test_the_wait_of_who_is_merged_goes_on_under_the_name_that_stays(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    happened(store, "u1", CART, NOON + 10 * MINUTE)
+    clock.advance(15 * MINUTE)
+    shop.tick()
+    merge_users(store, "u0", "u1", clock, "operator t")
+    assert waiting(store) == {"u0"}
+    clock.instant = NOON + WAIT
+    shop.tick()
+    assert joined(store) == {}
+    clock.advance(10 * MINUTE)
+    shop.tick()
+    assert set(joined(store)) == {"u0"}
+
+
+def test_who_was_a_member_under_another_name_does_not_join_again(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u1", CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    merge_users(store, "u0", "u1", clock, "operator t")
+    happened(store, "u0", CART, NOON + DAY)
+    clock.instant = NOON + DAY + WAIT
+    shop.tick()
+    assert set(joined(store)) == {"u1"}
+
+
+def test_an_event_that_is_gone_makes_nobody_a_member(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    clock.advance(MINUTE)
+    shop.tick()
+    with store.write() as connection:
+        connection.execute(text("DELETE FROM event"))
+    clock.advance(WAIT)
+    shop.tick()
+    assert joined(store) == {}
+
+
+def test_held_out_members_join_like_the_others_at_the_same_anchor(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock, campaign(holdout="50%"), people=60)
+    for n in range(60):
+        happened(store, f"u{n}", CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    with store.read() as connection:
+        rows = connection.execute(select(member.c.held_out, member.c.anchor)).all()
+        held = connection.execute(select(func.count()).select_from(message).where(message.c.held_out)).scalar_one()
+    assert {row.anchor for row in rows} == {clock.now()}
+    assert 10 < held == sum(row.held_out for row in rows) < 50
+
+
+def test_what_has_been_dealt_with_is_forgotten_in_the_end(store: Store, clock: ManualClock) -> None:
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT)
+    shop.tick()
+    for n in range(REREAD + 1):
+        happened(store, "u1", "app_open", NOON + timedelta(seconds=n))
+    happened(store, "u2", CART, clock.now())
+    clock.advance(HOUR)
+    shop.tick()  # reads
+    happened(store, "u2", CART, clock.now())
+    clock.advance(WAIT)
+    shop.tick()
+    with store.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM waiting")).scalar_one() == 1

@@ -1,0 +1,68 @@
+"""What migrations make of an empty PostgreSQL is what the tables say, however many programs start at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from orchestrator.store import Store, upgrade
+from orchestrator.store.tables import metadata
+from tests.postgres import Postgres
+
+pytestmark = pytest.mark.postgresql
+
+_COLUMNS = text("""
+    SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY table_name, column_name""")
+_INDEXES = text("""
+    SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    ORDER BY indexname""")
+
+
+@pytest.fixture
+def empty(postgres: Postgres) -> Iterator[Store]:
+    with postgres.database(empty=True) as url:
+        made = Store(url)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def wanted(postgres: Postgres) -> Iterator[Store]:
+    with postgres.database() as url:
+        made = Store(url)
+        yield made
+        made.close()
+
+
+def schema(store: Store) -> list[list[tuple[str, ...]]]:
+    with store.read() as connection:
+        return [[tuple(row) for row in connection.execute(query)] for query in (_COLUMNS, _INDEXES)]
+
+
+def test_an_upgraded_empty_database_is_what_the_tables_say(empty: Store, wanted: Store) -> None:
+    upgrade(empty)
+    with empty.writer_engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    assert schema(empty) == schema(wanted)
+    upgrade(empty)
+    assert schema(empty) == schema(wanted)
+
+
+UPGRADE = "import sys; from orchestrator.store import Store, upgrade; upgrade(Store(sys.argv[1]))"
+
+
+def test_programs_that_start_at_once_upgrade_one_after_the_other(empty: Store, wanted: Store) -> None:
+    command = [sys.executable, "-c", UPGRADE, empty.url]
+    starting = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for one in starting:
+        _, said = one.communicate(timeout=60)
+        assert one.returncode == 0, said
+    assert schema(empty) == schema(wanted)
