@@ -74,6 +74,8 @@ class Daemon:
     _stopping: asyncio.Event = field(init=False)
     _ending: threading.Event = field(default_factory=threading.Event, init=False)
     _threads: ThreadPoolExecutor = field(init=False)
+    _asking: ThreadPoolExecutor = field(init=False)
+    """A thread of its own for who leads: else long ticks would cost the leader its lease, and end themselves."""
     _places: Places | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
     _caps: CapsFile = field(init=False)
@@ -117,7 +119,7 @@ class Daemon:
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="ticks")
+        self._begin_threads()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         server, serving = await self._start_api()
@@ -133,11 +135,19 @@ class Daemon:
                 control.close()
             server.should_exit = True
             await serving
-            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._end_threads()
             for channel in self.parts.channels.values():
                 await channel.close()
             self._leadership.resign()
             log.info("stopped")
+
+    def _begin_threads(self) -> None:
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="ticks")
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="leader")
+
+    def _end_threads(self) -> None:
+        for threads in (self._threads, self._asking):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     async def _work(self) -> None:
         """Incarnation after incarnation: a worker that lost its lease, or broke, is followed by a new one."""
@@ -228,7 +238,7 @@ class Daemon:
         return self._leadership.leads(role)
 
     async def _lead(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._leadership.ask)
+        await asyncio.get_running_loop().run_in_executor(self._asking, self._leadership.ask)
 
     async def _tick(self, role: Role, work: Callable[[], None]) -> None:
         if not self._leads(role):

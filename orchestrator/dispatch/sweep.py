@@ -11,6 +11,7 @@ from orchestrator.clock import Clock
 from orchestrator.dispatch.feed import forget_expired
 from orchestrator.dispatch.rerouting import leave_stopped
 from orchestrator.ledger import lease
+from orchestrator.ledger.adopted import lock_run
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.ledger.recover import Recovered, expire, overdue_lanes, recover
 from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped
@@ -89,7 +90,11 @@ def _finish_runs(store: Store, clock: Clock) -> int:
         while done == BATCH:
             with store.write() as connection:
                 done = skip_stopped(connection, item.id, clock.now(), BATCH)
-    for item in over:
-        with store.write() as connection:
-            set_run_state(connection, item.id, RunState.DONE, clock.now())
-    return len(over)
+    return sum(_finish(store, clock, item.id) for item in over)
+
+
+def _finish(store: Store, clock: Clock, run_id: int) -> bool:
+    """Asked once more, of a run that nobody plans meanwhile: it may have taken on a version since it was looked at."""
+    with store.write() as connection:
+        lock_run(connection, run_id)
+        return not pending(connection, run_id) and set_run_state(connection, run_id, RunState.DONE, clock.now())

@@ -86,12 +86,31 @@ def bar(connection: Connection, behind: Behind, now: datetime) -> None:
 
     Done when it is noticed: by the time somebody accepts, the run would look like any other.
     """
+    _keep_waits(connection, behind)
     if behind.run_id is None:
         key = _barred(behind.campaign, behind.of)
         connection.execute(_FORGET, {"key": key})
         connection.execute(insert(meta).values(key=key, value=str(to_micros(behind.sent_until))))
     elif behind.state == RunState.PLANNING:
         set_run_state(connection, behind.run_id, RunState.STOPPED, now, REASON)
+
+
+def _keep_waits(connection: Connection, behind: Behind) -> None:
+    """Of a triggered campaign: whose wait was over by the guard's last mark may have joined, and been sent to."""
+    until = max(to_micros(behind.sent_until), waits_sent_until(connection, behind.campaign))
+    key = _waits(behind.campaign)
+    connection.execute(_FORGET, {"key": key})
+    connection.execute(insert(meta).values(key=key, value=str(until)))
+
+
+def waits_sent_until(connection: Connection, campaign: str) -> int:
+    """Nobody whose wait was over by then joins any more: they may have, after the backup was made. 0: no such time."""
+    value = connection.execute(_ACCEPTED, {"key": _waits(campaign)}).scalar()
+    return 0 if value is None else int(value)
+
+
+def _waits(campaign: str) -> str:
+    return f"waits:{campaign}"
 
 
 def _barred(campaign: str, of: str) -> str:

@@ -134,8 +134,23 @@ def wake(connection: Connection, one: Waiting, ids: Sequence[int], now: datetime
     return _woken(connection, sql, one.wait, {"ids": among(ids)}, now)
 
 
-def wake_planned(connection: Connection, run: int, step: int, wait: Wait, span: tuple[int, int], now: datetime) -> None:
-    """The same for messages just planned, of users after the first id up to the second: it may have happened before."""
+def wake_planned(  # one value each
+    connection: Connection,
+    run: int,
+    step: int,
+    wait: Wait,
+    span: tuple[int, int],
+    now: datetime,
+    some: Sequence[int] | None = None,
+) -> None:
+    """The same for messages just planned, of users after the first id up to the second: it may have happened before.
+
+    ``some``: of these users alone, whatever the span. A run that they join has the messages of all who joined before.
+    """
+    if some is not None:
+        ids = {"ids": among(message_id(run, user, step) for user in some)}
+        _woken(connection, _wake_sql(connection.dialect.name, wait.cue.kind, some=True), wait, ids, now)
+        return
     bounds = {"low": message_id(run, span[0], MAX_STEPS), "high": message_id(run, span[1], MAX_STEPS), "step": step}
     _woken(connection, _wake_sql(connection.dialect.name, wait.cue.kind, some=False), wait, bounds, now)
 

@@ -19,7 +19,7 @@ from orchestrator import metrics
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.clock import span_micros, to_micros
-from orchestrator.ledger.restored import stop_if_restored
+from orchestrator.ledger.restored import stop_if_restored, waits_sent_until
 from orchestrator.ledger.runs import Run, enrolling_run, read_run, set_run_state
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.brakes import MAX_AUDIENCE
@@ -28,7 +28,7 @@ from orchestrator.plan.rules import delay
 from orchestrator.plan.triggers import NEVER, Listener, listen, listeners, tidy
 from orchestrator.policy.resolver import own_date
 from orchestrator.store import Store
-from orchestrator.store.dialect import among, among_sql, skip_locked_sql
+from orchestrator.store.dialect import among, among_sql, keep_rows_sql, skip_locked_sql
 from orchestrator.timing.schedule import ends_at
 from orchestrator.timing.window import WHOLE_DAY
 from orchestrator.timing.zonedata import LAST_ZONE
@@ -106,6 +106,8 @@ class Enroller:
     def _chunk(self, connection: Connection, one: Listener, size: int) -> tuple[int, list[Joined]]:
         """Deal with up to ``size`` users who are due; how many there were, and who of them joined."""
         dialect, joined = connection.dialect.name, list[Joined | None]()
+        if connection.execute(_as_heard_sql(dialect), {"campaign": one.name, "version": one.version}).first() is None:
+            return 0, []
         due = list(connection.execute(_take_sql(dialect), {**self._now(one), "n": size}).scalars())
         ready = self._ready(connection, one, due)
         for day, users in sorted(_by_date(one.bundle.campaign, ready, self.planner.clock.now()).items()):
@@ -118,7 +120,8 @@ class Enroller:
     def _ready(self, connection: Connection, one: Listener, due: Sequence[int]) -> list[Ready]:
         expires = span_micros(one.bundle.campaign.timing.expires_after)
         now = to_micros(self.planner.clock.now())
-        values = {"campaign": one.name, "some": among(due), "event": one.trigger.event, "fresh": now - expires}
+        fresh = max(now - expires, waits_sent_until(connection, one.name))
+        values = {"campaign": one.name, "some": among(due), "event": one.trigger.event, "fresh": fresh}
         asked = {**values, "unless": one.trigger.unless or _NOTHING}
         return [Ready(*row) for row in connection.execute(_ready_sql(connection.dialect.name), asked)]
 
@@ -191,17 +194,27 @@ _WAITS = text("SELECT 1 FROM waiting WHERE campaign = :campaign AND due_at <= :n
 
 
 @cache
+def _as_heard_sql(dialect: str) -> TextClause:
+    """Whether the campaign still runs under the version that was read: a run made now under another would keep it.
+
+    It stays so until the end of the transaction: a launch finds every run there is.
+    """
+    return text(f"""
+        SELECT 1 FROM campaign WHERE name = :campaign AND state = 'running' AND version = :version
+        {keep_rows_sql(dialect)}""")
+
+
+@cache
 def _take_sql(dialect: str) -> TextClause:
     """Who is due, the longest waiting first; another process that ticks at the same moment takes others."""
     return text(f"""
         SELECT user_id FROM waiting WHERE campaign = :campaign AND due_at <= :now
-          AND EXISTS (SELECT 1 FROM campaign WHERE campaign.name = :campaign AND campaign.state = 'running')
         ORDER BY due_at, user_id LIMIT :n {skip_locked_sql(dialect)}""")
 
 
 @cache
 def _ready_sql(dialect: str) -> TextClause:
-    """Of those the ones who count: not too late, the event still there, and nothing done since that makes it needless.
+    """Of those the ones who count: not late, not sent to before a restore, the event there, and still wanted.
 
     They are asked about in the order of their ids.
     """

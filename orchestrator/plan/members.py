@@ -196,7 +196,7 @@ def step_messages(  # one value each
         values |= {"waiting": wait.cue.waiting, "within": span_micros(wait.within)}
     connection.execute(sql, values)
     if wait is not None:
-        wake_planned(connection, item.id, step.index, wait, span, now)
+        wake_planned(connection, item.id, step.index, wait, span, now, some)
 
 
 @cache

@@ -112,6 +112,8 @@ class Planner:
         """Stop a run that is too large; let one of an unusual size wait, until it is over."""
         now = self.clock.now()
         with store.write() as connection:
+            if not _is_planned(lock_run(connection, item.id), item.version):  # edited or stopped as it was counted
+                return read_run(connection, item.id)
             if found is not None and found.reason == UNUSUAL_SIZE:
                 if await_confirmation(connection, item, now):
                     facts = {"campaign": item.campaign, "date": named(connection, item)}

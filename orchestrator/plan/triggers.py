@@ -110,8 +110,9 @@ def listen(store: Store, clock: Clock, found: Sequence[Listener]) -> None:
         stale = connection.execute(_STALE, {"names": names}).first() is not None
         news = heard.has_news(connection, READER)
     if stale:
-        with store.write() as connection:
-            connection.execute(_CLEAR, {"names": names, "n": _FORGOTTEN})
+        with store.write() as connection:  # asked anew: whoever was frozen knows nothing of launches since
+            live = [one.name for one in listeners(connection, clock.now())] or _NOBODY
+            connection.execute(_CLEAR, {"names": live, "n": _FORGOTTEN})
     if not found:
         return
     events = {one.trigger.event for one in found}

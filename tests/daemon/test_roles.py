@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from orchestrator.clock import ManualClock
 from orchestrator.daemon.roles import ALL, Leadership, Role, roles
+from orchestrator.daemon.service import Daemon
 from orchestrator.errors import InputError
 from orchestrator.ledger.leader import LEASE
+from orchestrator.settings import Settings
 from orchestrator.store import Store
 from tests import world
 from tests.conftest import NewDatabase
@@ -64,3 +68,26 @@ def test_the_one_writer_of_a_sqlite_file_always_leads(new_database: NewDatabase)
     clock.advance(timedelta(days=1))
     assert only.leads(Role.SCHEDULER)
     store.close()
+
+
+def test_long_ticks_do_not_cost_the_leader_its_lease() -> None:
+    """Each tick has a thread while it lasts; asking who leads must not wait for one of them."""
+
+    class Asked:
+        def __init__(self) -> None:
+            self.times = 0
+
+        def ask(self) -> None:
+            self.times += 1
+
+    daemon, asked, go_on = Daemon(Settings()), Asked(), threading.Event()
+    daemon._leadership = asked  # type: ignore[assignment]
+    daemon._begin_threads()
+    try:
+        for _ in range(10):
+            daemon._threads.submit(go_on.wait)
+        asyncio.run(asyncio.wait_for(daemon._lead(), 2))
+        assert asked.times == 1
+    finally:
+        go_on.set()
+        daemon._end_threads()

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
+from orchestrator.campaign.version import Bundle
 from orchestrator.clock import ManualClock
+from orchestrator.dispatch import sweep as sweeping
 from orchestrator.dispatch.compose import Composed
 from orchestrator.ledger.claim import Lane, due_lanes
 from orchestrator.ledger.mark import Hold
-from orchestrator.ledger.runs import read_run, runs_in
+from orchestrator.ledger.runs import Run, read_run, runs_in
 from orchestrator.ledger.states import RunState, State
+from orchestrator.plan import planner
+from orchestrator.plan.brakes import Brake
 from orchestrator.plan.due import due_runs
 from orchestrator.store import Store
 from orchestrator.store.tables import lane, member, message, run, transition
@@ -333,3 +337,44 @@ def test_who_joins_a_triggered_run_after_the_edit_gets_the_new_version(store: St
     assert sorted(post.sent) == [("u0", 1, "Hello U0"), ("u1", 1, "Good morning U1")]
     [done] = launch(store, worded("Good evening"), clock)  # no longer triggered
     assert (done.adopts, done.why_not) == (False, "date_not_in_schedule")
+
+
+def test_a_run_that_takes_on_a_version_as_it_is_swept_is_not_done(
+    store: Store, clock: ManualClock, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.person(store, "ada", phone="+4915112345678")
+    world.plan(store, worded("Hello", steps=ONE_STEP), clock)
+    clock.instant = LUNCH
+    post.send()
+    looked = sweeping.runs_in  # type: ignore[attr-defined]
+
+    def launched_meanwhile(connection: Connection, *states: RunState) -> list[Run]:
+        if states == (RunState.STOPPED,):  # the last that it looks at before it writes
+            launch(store, worded("Hello"), clock)
+        return looked(connection, *states)
+
+    monkeypatch.setattr(sweeping, "runs_in", launched_meanwhile)
+    swept = sweeping.sweep(store, clock, {})
+    assert owed(store)["ada", 2][0] == State.PLANNED
+    assert (swept.finished, state(store)) == (0, RunState.ACTIVE)
+
+
+def test_an_edit_while_it_is_counted_is_not_stopped_by_the_brake_before(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million users take a second to count: whoever allows more meanwhile gets it."""
+    for n in range(3):
+        world.person(store, f"u{n}")
+    world.launch(store, worded("Hello", max_audience=2), clock.now())
+    with store.write() as connection:
+        [(item, found)] = due_runs(connection, clock.now())
+    counted = planner.brake  # type: ignore[attr-defined]
+
+    def edited_meanwhile(connection: Connection, item: Run, bundle: Bundle) -> Brake | None:
+        said = counted(connection, item, bundle)
+        launch(store, worded("Hello", max_audience=3), clock, plans=False)
+        return said
+
+    monkeypatch.setattr(planner, "brake", edited_meanwhile)
+    made = world.planner(clock).plan(store, item, found)
+    assert (made.state, made.version != item.version) == (RunState.PLANNING, True)

@@ -6,17 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from orchestrator.audience import people
 from orchestrator.audience.merging import merge_users
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch.sweep import sweep
 from orchestrator.ledger import runs
+from orchestrator.ledger.restored import Behind, bar
 from orchestrator.ledger.runs import runs_in
 from orchestrator.ledger.states import CampaignState, RunState
 from orchestrator.plan.heard import REREAD
+from orchestrator.plan.triggers import listen, listeners
 from orchestrator.store import Store
-from orchestrator.store.tables import enrolled, event, member, message
+from orchestrator.store.tables import enrolled, event, member, message, users
 from tests import world
 from tests.plan.carts import CART, NOON, ORDER, WAIT, campaign, due, happened, joined, launched, waiting
 
@@ -347,3 +350,96 @@ def test_what_has_been_dealt_with_is_forgotten_in_the_end(store: Store, clock: M
     shop.tick()
     with store.read() as connection:
         assert connection.execute(text("SELECT count(*) FROM waiting")).scalar_one() == 1
+
+
+def test_after_a_restore_nobody_joins_who_may_have_been_sent_to(store: Store, clock: ManualClock) -> None:
+    """The backup knew that they waited; what it does not know is that they joined, and got it."""
+    shop = launched(store, clock)
+    for n in range(3):
+        happened(store, f"u{n}", CART, NOON + 5 * n * MINUTE)
+    clock.advance(WAIT)
+    [found] = shop.tick()
+    of, until = found.run.occasion.key, NOON + WAIT + 6 * MINUTE
+    behind = Behind("lunch", of, found.run.id, found.run.state, sent_until=until, known_until=None)
+    clock.advance(20 * MINUTE)
+    with store.write() as connection:
+        bar(connection, behind, clock.now())
+    shop.tick()  # nothing keeps it from ticking before an operator has accepted
+    assert set(joined(store)) == {"u0", "u2"}
+    assert waiting(store) == set()
+
+
+def test_a_launch_as_it_ticks_leaves_no_run_under_the_version_before(store: Store, clock: ManualClock) -> None:
+    """What was read at the beginning of a tick is old by its next chunk: a run made then would keep that version."""
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT)
+    with store.read() as connection:
+        [before] = listeners(connection, clock.now())
+    listen(store, clock, [before])
+    digest = world.launch(store, campaign(trigger={"again_after": "8d"}), clock.now())
+    assert list(shop._enrol(before)) == []
+    [found] = shop.tick()
+    assert found.run.version == digest
+
+
+@pytest.mark.on("postgresql")
+def test_a_launch_waits_for_a_chunk_to_end(store: Store, clock: ManualClock) -> None:
+    """Or it would not see the run that is just being made."""
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    clock.advance(WAIT)
+    with store.read() as connection:
+        [before] = listeners(connection, clock.now())
+    listen(store, clock, [before])
+    with store.write() as connection:
+        shop._chunk(connection, before, 10)
+        with store.write() as other:
+            other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(OperationalError):
+                runs.launch(other, "lunch", "another", clock.now(), "operator t")
+
+
+def test_who_was_frozen_as_it_listened_takes_nobodys_wait_away(store: Store, clock: ManualClock) -> None:
+    """It knows of no campaign that was launched since; another leader has taken note of its events."""
+    shop = launched(store, clock)
+    happened(store, "u0", CART, NOON)
+    shop.tick()
+    listen(store, clock, [])
+    assert waiting(store) == {"u0"}
+
+
+def test_who_joins_wakes_nobody_who_joined_before(store: Store, clock: ManualClock) -> None:
+    """A run's members may be a million: a chunk that joins looks at its own alone."""
+    waits = {"channel": "push", "template": "lunch", "when": {"wait_for": "app_open", "within": "3h"}}
+    shop = launched(store, clock, campaign(steps=[{"channel": "push", "template": "lunch"}, waits], drop_if_back=False))
+    with store.write() as connection:  # the bounds of a span of everybody meant nothing in every other run
+        runs.create_run(connection, "other", "", NOON.date(), now=NOON, closes_at=NOON)
+    happened(store, "u0", CART, NOON)
+    happened(store, "u1", CART, NOON + 10 * MINUTE)
+    clock.advance(WAIT)
+    shop.tick()
+    first = _second_due(store)
+    happened(store, "u0", "app_open", NOON + WAIT + MINUTE)
+    clock.advance(10 * MINUTE)
+    [found] = shop.tick()
+    assert found.run.id % 2 == 0
+    assert _second_due(store) == first | {"u1": NOON + WAIT + 10 * MINUTE + 3 * HOUR}
+
+
+def test_who_joins_after_it_has_happened_does_not_wait(store: Store, clock: ManualClock) -> None:
+    """A phone's clock may be ahead: the event was read before its user became a member."""
+    waits = {"channel": "push", "template": "lunch", "when": {"wait_for": "app_open", "within": "3h"}}
+    shop = launched(store, clock, campaign(steps=[{"channel": "push", "template": "lunch"}, waits], drop_if_back=False))
+    happened(store, "u0", CART, NOON)
+    happened(store, "u0", "app_open", NOON + WAIT + MINUTE, received=NOON + WAIT - 2 * MINUTE)
+    clock.advance(WAIT)
+    [found] = shop.tick()
+    assert found.run.id % 2 == 1
+    assert _second_due(store) == {"u0": NOON + WAIT + MINUTE}
+
+
+def _second_due(store: Store) -> dict[str, datetime]:
+    asked = select(users.c.external_id, message.c.due_at).join(users, users.c.id == message.c.user_id)
+    with store.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(asked.where(message.c.step == 2))}
