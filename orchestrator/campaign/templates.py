@@ -98,4 +98,5 @@ def _with_remedy(problem: Problem, campaign: Document) -> Problem:
         remedy = f"if the event has it, give an example under schedule.trigger.properties in {campaign.file}"
     else:
         return problem
-    return replace(problem, hint=f"{problem.hint} {remedy}" if problem.hint else remedy)
+    joint = " " if problem.hint.endswith("?") else "; "
+    return replace(problem, hint=f"{problem.hint}{joint}{remedy}" if problem.hint else remedy)

@@ -138,6 +138,8 @@ def _instant(value: object) -> datetime:
     try:
         return datetime.fromisoformat(str(value))
     except ValueError as error:
+        if "offset" in str(error):
+            refuse(f"{value} has an offset of a day or more", "write what the clock is ahead of UTC, such as +08:00")
         refuse(f"{value} is not in the calendar: {error}")
 
 
@@ -239,6 +241,8 @@ def cue(value: str) -> str:
     if value in BY_PERSON:
         word = OPENED if value == BY_PERSON[0] else CLICKED
         refuse(f"{value!r} may have been a machine", f"write {word}: a person, in a message of the same run")
+    if (asked := value.removeprefix("not_")) != value and asked in CUES:
+        refuse(f"{value!r} is a reason in reports, and no event", f"write not: {asked}")
     meant = f"{value.lower()}ed"
     near = [meant] if meant in CUES else get_close_matches(value.lower(), CUES, n=1, cutoff=_MISTYPED)
     if near and value not in CUES:

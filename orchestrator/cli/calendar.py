@@ -53,7 +53,7 @@ def calendar(  # typer options
     if as_json:
         context.print_json(plain(found))
         return
-    context.console.print(terminal(found, locale))
+    context.console.print(terminal(found, locale, context.console.width))
     if html:
         context.console.print(Text(f"→ {html}", style="bold"))
 

@@ -116,7 +116,14 @@ def _reach(context: Context, connection: Connection, bundle: Bundle) -> Reach:
     of = [one.occasion for one in firings]
     ahead = next((one.occasion for one in firings if not one.at_once), of[-1])  # nobody's window of it has passed
     found = dry_run(connection, planner, bundle, ahead, now, sms_parts)
-    leaving = first_leaving(campaign, of, [row[:3] for row in found.places], planner.quiet, now)
+    groups = [(of, found)]
+    if campaign.schedule.relative_to is not None:  # each date has people of its own
+        begun = [one.occasion for one in firings if one.at_once and one.occasion != ahead]
+        groups = [([one], dry_run(connection, planner, bundle, one, now)) for one in begun] + [([ahead], found)]
+    leaves = (
+        first_leaving(campaign, one, [row[:3] for row in whom.places], planner.quiet, now) for one, whom in groups
+    )
+    leaving = min((instant for instant in leaves if instant is not None), default=None)
     return Reach(found, firings, leaving, usual)
 
 

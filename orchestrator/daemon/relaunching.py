@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from orchestrator.campaign.occasions import labelled
 from orchestrator.campaign.version import Bundle
-from orchestrator.ledger.adopted import AGAIN, follow, waiting
+from orchestrator.ledger.adopted import AGAIN, waiting
 from orchestrator.ledger.runs import Run, read_run
 from orchestrator.ledger.states import RunState
-from orchestrator.plan.adopting import Live, adopt, live_runs
+from orchestrator.plan.adopting import Live, adopt_live, live_runs
 from orchestrator.plan.planner import Planner
 from orchestrator.store import Store
 
@@ -61,18 +61,11 @@ def live_run(connection: Connection, item: Run, why_not: str | None) -> LiveRun:
 def turn_live(
     connection: Connection, bundle: Bundle, digest: str, now: datetime, actor: str, *, new_runs_only: bool
 ) -> list[Live]:
-    """Let the runs under way go on to a version, as far as they can, in the transaction that launches it."""
+    """Let the runs under way go on to a version, as far as they can and are to, in the transaction that launches it."""
+    if not new_runs_only:
+        return adopt_live(connection, bundle, digest, now, actor)
     found = live_runs(connection, bundle, digest, now)
-    if new_runs_only:
-        return [Live(one.run, one.why_not or NEW_RUNS_ONLY) for one in found]
-    for one in found:
-        if one.run.version == digest:
-            continue  # somebody was killed in the middle
-        if one.why_not is None and one.run.enrols_until is not None:
-            follow(connection, one.run, digest, now, actor)
-        elif one.why_not is None:
-            adopt(connection, one.run, bundle, digest, now, actor)
-    return found
+    return [Live(one.run, one.why_not or NEW_RUNS_ONLY) for one in found if one.run.version != digest]
 
 
 def plan_again(

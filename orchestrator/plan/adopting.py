@@ -30,7 +30,7 @@ from orchestrator.audience.segment import clause
 from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.errors import OrchestratorError
-from orchestrator.ledger.adopted import AGAIN, EDITED_OUT, Span, begun_in, take_back, turn
+from orchestrator.ledger.adopted import AGAIN, EDITED_OUT, Span, begun_in, follow, take_back, turn
 from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
 from orchestrator.ledger.runs import Run, runs_in
 from orchestrator.ledger.states import RunState
@@ -94,6 +94,19 @@ def _has_other_arms(connection: Connection, item: Run, new: Campaign) -> bool:
     if old and old <= arms:
         return False
     return connection.execute(_OTHER_ARM.limit(1), {"run": item.id, "arms": sorted(arms)}).first() is not None
+
+
+def adopt_live(connection: Connection, bundle: Bundle, digest: str, now: datetime, actor: str) -> list[Live]:
+    """Let the live runs of a campaign go on to a version, as far as they can; which they are, as they were."""
+    found = live_runs(connection, bundle, digest, now)
+    for one in found:
+        if one.why_not is not None or one.run.version == digest:  # the latter: somebody was killed in the middle
+            continue
+        if one.run.enrols_until is None:
+            adopt(connection, one.run, bundle, digest, now, actor)
+        else:
+            follow(connection, one.run, digest, now, actor)
+    return found
 
 
 def adopt(connection: Connection, item: Run, bundle: Bundle, digest: str, now: datetime, actor: str) -> None:

@@ -14,6 +14,7 @@ from statistics import median
 from sqlalchemy import Connection, func, select
 
 from orchestrator.campaign.version import Bundle
+from orchestrator.ledger.adopted import PLANNED_AGAIN
 from orchestrator.ledger.runs import CONFIRMED, UNUSUAL_SIZE, Run
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.audience import audience
@@ -52,12 +53,15 @@ def unusual(audience: int, usual: int | None) -> bool:
 def brake(connection: Connection, item: Run, bundle: Bundle) -> Brake | None:
     """What keeps a run from starting; None for one that has begun, or that nothing is known against.
 
+    One that was half planned, and chooses its members anew for an edited version, is asked for ``max_audience`` again.
+
     Counts the segment only where there is something to compare it with: a second for a million users.
     """
-    if has_begun(connection, item.id):
+    anew = item.reason == PLANNED_AGAIN and item.planned_through == 0
+    if has_begun(connection, item.id) and not anew:
         return None
     most = bundle.campaign.max_audience
-    usual = None if item.reason == CONFIRMED else usual_size(connection, item.campaign)
+    usual = None if anew or item.reason == CONFIRMED else usual_size(connection, item.campaign)
     if most is None and usual is None:
         return None
     people = _count(connection, item, bundle)

@@ -22,6 +22,7 @@ from orchestrator.clock import span_micros, to_micros
 from orchestrator.ledger.restored import stop_if_restored, waits_sent_until
 from orchestrator.ledger.runs import Run, enrolling_run, read_run, set_run_state
 from orchestrator.ledger.states import RunState
+from orchestrator.plan import heard
 from orchestrator.plan.brakes import MAX_AUDIENCE
 from orchestrator.plan.planner import Planner, next_size
 from orchestrator.plan.rules import delay
@@ -75,9 +76,10 @@ class Enroller:
     def tick(self) -> list[Joined]:
         """Hear what is new, and enrol whoever is due; returns who joined."""
         clock = self.planner.clock
+        settled = heard.settled(clock)
         with self.store.read() as connection:
             found = listeners(connection, clock.now())
-        listen(self.store, clock, found)
+        listen(self.store, clock, found, settled)
         return [joined for one in found if one.running for joined in self._enrol(one)]
 
     def _enrol(self, one: Listener) -> Iterator[Joined]:

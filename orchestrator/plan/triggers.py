@@ -103,8 +103,13 @@ def _has_trigger(connection: Connection, version: str) -> bool:
 # --- listening -------------------------------------------------------------------------------------------------------
 
 
-def listen(store: Store, clock: Clock, found: Sequence[Listener]) -> None:
-    """Take note of the new events that campaigns listen for; transactions are short, and repeating it is harmless."""
+def listen(store: Store, clock: Clock, found: Sequence[Listener], settled: datetime | None = None) -> None:
+    """Take note of the new events that campaigns listen for; transactions are short, and repeating it is harmless.
+
+    ``settled``: of when ``found`` was asked for. Nothing that came in since is passed for good: there may be others
+    who listen by now.
+    """
+    settled = heard.settled(clock) if settled is None else settled
     names = [one.name for one in found] or _NOBODY
     with store.read() as connection:
         stale = connection.execute(_STALE, {"names": names}).first() is not None
@@ -120,7 +125,7 @@ def listen(store: Store, clock: Clock, found: Sequence[Listener]) -> None:
     after = None
     while news:
         with store.write() as connection:
-            page = heard.read(connection, READER, events, since=since, settled=heard.settled(clock), after=after)
+            page = heard.read(connection, READER, events, since=since, settled=settled, after=after)
             _wait(connection, found, page.events, clock.now())
         news, after = page.more, page.through
 

@@ -22,6 +22,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import runs
 from orchestrator.ledger.states import CampaignState
 from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.plan.adopting import adopt_live
 from orchestrator.plan.planner import Planner
 from orchestrator.plan.triggers import listeners
 from orchestrator.policy.allowed import OnlyTo
@@ -191,14 +192,16 @@ def _responses(connection: Connection, order: Order, now: datetime) -> Responses
 
 
 def _launch(store: Store, order: Order, now: datetime) -> Before:
-    """Launch the files as they are, there; the others go on as they are, or wait."""
+    """Launch the files as they are, there, runs under way included; the others go on as they are, or wait."""
     name = order.bundle.campaign.name
     with store.write() as connection:
         if order.alone:
             running = select(campaign.c.name).where(campaign.c.state == CampaignState.RUNNING, campaign.c.name != name)
             for other in connection.execute(running).scalars().all():
                 runs.set_campaign_state(connection, other, CampaignState.PAUSED, now, ACTOR)
-        runs.launch(connection, name, save_version(connection, order.bundle, now), now, ACTOR)
+        digest = save_version(connection, order.bundle, now)
+        runs.launch(connection, name, digest, now, ACTOR)
+        adopt_live(connection, order.bundle, digest, now, ACTOR)
         people = connection.execute(select(func.count()).select_from(users)).scalar_one()
         return Before(people, counting.spent(connection, name), frozenset(stopped_accounts(connection)))
 

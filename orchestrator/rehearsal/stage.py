@@ -27,6 +27,7 @@ from orchestrator.dispatch.settling import Settler
 from orchestrator.dispatch.sweep import sweep
 from orchestrator.dispatch.wordings import Wordings
 from orchestrator.ledger import lease
+from orchestrator.ledger.adopted import ADOPTING
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.runs import runs_in
 from orchestrator.ledger.states import RunState
@@ -158,7 +159,7 @@ class Stage:
             with self.store.read() as connection:
                 bundle = read_bundle(connection, item.version)
             done = self.planner.plan(self.store, item, bundle)
-            if done.state is RunState.ACTIVE:
+            if done.state is RunState.ACTIVE and item.reason != ADOPTING:  # whose members have come back, or not
                 with self.store.read() as connection:
                     self.afterwards.planned(connection, done, bundle.campaign)
 

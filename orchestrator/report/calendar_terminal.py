@@ -25,12 +25,17 @@ from orchestrator.report.words import number
 _COLUMNS = ("day", "campaign", "window", "utc", "zones", "audience", "messages", "state")
 _WHOLE = frozenset({"day", "campaign", "window", "zones", "audience", "messages"})
 _RIGHT = frozenset({"zones", "audience", "messages"})
+_NARROW = 100
+"""Below so many characters the state stands under the campaign's name, dates and windows are folded, and how many
+zones there are is left to the page."""
+_LEAST = {"day": 9, "campaign": 12, "window": 11, "utc": 7}
+"""What they are folded to at most: ``Mon 11-23``, ``not launched``, ``10:30-11:45``, ``02:30 –``."""
 
 
-def terminal(found: Calendar, locale: str) -> Group:
-    """A table by day, then what to look at."""
+def terminal(found: Calendar, locale: str, width: int) -> Group:
+    """A table by day, then what to look at; ``width``: of the console."""
     parts: list[Table | Text] = [Text(headline(found, locale))]
-    parts.append(_table(found, locale) if found.fires else Text(word("none", locale)))
+    parts.append(_table(found, locale, narrow=width < _NARROW) if found.fires else Text(word("none", locale)))
     entries = {entry.name: entry for entry in found.entries}
     volumes = [fire.volume or entries[fire.campaign].volume for fire in found.fires]
     if any(not one.runs and not one.events for one in volumes):
@@ -42,12 +47,16 @@ def terminal(found: Calendar, locale: str) -> Group:
     return Group(*parts)
 
 
-def _table(found: Calendar, locale: str) -> Table:
+def _table(found: Calendar, locale: str, *, narrow: bool) -> Table:
     entries = {entry.name: entry for entry in found.entries}
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for column in _COLUMNS:
+        if narrow and column in {"zones", "state"}:
+            continue
         justify: Literal["right", "left"] = "right" if column in _RIGHT else "left"
-        table.add_column(word(column, locale), justify=justify, overflow="fold", no_wrap=column in _WHOLE)
+        least = _LEAST.get(column) if narrow else None
+        whole = column in _WHOLE and least is None
+        table.add_column(word(column, locale), justify=justify, overflow="fold", no_wrap=whole, min_width=least)
     off: dict[object, list[str]] = {}
     for one in found.holidays:
         off.setdefault(one.day, []).append(f"{one.country} {one.name}")
@@ -55,7 +64,11 @@ def _table(found: Calendar, locale: str) -> Table:
         label = "\n".join([day_words(day, locale), *off.get(day, [])])
         for n, fire in enumerate(fires):
             entry = entries[fire.campaign]
-            table.add_row(label if n == 0 else "", *_cells(fire, entry, locale), style=_style(entry))
+            cells = _cells(fire, entry, locale)
+            if narrow:
+                name, window, utc, _zones, audience, messages, state = cells
+                cells = [f"{name}\n{state}", window, utc, audience, messages]
+            table.add_row(label if n == 0 else "", *cells, style=_style(entry))
     return table
 
 

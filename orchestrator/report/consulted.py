@@ -1,7 +1,8 @@
 """Every rule that a member's message is held to, with its verdict, from the functions that decide at the mark.
 
 For a message that waits: as of now. For one that is over: what windows, caps and the deadline said at the instant at
-which it was sent or left; what is known of the person may have changed since, so that nothing else is asked again.
+which it was sent or left; what is known of the person may have changed since, so that nothing else is asked again. If
+it was none of these that stopped it, the reason in the ledger follows.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from orchestrator.store.tables import lane, message, run
 from orchestrator.timing.quiet import NEVER_QUIET, QuietHours
 
 PASSES, HOLDS, DROPS = "passes", "holds", "drops"
+ENDED = "ended"
+"""The rule of a story whose message was skipped by one that is not asked again; the reason follows after a colon."""
 _LATER = frozenset({"window", "quiet_hours", "late", CAPPED})
 """What can be said of a message that is over."""
 
@@ -114,6 +117,8 @@ class _Asking:
         rules = [_told(name, said) for name, said in asked]
         rules += [*self._segment(), *self._restraint(), *self._quota(), *self._budget()]
         shown = tuple(rule for rule in rules if not self.over or rule.rule.partition(":")[0] in _LATER)
+        if self.row.state == State.SKIPPED and all(rule.verdict == PASSES for rule in shown):
+            shown += (RuleStory(f"{ENDED}:{self.row.reason}", DROPS),)
         place = (self.row.id, named(self.connection, self.run), self.row.step, self.row.channel, facts.zone_key)
         return RulesStory(*place, self.at, self.over, shown)
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from orchestrator.report import words
 from orchestrator.report.codes import Phrase
-from orchestrator.report.consulted import DROPS, HOLDS, PASSES, RulesStory, RuleStory
+from orchestrator.report.consulted import DROPS, ENDED, HOLDS, PASSES, RulesStory, RuleStory
 from orchestrator.report.hours import zone_of
+from orchestrator.report.reasons import reason_words
 
 RULES: Mapping[str, Phrase] = {
     "window": Phrase("window", "发送时段"),
@@ -55,19 +56,26 @@ def tell_rules(stories: list[RulesStory], locale: str) -> Iterator[str]:
         yield ""
         yield Phrase(
             f"Rules of step {story.step} ({channel.en}) of the run of {day}, {how.en} {at}{'' if zone else ' UTC'}:",
-            f"{day} 批次步骤 {story.step}（{channel.zh}）的规则，{how.zh} {at}：",
+            f"{day} 批次步骤 {story.step}（{channel.zh}）的规则，{how.zh} {at}{'' if zone else ' UTC'}：",
         ).in_(locale)
         yield from (f"  {_rule(rule, story.zone_key).in_(locale)}" for rule in story.rules)
 
 
 def _rule(rule: RuleStory, zone_key: str) -> Phrase:
     head, _, which = rule.rule.partition(":")
+    if head == ENDED:
+        return Phrase(*(_ended(which, locale) for locale in ("en", "zh")))
     name, said = RULES[head], _VERDICTS[rule.verdict]
     until = _at(rule.until, zone_key) if rule.until else ""
     en = f"{name.en}{f' ({which})' if which else ''}: {said.en}{f' until {until}' if until else ''}"
     zh = f"{name.zh}{f'（{which}）' if which else ''}：{said.zh}{f'，至 {until}' if until else ''}"
     used = f" [{rule.figures}]" if rule.figures else ""
     return Phrase(f"{en}{used}", f"{zh}{used}")
+
+
+def _ended(reason: str, locale: str) -> str:
+    """``it was dropped: nobody opened an earlier message of the run in time``."""
+    return Phrase("it was dropped: ", "不予发送：").in_(locale) + reason_words(reason, locale)
 
 
 def _at(instant: datetime, zone_key: str) -> str:

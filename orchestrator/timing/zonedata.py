@@ -7,6 +7,7 @@ the old data unless the cache is cleared too. Importing any module of this room 
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,10 @@ def zone_names() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - {"Factory"})
 
 
+_SHORT = re.compile(r"[A-Z]{2,4}")
+"""CST, IST: several zones' each, and none of them is the one that is spelt alike."""
+
+
 def is_zone(name: str) -> bool:
     """Whether ``name`` is an IANA zone, letter for letter."""
     return name in zone_names()
@@ -59,7 +64,7 @@ def nearest_zone(name: str) -> str:
 
 def unknown_zone(name: str) -> InputError:
     """What to say of a name that is no zone."""
-    near = nearest_zone(name)
+    near = "" if _SHORT.fullmatch(name) else nearest_zone(name)
     hint = f"did you mean {near!r}?" if near else "give an IANA name such as Europe/Berlin"
     return InputError(f"unknown time zone {name[:64]!r}", hint=hint)
 

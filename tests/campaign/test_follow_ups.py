@@ -40,6 +40,7 @@ def test_what_it_means(when: dict[str, Any], read: When) -> None:
         ({"not": "open", "after": "5m"}, {}, "when.not: unknown word 'open' (did you mean 'opened'?)"),
         ({"is": "Clicked", "after": "5m"}, {}, "when.is: unknown word 'Clicked' (did you mean 'clicked'?)"),
         ({"not": "message_opened", "after": "5m"}, {}, "may have been a machine (write opened"),
+        ({"is": "not_delivered", "after": "5m"}, {}, "when.is: 'not_delivered' is a reason in reports"),
         ({"not": "opened"}, {}, "when.after: is missing"),
         ({"wait_for": "opened"}, {}, "when.within: is missing"),
         ({"not": "opened", "after": "5m", "within": "1h"}, {}, "when.within: goes with `wait_for`"),

@@ -166,6 +166,7 @@ MISTAKES = [
     ("schedule: {days", "schedule: {cron: 0 9 * * *, days", "schedule.cron: stands beside `days`"),
     ("days: every, ", "at: 2026-12-01T18:00, ", "schedule.at: 2026-12-01T18:00 is another instant in every zone"),
     ("days: every, ", "at: 2026-12-01, ", "schedule.at: '2026-12-01' is not an instant"),
+    ("days: every, ", "at: 2026-12-01T18:00+25:00, ", "schedule.at: 2026-12-01T18:00+25:00 has an offset of a day or"),
     ("days: every, ", "at: 2026-12-01T18:00Z, ", "schedule.from: does not go with `at` (remove it)"),
     ("days: every, ", "cron: 0 9 * * mon, ", "schedule.cron: needs a zone"),
     ("days: every, ", "cron: 0 9 31 2 *, zone: Asia/Shanghai, ", "schedule.cron: '0 9 31 2 *' is no cron string"),

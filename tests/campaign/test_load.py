@@ -125,6 +125,13 @@ def test_an_undeclared_fact_is_told_with_its_line_in_the_template(project: Proje
     assert "list it under `facts`" in found.hint
 
 
+def test_what_is_known_and_what_to_do_are_two_sentences(project: Project) -> None:
+    template = project.templates / "lunch-winback/dish/sms.en.j2"
+    template.write_text(template.read_text(encoding="utf-8").rstrip("\n") + "\n{{ user.qqqqqqqqqqqqq }}\n")
+    (found,) = project.problems()
+    assert "; if users have it, list it under `facts`" in found.hint
+
+
 def test_declaring_a_fact_or_a_default_makes_it_known(project: Project) -> None:
     template = project.templates / "lunch-winback/dish/sms.en.j2"
     template.write_text("{{ user.points }} {{ user.tier }}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import app
@@ -18,7 +18,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.errors import InputError
 from orchestrator.plan.firings import next_firings
 from orchestrator.store import Store, upgrade
-from orchestrator.store.tables import alert, run
+from orchestrator.store.tables import alert, run, users
 from tests import world
 
 SUNDAY = datetime(2026, 12, 6, 8, tzinfo=UTC)
@@ -74,6 +74,27 @@ def test_launch_says_how_far_it_reaches_and_when_it_fires() -> None:
     assert "lunch is running as version" in text
     assert "It fires at once for 2026-12-06: whose window of that date has passed gets nothing (late)" in text
     assert "2026-12-07 (its run opens 12-06 09:00 UTC)" in text
+
+
+def test_the_first_of_an_own_date_leaves_on_that_date(project: Path) -> None:
+    path = project / "campaigns" / "lunch.yaml"
+    schedule = {"days": "every", "relative_to": {"attribute": "birthday", "yearly": True}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schedule": schedule}))
+    born(project, "u0", "1990-12-07")
+    text = said("launch", "lunch", "--yes")
+    assert "1 of the 1 people in the audience would get something" in text
+    assert "It fires at once for 2026-12-06" in text  # for nobody, and not for u0
+    assert "The first may leave at 2026-12-07 09:30 UTC" in text
+    born(project, "u3", "1990-12-06")
+    assert "The first may leave at 2026-12-06 09:30 UTC" in said("launch", "lunch", "--yes")
+
+
+def born(project: Path, user: str, birthday: str) -> None:
+    store = Store(str(project / "o.db"))
+    with store.write() as connection:
+        query = update(users).where(users.c.external_id == user)
+        connection.execute(query.values(attributes={"birthday": birthday}))
+    store.close()
 
 
 @pytest.mark.usefixtures("project")
@@ -150,6 +171,15 @@ def test_the_calendar_by_day() -> None:
     assert "not launched" in text
     assert "lunch goes before other on Fri 12-25, Sat 12-26: about 14 people are in both" in text
     assert "under the cap 1 push in 24h" in text
+
+
+@pytest.mark.usefixtures("project")
+def test_a_narrow_calendar_loses_neither_hours_nor_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, ["calendar", "--days", "1", "--from", "2026-12-25"]).output
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(word in shown for word in ("02:30", "16:45", "≤ 40", "≤ 14"))
+    assert shown.count("not launched") == 2
 
 
 def test_the_calendar_knows_edits_pauses_and_broken_files(project: Path) -> None:

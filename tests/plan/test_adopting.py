@@ -378,3 +378,21 @@ def test_an_edit_while_it_is_counted_is_not_stopped_by_the_brake_before(
     monkeypatch.setattr(planner, "brake", edited_meanwhile)
     made = world.planner(clock).plan(store, item, found)
     assert (made.state, made.version != item.version) == (RunState.PLANNING, True)
+
+
+def test_a_half_planned_run_that_takes_on_a_wider_audience_is_counted_again(store: Store, clock: ManualClock) -> None:
+    """Its members are chosen anew, so the edited version's brake holds for it as for a new one."""
+    for n in range(4):
+        world.person(store, f"u{n}", locale="de" if n else "en")
+    few = {"name": "everybody", "where": {"attribute": "locale", "equals": "en"}}
+    what = replace(worded("Hello", max_audience=3), segments={**world.SEGMENTS, "everybody": few})
+    world.launch(store, what, clock.now())
+    with store.write() as connection:
+        [(item, found)] = due_runs(connection, clock.now())
+        made = world.planner(clock)
+        made.begin(connection, item, found)
+        made.chunk(connection, made.statement(found, store.dialect, item.local_date), item, found, 1)
+    launch(store, worded("Hello", max_audience=3), clock)
+    with store.read() as connection:
+        item = read_run(connection, item.id)
+    assert (item.state, item.reason) == (RunState.STOPPED, "max_audience")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.audience import people
@@ -16,8 +16,9 @@ from orchestrator.ledger import runs
 from orchestrator.ledger.restored import Behind, bar
 from orchestrator.ledger.runs import runs_in
 from orchestrator.ledger.states import CampaignState, RunState
+from orchestrator.plan import enrolling, heard
 from orchestrator.plan.heard import REREAD
-from orchestrator.plan.triggers import listen, listeners
+from orchestrator.plan.triggers import Listener, listen, listeners
 from orchestrator.store import Store
 from orchestrator.store.tables import enrolled, event, member, message, users
 from tests import world
@@ -443,3 +444,25 @@ def _second_due(store: Store) -> dict[str, datetime]:
     asked = select(users.c.external_id, message.c.due_at).join(users, users.c.id == message.c.user_id)
     with store.read() as connection:
         return {row[0]: row[1] for row in connection.execute(asked.where(message.c.step == 2))}
+
+
+def test_a_launch_as_it_ticks_loses_no_events(
+    store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick that lasts, or was frozen, listens for what it knew of: the cursor stays before what came in since."""
+    shop = launched(store, clock)
+    monkeypatch.setattr(heard, "REREAD", 0)
+    asked = enrolling.listeners  # type: ignore[attr-defined]
+
+    def frozen(connection: Connection, now: datetime) -> list[Listener]:
+        found = asked(connection, now)
+        if clock.now() == NOON:
+            world.launch(store, campaign({"event": "searched"}, name="searches"), clock.now())
+            happened(store, "u0", "searched", NOON + MINUTE)
+            clock.advance(5 * MINUTE)
+        return found
+
+    monkeypatch.setattr(enrolling, "listeners", frozen)
+    shop.tick()
+    shop.tick()
+    assert waiting(store) == {"u0"}

@@ -82,6 +82,19 @@ def test_a_rule_that_objects_is_told_whatever_comes_before_it(store: Store) -> N
     assert said["suppressed"] == "passes"
 
 
+def test_what_dropped_a_message_that_is_over_is_told(store: Store, tmp_path: Path) -> None:
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    world.plan(store, world.bundle({"name": "first", "steps": world.DEFINITION["steps"][:1]}), clock)
+    world.did(store, "ada", "app_open", clock.now())
+    clock.instant = LUNCH
+    through(door(store, clock), clock, tmp_path)
+    [story] = asked(store, clock, "first")
+    assert (story.over, story.rules[-1].rule, story.rules[-1].verdict) == (True, "ended:came_back", "drops")
+    assert list(tell_rules([story], "en"))[-1] == "  it was dropped: came back before the message left"
+    assert list(tell_rules([story], "zh"))[-1] == "  不予发送：消息发出前用户已自行回访"
+
+
 def test_quiet_hours_are_told_apart_from_the_window(store: Store) -> None:
     clock = ManualClock(world.OPENING)
     world.person(store, "ada")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import InputError
 from orchestrator.timing.window import Part, Window
-from orchestrator.timing.zonedata import canonical_zones, zones_by_country
+from orchestrator.timing.zonedata import canonical_zones, unknown_zone, zones_by_country
 from orchestrator.timing.zones import candidates, country_of, is_zone, nearest_zone, on_all, on_any, zone_key
 
 LUNCH = Window.parse("10:30-11:45")
@@ -84,6 +84,11 @@ def test_every_candidate_can_be_asked() -> None:
 )
 def test_nearest_zone(name: str, near: str) -> None:
     assert nearest_zone(name) == near
+
+
+def test_no_zone_is_guessed_from_an_abbreviation() -> None:  # CST is Shanghai's and Chicago's, and not UCT
+    assert unknown_zone("CST").hint == "give an IANA name such as Europe/Berlin"
+    assert "Asia/Shanghai" in unknown_zone("Shanghai").hint
 
 
 def test_an_unknown_zone_has_no_lunch_anywhere() -> None:  # Amazon Pinpoint sends anyway
