@@ -1,11 +1,11 @@
-"""What `validate` has to say of schedules at instants: that they fire no more, and whom their windows leave out."""
+"""What `validate` says of schedules at instants: that they fire no more or very often, and whom windows leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import islice, pairwise
 
 from orchestrator.campaign.occasions import label
 from orchestrator.campaign.spec import Campaign
@@ -20,6 +20,8 @@ from orchestrator.timing.zonedata import canonical_zones
 _LOOKED_AT = 8
 """Firings that are tried: a week of daily ones, and one more."""
 _NAMED = 3
+_OFTEN = timedelta(hours=1)
+"""What fires again sooner is noted: ``* 9 * * mon`` is sixty times on a Monday, and hardly ever meant."""
 
 
 def instant_notes(campaign: Campaign, now: datetime) -> Iterator[str]:
@@ -30,6 +32,10 @@ def instant_notes(campaign: Campaign, now: datetime) -> Iterator[str]:
     if not firings:
         yield f"{campaign.name}: fires at no instant from now on: see its schedule"
         return
+    gap = min((later.at - one.at for one, later in pairwise(firings) if one.at and later.at), default=_OFTEN)
+    if campaign.schedule.cron is not None and gap < _OFTEN:
+        minutes = round(gap.total_seconds() / 60)
+        yield f"{campaign.name}: fires again {minutes} min later, for the whole segment each time: see its schedule"
     for rules in _by_window(campaign, firings):
         left_out = [zone for zone in canonical_zones() if not any(_reaches(rule, zone) for rule in rules)]
         if left_out:

@@ -79,7 +79,8 @@ def rehearse(  # one option each
         return
     context.console.print(terminal.show(found, locale))
     if html is not None:
-        context.console.print(f"The page is in {html}")
+        said = f"页面已写入 {html}" if locale == "zh" else f"The page is in {html}"
+        context.console.print(said)
 
 
 def accounts_of(settings: Settings) -> tuple[list[Terms], tuple[str, ...]]:

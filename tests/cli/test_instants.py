@@ -161,6 +161,12 @@ def test_notes_say_whom_a_schedule_cannot_reach(schedule: dict[str, Any], window
     assert said in note
 
 
+def test_a_cron_string_that_fires_each_minute_is_noted() -> None:  # `0 9` was meant
+    [note] = instant_notes(of({"cron": "* 9 * * mon", "zone": "Asia/Shanghai"}), SUNDAY)
+    assert "fires again 1 min later, for the whole segment each time" in note
+    assert list(instant_notes(of({"cron": "0 * * * *", "zone": "Asia/Shanghai"}), SUNDAY)) == []
+
+
 def test_nothing_is_noted_where_everybody_is_reached() -> None:
     assert list(instant_notes(of(TWICE), SUNDAY)) == []
     assert list(instant_notes(world.bundle().campaign, SUNDAY)) == []

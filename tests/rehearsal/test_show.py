@@ -117,6 +117,12 @@ def test_the_command_writes_json_and_a_page_and_nothing_else(project: Path) -> N
     assert not (project / "out").exists()
 
 
+@pytest.mark.usefixtures("project")
+def test_where_the_page_is_stands_in_the_language_that_was_asked_for() -> None:
+    asked = ["rehearse", "lunch", "--days", "1", "--html", "page.html", "--locale", "zh"]
+    assert "页面已写入 page.html" in CliRunner().invoke(app, asked, catch_exceptions=False).output
+
+
 def test_wrong_rates_are_refused_with_their_place(project: Path) -> None:
     (project / "rates.yaml").write_text("channels:\n  push:\n    reopned: 0.5\n", encoding="utf-8")
     done = CliRunner().invoke(app, ["rehearse", "lunch", "--rates", "rates.yaml"])
