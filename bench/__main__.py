@@ -41,6 +41,7 @@ SUITE = {
     "dispatch-nginx": Bench("dispatch", ("nginx", "20000"), ("nginx", "3000"), 5, "per_second"),
     "dispatch-sandbox": Bench("dispatch", ("sandbox", "20000"), ("sandbox", "3000"), 3, "per_second"),
     "mail": Bench("mail", ("20000",), ("2000",), 3, "per_second"),
+    "rehearse": Bench("rehearse", ("100000", "7"), ("2000", "2")),
     "segments": Bench("segments", ("1000000", "10"), ("20000", "10")),
     "imports": Bench("imports", ("1000000", "random"), ("20000", "random")),
     "render": Bench("render", ("3000",), ("300",)),

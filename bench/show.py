@@ -66,6 +66,17 @@ def _mail(f: Figures) -> list[Line]:
     return [Line("mail to postfix's smtp-sink", f"{f['per_second']:,} mails/s", reference, f"{f['ratio']}", beside)]
 
 
+def _rehearse(f: Figures) -> list[Line]:
+    phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in f["phases"].items())
+    beside = (
+        f"push, then SMS; {f['members']:,} members, {f['messages']:,} messages, {f['sent']:,} of them sent; {phases}; "
+        f"{f['cpu_seconds']:.0f} s of processor time; peak {f['peak_mb']:,} MB"
+    )
+    what = f"rehearse {f['days']} days of a daily campaign over {f['users']:,} users"
+    reference = f"{f['reference_seconds']:.1f} s: bare INSERT of what its ledger comes to"
+    return [Line(what, f"{f['seconds']:.0f} s", reference, f"{f['ratio']}", beside)]
+
+
 def _segments(f: Figures) -> list[Line]:
     size = f"{f['users']:,} users, {f['events']:,} events"
     return [
@@ -118,6 +129,7 @@ LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "dispatch-nginx": _dispatch("dispatch, FCM over HTTP to nginx", "bare requests to the same nginx"),
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
     "mail": _mail,
+    "rehearse": _rehearse,
     "segments": _segments,
     "imports": _imports,
     "render": _render,

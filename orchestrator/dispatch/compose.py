@@ -14,7 +14,7 @@ from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.channel.base import Channel, Payload
 from orchestrator.content.links import Links, Tracked
 from orchestrator.content.templates import TemplateSet
-from orchestrator.dispatch.wordings import Wordings
+from orchestrator.dispatch.wordings import Destination, Wordings
 from orchestrator.errors import RenderError, SkipMessage
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.mark import Exit
@@ -59,6 +59,16 @@ def templates_of(bundle: Bundle, version: str) -> TemplateSet:
 _PLACE = (address.c.id, address.c.value, address.c.kind, address.c.details)
 
 
+def _places(connection: Connection, batch: Sequence[Claimed], known: dict[int, Destination]) -> dict[int, Destination]:
+    """Where the messages go, by address: ``known``, with what was missing in it."""
+    missing = [message.address_id for message in batch if message.address_id not in known]
+    if missing:
+        sql = _places_sql(connection.dialect.name)
+        for number, value, kind, details in connection.execute(sql, {"ids": among(missing)}).all():
+            known[number] = (value, kind, details)
+    return known
+
+
 @cache
 def _places_sql(dialect: str) -> TextualSelect:
     ids = among_sql(dialect, "ids")
@@ -85,8 +95,7 @@ def compose(  # one value each
     if bundle.campaign.schedule.trigger is not None:
         happened = triggers_of(connection, lane.run_id, facts)
         facts = {user: {**its, TRIGGER: happened.get(user, {})} for user, its in facts.items()}
-    wanted = {"ids": among(message.address_id for message in batch)}
-    places = {row[0]: row for row in connection.execute(_places_sql(connection.dialect.name), wanted).all()}
+    places = _places(connection, batch, wordings.places if wordings else {})
     ready: list[Composed] = []
     out: list[Exit] = []
     for message in batch:
@@ -98,7 +107,7 @@ def compose(  # one value each
         if isinstance(made, Exit):
             out.append(made)
         else:
-            _, value, kind, details = places[message.address_id]
+            value, kind, details = places[message.address_id]
             ready.append(Composed(message, made.payload, value, kind, made.targets, details or {}))
     return ready, out
 

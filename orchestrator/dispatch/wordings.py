@@ -1,4 +1,7 @@
-"""What was rendered before: where nothing that is known of users changes, as in a rehearsal, words stay the same."""
+"""What was rendered before, and where it goes: where nothing that is known of users changes, as in a rehearsal.
+
+Which addresses may be used, the gate asks the database; what one is called never changes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from orchestrator.ledger.claim import Claimed, Lane
 
 MOST = 250_000
 """Messages whose words are kept: some hundred megabytes. What comes after them is rendered each time."""
+Destination = tuple[str, str, dict[str, str] | None]
+"""An address: its value, its kind, and what else sending to it needs."""
 _Shelf = dict[int, Tracked]
 _Key = tuple[str, int, str, str]
 
@@ -24,6 +29,8 @@ class Wordings:
     """
 
     most: int = MOST
+    places: dict[int, Destination] = field(default_factory=dict)
+    """By the addresses' ids."""
     _shelves: dict[_Key, _Shelf | None] = field(default_factory=dict)
     """None: not to be kept."""
     _count: int = 0

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from orchestrator.report.findings import Guard, findings, guard
+from orchestrator.report.refusals import refused
 from orchestrator.report.statistics import share
 from orchestrator.report.tally import tally
 from orchestrator.report.values import HOLDOUT, Group, Launched, Tally
@@ -162,3 +163,13 @@ def test_a_crossed_guardrail_is_a_caveat(book: Book, store: Store, launched: Lau
     said = caveats(found, findings(found), "en")
     assert any(note.startswith("Guardrail crossed: unsubscribed") for note in said)
     assert "guard-crossed" in page(found, findings(found))
+
+
+def test_no_consent_makes_the_report_look_at_all_the_others(store: Store, launched: Launched) -> None:
+    if store.dialect == "postgresql":
+        pytest.skip("how SQLite says it")
+    query = refused(launched).select()
+    sql = str(query.compile(store.writer_engine, compile_kwargs={"literal_binds": True}))
+    with store.read() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+    assert any("SEARCH earlier USING" in line for line in plan)

@@ -166,3 +166,34 @@ def test_a_program_that_knows_nothing_of_our_lock_is_named_as_such(
     with store.write() as connection:
         connection.execute(text("INSERT INTO t VALUES (1)"))
     store.close()
+
+
+def _insert(store: Store, *values: int) -> None:
+    with store.write() as connection:
+        for value in values:
+            connection.execute(text(f"INSERT INTO t VALUES ({value})"))
+
+
+def test_a_private_store_takes_back_what_failed_and_that_alone(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "t.db"), private=True)
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE t (a INTEGER PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+    with pytest.raises(IntegrityError):
+        _insert(store, 2, 1)
+    _insert(store, 3)
+    with store.read() as connection:
+        assert connection.execute(text("SELECT a FROM t ORDER BY a")).scalars().all() == [1, 3]
+    store.close()
+    store.close()
+
+
+def test_nothing_of_a_private_store_outlives_it(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "t.db"), private=True)
+    with store.write() as connection:
+        connection.execute(text("CREATE TABLE t (a INTEGER)"))
+    store.close()
+    again = Store(str(tmp_path / "t.db"))
+    with again.read() as connection, pytest.raises(OperationalError, match="no such table"):
+        connection.execute(text("SELECT * FROM t"))
+    again.close()
