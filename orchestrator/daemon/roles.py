@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -97,5 +98,5 @@ class Leadership:
         """Let another lead at once."""
         if not self.alone and self._until:
             self._until.clear()
-            with self.store.write() as connection:
+            with suppress(SQLAlchemyError), self.store.write() as connection:  # away: the lease ends by itself
                 resign(connection, self.holder)

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
 from orchestrator.campaign.attributes import declared_in
@@ -154,23 +155,25 @@ class Daemon:
         if Role.WORKER not in self.roles:
             await self._stopping.wait()
         while not self._stopping.is_set():
-            self.worker = self._new_worker()
-            self.worker.start()
             try:
+                self.worker = self._started()
                 await self.worker.run()
             except LeaseLostError:
-                log.warning("lease_lost", extra={"worker": self.worker.id})
-                recover_dead(self.store, self.parts.clock, self.parts.resend)  # not a whole tick later
+                log.warning("lease_lost", extra={"worker": self.worker.id if self.worker else None})
+                with suppress(SQLAlchemyError):  # the sweeper does it later: the database may be away
+                    recover_dead(self.store, self.parts.clock, self.parts.resend)  # not a whole tick later
             except Exception:
-                log.exception("worker_failed", extra={"worker": self.worker.id})
+                log.exception("worker_failed")
                 await asyncio.sleep(RESTART_SECONDS)
 
-    def _new_worker(self) -> Worker:
+    def _started(self) -> Worker:
+        """A new incarnation, registered; a database that is away is asked again by the next."""
         parts, listed = self.parts, only_to(self.settings.only_to)
         worker = Worker(self.store, parts.clock, parts.quiet, parts.accounts, self.settings.lease, only_to=listed)
         worker.links, worker.routing, worker.caps = self.links, parts.planner.routing, self._caps
         if self._guard is not None:
             worker.marked = self._guard.marked
+        worker.start()
         return worker
 
     def _app(self) -> FastAPI:

@@ -50,7 +50,8 @@ def due_runs(connection: Connection, now: datetime) -> list[tuple[Run, Bundle]]:
     columns = (campaign.c.name, campaign.c.version, campaign.c.launched_at)
     running = select(*columns).where(campaign.c.state == CampaignState.RUNNING)
     created = []
-    for name, version, launched_at in connection.execute(running.order_by(campaign.c.name)).all():
+    held = running.order_by(campaign.c.name).with_for_update(read=True)  # a launch waits: it finds every run there is
+    for name, version, launched_at in connection.execute(held).all():
         try:
             bundle = read_bundle(connection, version)
         except OrchestratorError as error:  # this release does not take it any more: the other campaigns go on
