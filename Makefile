@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test nightly chaos check format bench clean
+.PHONY: help demo up test again nightly chaos check format bench clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ up: $(VENV)/.run ## daemon, API and sandbox, until Ctrl-C
 
 test: $(VENV)/.dev ## every test
 	$(BIN)/python -m pytest -n auto tests
+
+again: $(VENV)/.dev ## the tests that failed last time, one after the other
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests
 
 nightly: $(VENV)/.dev ## every test in its full size
 	NIGHTLY=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests

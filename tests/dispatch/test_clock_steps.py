@@ -71,8 +71,11 @@ def outside(calls: Iterable[Call]) -> list[Call]:
     return found
 
 
-async def played(store: Store, clock: SteppedClock, recorder: Recorder) -> None:
-    """A worker at work while its clock is put to one instant after the other."""
+async def played(store: Store, clock: SteppedClock, recorder: Recorder, within: float = 0.12) -> None:
+    """A worker at work while its clock is put to one instant after the other.
+
+    ``within``: seconds that it has at each instant within the window, an hour after it opens.
+    """
     share = PEOPLE / 8
     one = open_account(
         "fcm",
@@ -89,7 +92,7 @@ async def played(store: Store, clock: SteppedClock, recorder: Recorder) -> None:
     running = asyncio.create_task(worker.run())
     for instant in STEPS:
         clock.instant = instant
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(within if instant == OPENS + HOUR else 0.12)
         for _ in range(3):
             clock.instant += SECOND / 10_000  # time also goes on a little, and what waits to be tried again falls due
             await asyncio.sleep(0.04)
