@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from orchestrator.audience import people
@@ -131,3 +133,11 @@ def plan_due(store: Store, clock: ManualClock, routing: Routing | None = None) -
     with store.write() as connection:
         [(item, found)] = due_runs(connection, clock.now())
     return planner(clock, routing).plan(store, item, found)
+
+
+def write_files(folder: Path, files: Mapping[str, Any]) -> None:
+    """A project's files by their paths: text as it stands, anything else as JSON, which YAML reads."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content, default=str), encoding="utf-8")

@@ -17,7 +17,6 @@ from orchestrator.rehearsal.values import Caution, Load, RunOutline, Sms, Why
 
 MANY = 0.2
 """From this share on a limit is worth telling."""
-NOWHERE = ("no_window", "zone_unknown", "quiet_hours", "holiday")
 _ZONES_NAMED = 4
 UNRENDERED = ("render_error", "unfit")
 

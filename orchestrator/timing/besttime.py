@@ -116,8 +116,3 @@ def best_of(ranked: str, weekday: int, hours: str) -> str:
 def nth_of(draw: int, border: int, hours: str) -> str:
     """The hour that an exploring member gets: a ``draw`` below ``border`` lands on each hour equally often."""
     return hours[draw * len(hours) // border]
-
-
-def clock_text(code: str) -> str:
-    """An hour's code as people read it: ``10:00``."""
-    return f"{CODES.index(code) % _DAY_HOURS:02}:00"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,7 @@ def build(folder: Path, fields: dict[str, Any], now: datetime) -> None:
         **{f"campaigns/segments/{name}.yaml": text for name, text in world.SEGMENTS.items()},
         **{f"templates/{name}": text for name, text in _TEMPLATES.items()},
     }
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    world.write_files(folder, files)
     if (folder / "o.db").exists():
         return
     store = Store(str(folder / "o.db"))

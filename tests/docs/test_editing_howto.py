@@ -40,10 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         **{f"campaigns/segments/{name}.yaml": text for name, text in world.SEGMENTS.items()},
         **{f"templates/{name}": text for name, text in world.TEMPLATES.items()},
     }
-    for name, content in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    world.write_files(tmp_path, files)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "130")
     store, now = Store(str(tmp_path / "o.db")), ManualClock(world.OPENING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,10 +55,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, fields in examples().items():
         own = {} if {"at", "cron"} & set(fields["schedule"]) else usual
         files[f"campaigns/{name}.yaml"] = {**base, "steps": usual["steps"], **own, **fields, "name": name}
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content, default=str), encoding="utf-8")
+    world.write_files(root, files)
     store = Store(str(root / "o.db"))
     upgrade(store)
     for n in range(102):

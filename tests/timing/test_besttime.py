@@ -130,8 +130,3 @@ def test_the_best_of_a_window_is_the_highest_unless_it_is_none_of_those_kept(
 def test_who_explores_lands_on_each_hour_equally_often() -> None:
     found = [besttime.nth_of(draw, 12, "abc") for draw in range(12)]
     assert found == list("aaaabbbbcccc")
-
-
-@pytest.mark.parametrize(("code", "text"), [("a", "00:00"), ("x", "23:00"), ("y", "00:00"), ("3", "05:00")])
-def test_codes_are_hours(code: str, text: str) -> None:
-    assert besttime.clock_text(code) == text
