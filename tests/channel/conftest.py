@@ -56,3 +56,10 @@ def tls(certificate: bytes, key_pem: str, tmp_path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     return context
+
+
+@pytest.fixture
+def ca_file(certificate: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(certificate)
+    return path

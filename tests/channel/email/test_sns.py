@@ -27,7 +27,7 @@ from orchestrator.channel.email.sns import Notification, Settled, SnsDoor, host_
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Transport
 from orchestrator.clock import ManualClock
 from tests.channel.conftest import NOW
-from tests.channel.email.test_ses import SENDER
+from tests.channel.email.ses_mail import SENDER
 from tests.channel.far_end import Act, FarEnd, answers, html, reset, silence
 
 K, S = OutcomeClass, ReportState

@@ -1,128 +1,40 @@
-"""The gateway described in YAML: both worked examples of the docs, what is refused of a description, one request."""
+"""An SMS gateway by description: requests, answers, and what cannot be sent."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.channel.base import (
-    Envelope,
-    Health,
     Inquiry,
-    Outcome,
     OutcomeClass,
     Payload,
     PushPayload,
     Scope,
     SmsPayload,
 )
-from orchestrator.channel.callback import CallbackRequest, Heard, Refused, Reply, Report, ReportState
-from orchestrator.channel.plugins import open_channel
-from orchestrator.channel.sms.gateway import GatewayChannel, GatewayOptions
-from orchestrator.channel.sms.gateway_patterns import filled, found, places, text_at
-from orchestrator.channel.transport import Transport
 from orchestrator.clock import ManualClock
-from orchestrator.errors import ConfigError
-from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
-
-K = OutcomeClass
-TOKEN, HOOK = "s3cret-canary", "h00k-s3cret-0123456789"
-PHONE = "+8613800138000"
-BODY = "Noodles miss you, Ümit 午餐: {to} & more = 5%"
-ENVELOPE = Envelope("4711", 1, PHONE, "phone", SmsPayload(BODY), timedelta(minutes=90), "run-7-user-9")
-OK = answers(202, {"data": {"id": "GW1"}})
-MINUTE = timedelta(minutes=1)
-
-JSON_GATEWAY: dict[str, Any] = {
-    "request": {
-        "path": "/v1/messages",
-        "headers": {"Authorization": "Bearer {secret}"},
-        "json": {"to": "{to}", "text": "{text}", "ref": "{id}", "validity": "{ttl_s}", "from": "{sender}"},
-    },
-    "sender": "Shop",
-    "id": {"path": "data.id"},
-    "errors": [
-        {"path": "error.code", "equals": 21, "kind": "drop_address"},
-        {"path": "error.code", "equals": "10", "kind": "stop_channel"},
-        {"path": "error.code", "equals": 20, "kind": "drop_message"},
-        {"path": "error.code", "equals": 30, "kind": "retry_after", "wait": "PT30S"},
-        {"path": "error.code", "equals": 40, "kind": "suppress"},
-        {"path": "error.code", "equals": 50, "kind": "ambiguous"},
-        {"status": [500, 503], "path": "error.code", "matches": "^9[0-9]$", "kind": "retry"},
-        {"path": "error.code", "equals": 31, "kind": "retry_after", "scope": "address"},
-    ],
-    "receipts": {
-        "id": "id",
-        "message": "ref",
-        "status": "state",
-        "statuses": {"DELIVERED": "delivered", "FAILED": "undelivered", "SENT": "sent"},
-        "code": "error",
-        "codes": {"21": "drop_address", "40": "suppress"},
-        "answer": '{"ok":true}',
-    },
-    "replies": {"format": "form", "from": "mobile", "text": "content", "country": "86", "answer": "OK"},
-    "check": {"path": "/v1/account", "headers": {"Authorization": "Bearer {secret}"}},
-}
-FORM_GATEWAY: dict[str, Any] = {
-    "request": {
-        "path": "/sms.php",
-        "form": {"key": "{secret}", "mobile": "{to}", "content": "{text}", "uid": "{id}"},
-        "charset": "gb18030",
-        "number": "double_zero",
-    },
-    "success": {"status": 200, "matches": "^OK:"},
-    "id": {"matches": r"^OK:(\S+)"},
-    "errors": [
-        {"matches": "^ERR:NUMBER", "kind": "drop_address"},
-        {"matches": "^ERR:SPEED", "kind": "retry_after", "wait": "PT10S"},
-        {"matches": "^ERR:AUTH", "kind": "stop_channel"},
-        {"matches": "^ERR:", "kind": "drop_message"},
-    ],
-}
-
-
-@asynccontextmanager
-async def opened(
-    clock: ManualClock, described: dict[str, Any], *acts: Act, patience: float = 0.5
-) -> AsyncIterator[tuple[GatewayChannel, FarEnd]]:
-    path = described["request"].get("path", "/")
-    async with FarEnd().plays(path, *acts) as far:
-        options = GatewayOptions.model_validate({"base_url": far.url, **described})
-        channel = GatewayChannel(options, TOKEN, Transport(timedelta(seconds=patience)), clock, callback_secret=HOOK)
-        yield channel, far
-        await channel.close()
-
-
-def sent(clock: ManualClock, act: Act, described: dict[str, Any] = JSON_GATEWAY) -> Outcome:
-    """The outcome of one message; checks that exactly one request was made."""
-
-    async def main() -> Outcome:
-        async with opened(clock, described, act) as (channel, far):
-            outcome = await channel.send(ENVELOPE)
-            assert (len(far.requests), far.connections) == (1, 1)
-            return outcome
-
-    return asyncio.run(main())
-
-
-def requested(clock: ManualClock, described: dict[str, Any], envelope: Envelope = ENVELOPE) -> Any:
-    async def main() -> Any:
-        async with opened(clock, described, OK) as (channel, far):
-            await channel.send(envelope)
-            return far.requests[0]
-
-    return asyncio.run(main())
+from tests.channel.far_end import Act, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.sms.gateway_end import (
+    BODY,
+    ENVELOPE,
+    FORM_GATEWAY,
+    JSON_GATEWAY,
+    MINUTE,
+    OK,
+    PHONE,
+    TOKEN,
+    K,
+    opened,
+    requested,
+    sent,
+)
 
 
 def test_the_json_request(clock: ManualClock) -> None:
@@ -302,182 +214,3 @@ def test_payloads_that_cannot_be_sent(clock: ManualClock) -> None:
             assert await channel.reconcile(Inquiry("1", PHONE, SmsPayload("x"), clock.machine())) is None
 
     asyncio.run(main())
-
-
-def _changed(path: str, value: object) -> dict[str, Any]:
-    """The JSON gateway with one thing of its description changed; ``...`` takes it away."""
-    described: dict[str, Any] = json.loads(json.dumps(JSON_GATEWAY)) | {"base_url": "https://sms.example"}
-    *steps, last = path.split(".")
-    place: Any = described
-    for step in steps:
-        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = [value] if last == "errors" else value
-    return described
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "words"),
-    [
-        ("base_url", "http://sms.example", "must be https://"),
-        ("request", ..., "request: is required"),
-        ("request.methd", "POST", "request.methd: unknown option (did you mean 'method'?)"),
-        ("request.json.to", "{number}", "unknown {number}: there are basic, id, secret, sender, text, to, ttl_s"),
-        ("request.json.text", "hello", "{text} stands nowhere in the request"),
-        ("request.form", {"a": "b"}, "give one of json, form and text"),
-        ("request.method", "GET", "a GET has no body: use query"),
-        ("request.headers", {"X": "{text}"}, "{text} cannot stand in a header"),
-        ("request.path", "v1", "request.path: "),
-        ("request.path", "/a b", "request.path: "),
-        ("id", {"path": "a", "header": "b"}, "give one of path, matches and header"),
-        ("id", {"path": "a..b"}, "is no path"),
-        ("id", {"matches": "(a)(b)"}, "has more than one group"),
-        ("success", {"equals": 5}, "'equals' needs a 'path'"),
-        ("success", {"matches": "("}, "is no regular expression"),
-        ("success", {"matches": "(a+)+$"}, "it could run for long"),
-        ("success", {"matches": "(?:a|a)*b"}, "it could run for long"),
-        ("success", {"matches": ".*.*.*x"}, "it could run for long"),
-        ("success", {"matches": r"(a*)\1"}, "it could run for long"),
-        ("success", {"matches": "x" * 201}, "at most 200 characters"),
-        ("errors", {"kind": "retry", "statuss": 1}, "errors.0.statuss: unknown option (did you mean 'status'?)"),
-        ("replies.fromm", "x", "replies.fromm: unknown option (did you mean 'from'?)"),
-        ("errors", {"kind": "drop_message"}, "says nothing"),
-        ("errors", {"status": 400, "kind": "accepted"}, "an error is not accepted"),
-        ("errors", {"status": 400, "kind": "dropp"}, "errors.0.kind: "),
-        ("errors", {"status": 400, "kind": "retry", "wait": "PT1S"}, "'wait' belongs to kind retry_after"),
-        ("receipts.statuses", {"x": "arrived"}, "receipts.statuses.x: "),
-        ("receipts.codes", {"x": "retry"}, "receipts.codes.x: "),
-        ("check.headers", {"X": "{to}"}, "{to} is not known when nothing is sent"),
-        ("timeout", "PT2M", "timeout: "),
-    ],
-)
-def test_a_wrong_description_is_refused_with_its_place(path: str, value: object, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        open_channel("one", "gateway", _changed(path, value), callback_url="https://push.example/callbacks/one")
-    assert "accounts.one.options." in str(caught.value)
-    assert words in str(caught.value)
-
-
-def test_secrets_that_a_description_needs(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text(TOKEN)
-    (tmp_path / "short").write_text("short")
-    (tmp_path / "hook").write_text(HOOK)
-    described = _changed("base_url", "https://sms.example")
-    url = "https://push.example/callbacks/one"
-    with pytest.raises(ConfigError, match="callback_secret_file: receipts and replies need it"):
-        open_channel("one", "gateway", described, callback_url=url)
-    described["callback_secret_file"] = str(tmp_path / "short")
-    with pytest.raises(ConfigError, match="at least 16 characters"):
-        open_channel("one", "gateway", described, callback_url=url)
-    described["callback_secret_file"] = str(tmp_path / "hook")
-    with pytest.raises(ConfigError, match="one of secret_file and secret_env is required"):
-        open_channel("one", "gateway", described, callback_url=url)
-    described["secret_file"] = str(tmp_path / "secret")
-    channel = open_channel("one", "gateway", described, callback_url=url)
-    assert (channel.channel, channel.provider) == ("sms", "gateway")
-    asyncio.run(channel.close())
-
-
-def test_the_slowest_pattern_that_is_let_in_is_quick() -> None:
-    start = time.perf_counter()
-    assert found(".*a.*b", "a" * 100_000) is None
-    assert time.perf_counter() - start < 2
-
-
-def test_paths_and_places() -> None:
-    value = {"a": [{"b": 1}, {"b": True}, {"b": 1.5}, {"b": None}], "c": "x"}
-    assert [text_at(f"a.{place}.b", value) for place in range(5)] == ["1", "true", "1.5", "", ""]
-    assert [text_at(path, value) for path in ("c", "c.d", "a", "z.0", "a.-1.b")] == ["x", "", "", "", ""]
-    assert places("{a}{{b}}{c}") == {"a", "c"}
-    assert filled("{a}{{b}}{c}", {"a": "{c}", "c": "1"}) == "{c}{b}1"
-
-
-@pytest.mark.parametrize(
-    ("act", "health", "words"),
-    [
-        (answers(200, {}), Health.FINE, "accepts us"),
-        (answers(401), Health.BROKEN, "401"),
-        (silence, Health.BROKEN, "timeout"),
-    ],
-)
-def test_the_check(clock: ManualClock, act: Act, health: Health, words: str) -> None:
-    async def main() -> None:
-        async with opened(clock, JSON_GATEWAY, OK) as (channel, far):
-            far.plays("/v1/account", act)
-            finding = (await channel.check())[0]
-            assert finding.health is health
-            assert words in finding.what
-            assert [(seen.method, seen.path) for seen in far.requests] == [("GET", "/v1/account")]
-            assert far.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
-        async with opened(clock, FORM_GATEWAY, OK) as (channel, _):
-            assert [finding.health for finding in await channel.check()] == [Health.FINE]
-
-    asyncio.run(main())
-
-
-def heard(clock: ManualClock, body: bytes, hook: str, **described: Any) -> object:
-    async def main() -> object:
-        async with opened(clock, JSON_GATEWAY | described, OK) as (channel, _):
-            return await channel.hear(CallbackRequest("https://push.example/x", hook, {}, {}, body))
-
-    return asyncio.run(main())
-
-
-RECEIPT = {"id": "GW1", "ref": "4711", "state": "DELIVERED", "error": None}
-REPORT = Report("GW1", "delivered", ReportState.DELIVERED, message_id=4711)
-ANSWER = b'{"ok":true}'
-
-
-@pytest.mark.parametrize(
-    ("changed", "report"),
-    [
-        ({}, REPORT),
-        ({"state": "SENT"}, Report("GW1", "sent", ReportState.SENT, message_id=4711)),
-        (
-            {"state": "FAILED", "error": 21},
-            Report("GW1", "undelivered", ReportState.UNDELIVERED, "21", K.DROP_ADDRESS, message_id=4711),
-        ),
-        (
-            {"state": "FAILED", "error": "77"},
-            Report("GW1", "undelivered", ReportState.UNDELIVERED, "77", message_id=4711),
-        ),
-        ({"ref": "x"}, replace(REPORT, message_id=None)),
-        ({"id": ""}, replace(REPORT, provider_id="message:4711")),
-        ({"error": 21}, REPORT),  # delivered: the code ends nothing
-    ],
-)
-def test_receipts(clock: ManualClock, changed: dict[str, Any], report: Report) -> None:
-    for body in (RECEIPT | changed, [RECEIPT | changed]):
-        assert heard(clock, json.dumps(body).encode(), f"report/{HOOK}") == Heard([report], ANSWER)
-
-
-def test_receipts_as_lists_and_forms(clock: ManualClock) -> None:
-    spec = JSON_GATEWAY["receipts"]
-    listed = spec | {"format": "list", "items": "data.reports"}
-    body = json.dumps({"data": {"reports": [RECEIPT, RECEIPT | {"state": "PAINTED"}]}}).encode()
-    assert heard(clock, body, f"report/{HOOK}", receipts=listed) == Heard([REPORT], ANSWER)
-    assert heard(clock, json.dumps(RECEIPT).encode(), f"report/{HOOK}", receipts=listed) is Refused.MALFORMED
-    form = spec | {"format": "form", "answer": ""}
-    got = heard(clock, b"id=GW1&ref=4711&state=DELIVERED", f"report/{HOOK}", receipts=form)
-    assert got == Heard([REPORT], media_type="text/plain")
-
-
-def test_replies(clock: ManualClock) -> None:
-    for mobile in ("13800138000", "8613800138000", "%2B8613800138000", "008613800138000"):
-        got = heard(clock, f"mobile={mobile}&content=%E9%80%80%E8%AE%A2".encode(), f"reply/{HOOK}")
-        assert isinstance(got, Heard)
-        (reply,) = got.said
-        assert isinstance(reply, Reply)
-        assert (reply.address, reply.text) == ("+8613800138000", "退订")
-        assert (got.answer, got.media_type) == (b"OK", "text/plain")
-    assert heard(clock, b"mobile=x&content=y", f"reply/{HOOK}") == Heard([], b"OK", "text/plain")
-
-
-def test_what_is_not_believed(clock: ManualClock) -> None:
-    body = json.dumps(RECEIPT).encode()
-    for hook in ("report", "report/", f"report/{HOOK}x", f"status/{HOOK}"):
-        assert heard(clock, body, hook) is Refused.FORGED
-    assert heard(clock, body, f"report/{HOOK}", receipts=None) is Refused.FORGED
-    assert heard(clock, b"<html>", f"report/{HOOK}") is Refused.MALFORMED

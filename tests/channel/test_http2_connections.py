@@ -1,0 +1,187 @@
+"""HTTP/2: how many streams and connections there are, servers that are none or fall silent, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestrator.channel import http2
+from orchestrator.channel.http2_connect import client_context
+from orchestrator.channel.http2_pool import Pool
+from orchestrator.channel.transport import Answer, Failure, NoAnswer
+from tests.channel.http2_asking import OK, ask, opened, proves, until
+from tests.channel.http2_end import (
+    Asked,
+    Http2End,
+    answers,
+    silence,
+)
+
+
+def test_one_stream_until_it_is_proven(tls: ssl.SSLContext, ca_file: Path) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, answers(200, after=0.1)) as (pool, far):
+            waiting = [asyncio.create_task(ask(pool)) for _ in range(10)]
+            await until(lambda: len(far.requests) == 1)
+            await asyncio.sleep(0.05)
+            assert len(far.requests) == 1
+            await asyncio.gather(*waiting)
+            assert far.lines[0].most_at_once == 9
+
+    asyncio.run(main())
+
+
+def test_two_hundred_streams_over_three_connections_obey_the_limit_that_shrinks_to_one(
+    tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, answers(200, after=0.01), connections=3, most_streams=100) as (pool, far):
+            await asyncio.gather(*(ask(pool) for _ in range(3)))
+            found = await asyncio.gather(*(ask(pool, f"/{n}") for n in range(200)))
+            assert {each.status for each in found if isinstance(each, Answer)} == {200}
+            assert len(far.lines) == 3
+            assert max(line.most_at_once for line in far.lines) <= 100
+            assert min(line.most_at_once for line in far.lines) > 20  # spread
+            for line in far.lines:
+                line.allow(1)
+            await ask(pool)
+            await asyncio.sleep(0.05)
+            for line in far.lines:
+                line.most_at_once = 0
+            await asyncio.gather(*(ask(pool, f"/{n}") for n in range(30)))
+            assert [line.most_at_once for line in far.lines] == [1, 1, 1]
+            for line in far.lines:
+                line.allow(50)
+            await asyncio.sleep(0.05)
+            await asyncio.gather(*(ask(pool, f"/{n}") for n in range(90)))
+            assert max(line.most_at_once for line in far.lines) > 1
+            assert len(far.requests) == 3 + 200 + 1 + 30 + 90
+            assert len(far.lines) == 3
+
+    asyncio.run(main())
+
+
+def test_no_stream_in_time_means_not_sent(tls: ssl.SSLContext, ca_file: Path) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, answers(200, after=2.5), most_streams=1, patience=1.5) as (pool, far):
+            first, second = await asyncio.gather(ask(pool), ask(pool))
+            assert (first, second) == (NoAnswer(Failure.TIMEOUT, left=True), NoAnswer(Failure.POOL, left=False))
+            assert len(far.requests) == 1
+
+    asyncio.run(main())
+
+
+def test_who_gives_up_frees_the_stream(tls: ssl.SSLContext, ca_file: Path) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, silence, OK, most_streams=1) as (pool, far):
+            first = asyncio.create_task(ask(pool))
+            second = asyncio.create_task(ask(pool))
+            third = asyncio.create_task(ask(pool))
+            await until(lambda: len(far.requests) == 1)
+            second.cancel()
+            first.cancel()
+            assert isinstance(await third, Answer)
+            assert len(far.requests) == 2
+
+    asyncio.run(main())
+
+
+# Connections.
+
+
+def test_a_server_that_is_not_one(tls: ssl.SSLContext, ca_file: Path, tmp_path: Path) -> None:
+    async def trouble(pool: Pool) -> str:
+        assert await ask(pool) == NoAnswer(Failure.CONNECT, left=False)
+        await pool.close()
+        return pool.trouble
+
+    async def main() -> None:
+        short = timedelta(seconds=0.6)
+        async with Http2End(tls).plays(OK) as far:
+            strangers = Pool(far.url, client_context(), proves, connections=2, timeout=short)
+            assert "certificate" in await trouble(strangers)
+            wrong_name = Pool(
+                f"https://127.0.0.1:{far.port}", client_context(ca_file), proves, connections=1, timeout=short
+            )
+            assert "certificate" in await trouble(wrong_name)
+            far.tls.set_alpn_protocols(["http/1.1"])
+            assert await trouble(Pool(far.url, client_context(ca_file), proves, connections=1, timeout=short))
+            assert far.requests == []
+        assert await trouble(Pool(far.url, client_context(ca_file), proves, connections=1, timeout=short))
+        nowhere = Pool("https://nothing.invalid", client_context(ca_file), proves, connections=1, timeout=short)
+        assert await trouble(nowhere)
+
+    asyncio.run(main())
+
+
+def test_a_server_that_accepts_and_says_nothing(ca_file: Path) -> None:
+    async def main() -> None:
+        writers: list[asyncio.StreamWriter] = []
+        mute = await asyncio.start_server(lambda _, writer: writers.append(writer), "localhost", 0)
+        port = mute.sockets[0].getsockname()[1]
+        timeout = timedelta(seconds=0.4)
+        pool = Pool(f"https://localhost:{port}", client_context(ca_file), proves, connections=1, timeout=timeout)
+        started = asyncio.get_running_loop().time()
+        assert await ask(pool) == NoAnswer(Failure.CONNECT, left=False)
+        assert asyncio.get_running_loop().time() - started < 1
+        await pool.close()
+        for writer in writers:
+            writer.transport.abort()
+        mute.close()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+def test_an_idle_connection_is_asked_whether_it_is_there(tls: ssl.SSLContext, ca_file: Path) -> None:
+    async def main() -> None:
+        async with Http2End(tls).plays(OK) as far:
+            pool = Pool(
+                far.url,
+                client_context(ca_file),
+                proves,
+                connections=1,
+                timeout=timedelta(seconds=2),
+                idle_ping=timedelta(seconds=0.1),
+            )
+            await ask(pool)
+            await until(lambda: far.lines[0].pings >= 2)
+            assert isinstance(await ask(pool), Answer)
+            assert len(far.lines) == 1
+            await pool.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_fell_silent_is_given_up(
+    tls: ssl.SSLContext, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2, "PONG_WITHIN", timedelta(seconds=0.1))
+
+    def fall_silent(asked: Asked) -> None:
+        asked.line.deaf = True
+
+    async def main() -> None:
+        async with opened(tls, ca_file, OK, fall_silent, OK, patience=1.5) as (pool, far):
+            await ask(pool)
+            assert await ask(pool) == NoAnswer(Failure.TIMEOUT, left=True)
+            assert isinstance(await ask(pool), Answer)  # on another one
+            assert [each.line for each in far.requests] == [far.lines[0], far.lines[0], far.lines[1]]
+
+    asyncio.run(main())
+
+
+def test_closing_ends_everything(tls: ssl.SSLContext, ca_file: Path) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, silence, patience=10, most_streams=1) as (pool, far):
+            waiting = [asyncio.create_task(ask(pool)) for _ in range(3)]
+            await until(lambda: len(far.requests) == 1)
+            await pool.close()
+            found = await asyncio.gather(*waiting)
+            assert [each.left for each in found if isinstance(each, NoAnswer)] == [True, False, False]
+
+    asyncio.run(main())
