@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Finding, Inquiry, Outcome, Payload, PushPayload
 from orchestrator.channel.cached_token import MINT_LIMIT, CachedToken, Token, json_object, lasting, unminted
@@ -25,9 +25,10 @@ from orchestrator.channel.callback import CallbackRequest, Heard, Refused
 from orchestrator.channel.options import FromEnvironment, read_options, safe_url, secret_of
 from orchestrator.channel.push.huawei_errors import ACCEPTED, TABLE, classify, token_refused
 from orchestrator.channel.push.huawei_receipts import hear
-from orchestrator.channel.push.quotas import MARKETING, DailyQuota
+from orchestrator.channel.push.quotas import DailyQuota
 from orchestrator.channel.push.vendor import (
     ANY_TOKEN,
+    MakerOptions,
     code_of,
     common_problems,
     custom_data,
@@ -52,10 +53,8 @@ LONGEST_TTL = 15 * 86_400
 _DEAD_ANYWAY = frozenset({"80100000", "80300007"})
 
 
-class HuaweiOptions(BaseModel):
+class HuaweiOptions(MakerOptions):
     """What an account at Huawei Push Kit needs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     app_id: Annotated[str, Field(pattern=r"^\d{5,20}$")]
     client_secret_file: Path | None = None
@@ -63,13 +62,9 @@ class HuaweiOptions(BaseModel):
     category: Annotated[str, Field(pattern=r"^[A-Z_]{2,32}$")] = "MARKETING"
     test_messages: bool = False
     receipt_id: Annotated[str, Field(max_length=128)] = ""
-    callback_secret_file: Path | None = None
-    callback_secret: FromEnvironment = None
     callback_user: Annotated[str, Field(max_length=128)] = ""
-    quota: str = MARKETING
     base_url: str = BASE_URL
     token_url: str = TOKEN_URL
-    timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = timedelta(seconds=10)
 
 
 def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:

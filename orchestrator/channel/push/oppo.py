@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Finding, Inquiry, Outcome, Payload, PushPayload
 from orchestrator.channel.cached_token import MINT_LIMIT, CachedToken, Token, json_object, lasting, unminted
-from orchestrator.channel.callback import CallbackRequest, Heard, Refused, Report, ReportState, carried_id
+from orchestrator.channel.callback import CallbackRequest, Heard, Refused, Report, ReportState
 from orchestrator.channel.options import FromEnvironment, read_options, safe_url, secret_of
 from orchestrator.channel.push.oppo_errors import TABLE, classify, token_refused
-from orchestrator.channel.push.quotas import MARKETING, DailyQuota
+from orchestrator.channel.push.quotas import DailyQuota
 from orchestrator.channel.push.vendor import (
     DEAD,
+    MakerOptions,
     callback_of,
     code_of,
     common_problems,
@@ -39,6 +40,7 @@ from orchestrator.channel.push.vendor import (
     quota_for,
     read_hook,
     seconds_left,
+    told_of,
     widest,
 )
 from orchestrator.channel.rules import unanswered, unsendable
@@ -62,22 +64,16 @@ EVENTS: dict[str, ReportState] = {
 }
 
 
-class OppoOptions(BaseModel):
+class OppoOptions(MakerOptions):
     """What an account at OPPO needs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     app_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{8,64}$")]
     master_secret_file: Path | None = None
     master_secret: FromEnvironment = None
     channel_id: Annotated[str, Field(max_length=64)] = ""
     category: Annotated[str, Field(pattern=r"^[A-Z_]{0,32}$")] = ""
-    callback_secret_file: Path | None = None
-    callback_secret: FromEnvironment = None
-    quota: str = MARKETING
     base_url: str = BASE_URL
     base_url_abroad: str = BASE_URL_ABROAD
-    timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = timedelta(seconds=10)
 
 
 def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:
@@ -238,13 +234,6 @@ def _report(event: dict[str, Any]) -> Report | None:
     kind, provider_id = event.get("eventType"), event.get("messageId") or event.get("taskId")
     if not isinstance(kind, str) or kind not in EVENTS or not isinstance(provider_id, str):
         return None
-    param, targets = event.get("param"), event.get("registrationIds")
-    return Report(
-        provider_id[:128],
-        kind,
-        EVENTS[kind],
-        kind,
-        DEAD.kind if kind == "regid_invalid" else None,
-        message_id=carried_id(param) if isinstance(param, str) else None,
-        address=targets if isinstance(targets, str) and "," not in targets else "",
-    )
+    message_id, address = told_of(event, "registrationIds")
+    dead = DEAD.kind if kind == "regid_invalid" else None
+    return Report(provider_id[:128], kind, EVENTS[kind], kind, dead, message_id=message_id, address=address)

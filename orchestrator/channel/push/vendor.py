@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.channel.base import (
     ACK_LENGTH,
@@ -20,10 +22,10 @@ from orchestrator.channel.base import (
     PushPayload,
     Scope,
 )
-from orchestrator.channel.callback import CallbackRequest, Refused
+from orchestrator.channel.callback import CallbackRequest, Refused, carried_id
 from orchestrator.channel.json_text import loaded
-from orchestrator.channel.options import problem
-from orchestrator.channel.push.quotas import NO_QUOTA, DailyQuota, categories, daily_quota, until_tomorrow
+from orchestrator.channel.options import FromEnvironment, problem
+from orchestrator.channel.push.quotas import MARKETING, NO_QUOTA, DailyQuota, categories, daily_quota, until_tomorrow
 from orchestrator.channel.redact import redact
 from orchestrator.channel.retry_after import retry_after
 from orchestrator.channel.rules import Rule, by_status, uncharted
@@ -47,6 +49,17 @@ RETRY = Rule(OutcomeClass.RETRY, scope=Scope.ACCOUNT)
 SLOWER = Rule(OutcomeClass.RETRY_AFTER, timedelta(minutes=1), Scope.ACCOUNT)
 TOMORROW = Rule(OutcomeClass.RETRY_AFTER, timedelta(hours=1), Scope.ACCOUNT)
 """A daily limit of the app: until the next day begins at the provider."""
+
+
+class MakerOptions(BaseModel):
+    """What accounts at all phone makers need: the secret of receipts, the day's quota, and how long to wait."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    callback_secret_file: Path | None = None
+    callback_secret: FromEnvironment = None
+    quota: str = MARKETING
+    timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = timedelta(seconds=10)
 
 
 def custom_data(envelope: Envelope, payload: PushPayload) -> dict[str, str]:
@@ -149,6 +162,13 @@ def read_hook(request: CallbackRequest, secret: str) -> Any:
         return Refused.FORGED
     read = loaded(request.body)
     return Refused.MALFORMED if read is None else read
+
+
+def told_of(said: Mapping[str, Any], targets_field: str = "targets") -> tuple[int | None, str]:
+    """Whom a receipt is about: our message's id out of ``param``, and its address if it is one."""
+    param, targets = said.get("param"), said.get(targets_field)
+    address = targets if isinstance(targets, str) and "," not in targets else ""
+    return carried_id(param) if isinstance(param, str) else None, address
 
 
 def moment(milliseconds: object, otherwise: datetime) -> datetime:

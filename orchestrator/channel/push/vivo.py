@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Finding, Inquiry, Outcome, Payload, PushPayload
 from orchestrator.channel.cached_token import MINT_LIMIT, CachedToken, Token, json_object, lasting, unminted
@@ -28,11 +28,11 @@ from orchestrator.channel.callback import (
     ReportState,
     Seen,
     SeenDeed,
-    carried_id,
 )
 from orchestrator.channel.options import FromEnvironment, read_options, safe_url, secret_of
-from orchestrator.channel.push.quotas import MARKETING, DailyQuota
+from orchestrator.channel.push.quotas import DailyQuota
 from orchestrator.channel.push.vendor import (
+    MakerOptions,
     callback_of,
     code_of,
     common_problems,
@@ -41,6 +41,7 @@ from orchestrator.channel.push.vendor import (
     private,
     quota_for,
     read_hook,
+    told_of,
 )
 from orchestrator.channel.push.vivo_errors import TABLE, classify, token_refused
 from orchestrator.channel.push.vivo_message import message_of, problems
@@ -57,10 +58,8 @@ _JSON = {"content-type": "application/json", "accept": "application/json"}
 _CLICKED = "1"
 
 
-class VivoOptions(BaseModel):
+class VivoOptions(MakerOptions):
     """What an account at vivo needs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     app_id: Annotated[int, Field(gt=0, lt=10**12)]
     app_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{8,64}$")]
@@ -69,11 +68,7 @@ class VivoOptions(BaseModel):
     classification: Literal["operational", "system"] = "operational"
     category: Annotated[str, Field(pattern=r"^[A-Z_]{2,32}$")] = "MARKETING"
     test_messages: bool = False
-    callback_secret_file: Path | None = None
-    callback_secret: FromEnvironment = None
-    quota: str = MARKETING
     base_url: str = BASE_URL
-    timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = timedelta(seconds=10)
 
 
 def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:
@@ -200,10 +195,8 @@ class VivoChannel:
 
 
 def _told(task_id: str, said: dict[str, Any], now: datetime) -> Report | Seen:
-    param, targets = said.get("param"), said.get("targets")
-    message_id = carried_id(param) if isinstance(param, str) else None
+    message_id, address = told_of(said)
     if code_of(said.get("ackType")) == _CLICKED:
         at = moment(said.get("ackTime"), now)
         return Seen(f"vivo:{task_id}:click", task_id, SeenDeed.CLICK, at, message_id)
-    address = targets if isinstance(targets, str) and "," not in targets else ""
     return Report(task_id, "delivered", ReportState.DELIVERED, message_id=message_id, address=address)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Finding, Inquiry, Outcome, Payload, PushPayload
 from orchestrator.channel.cached_token import json_object
@@ -28,14 +28,14 @@ from orchestrator.channel.callback import (
     ReportState,
     Seen,
     SeenDeed,
-    carried_id,
 )
 from orchestrator.channel.json_text import loaded
 from orchestrator.channel.options import FromEnvironment, read_options, safe_url, secret_of
-from orchestrator.channel.push.quotas import MARKETING, DailyQuota
+from orchestrator.channel.push.quotas import DailyQuota
 from orchestrator.channel.push.vendor import (
     DEAD,
     STOP,
+    MakerOptions,
     callback_of,
     code_of,
     common_problems,
@@ -48,6 +48,7 @@ from orchestrator.channel.push.vendor import (
     quota_for,
     read_hook,
     seconds_left,
+    told_of,
     widest,
 )
 from orchestrator.channel.push.xiaomi_errors import TABLE, classify
@@ -75,20 +76,14 @@ RECEIPTS: dict[str, tuple[str, ReportState]] = {
 }
 
 
-class XiaomiOptions(BaseModel):
+class XiaomiOptions(MakerOptions):
     """What an account at Xiaomi needs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     package: Annotated[str, Field(pattern=r"^[A-Za-z][\w.]{2,127}$")]
     app_secret_file: Path | None = None
     app_secret: FromEnvironment = None
     channel_id: Annotated[str, Field(max_length=64)] = ""
-    callback_secret_file: Path | None = None
-    callback_secret: FromEnvironment = None
-    quota: str = MARKETING
     base_url: str = BASE_URL
-    timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = timedelta(seconds=10)
 
 
 def open_channel(account: str, options: Mapping[str, Any], callback_url: str) -> Channel:
@@ -224,14 +219,12 @@ def form(envelope: Envelope, payload: PushPayload, options: XiaomiOptions, callb
 
 def _told(provider_id: str, said: dict[str, Any], now: datetime) -> Report | Seen | None:
     """One entry of the map; None for what says nothing we use."""
-    kind, param, targets = code_of(said.get("type")), said.get("param"), said.get("targets")
-    message_id = carried_id(param) if isinstance(param, str) else None
+    kind, (message_id, address) = code_of(said.get("type")), told_of(said)
     if kind == _CLICKED:
         at = moment(said.get("timestamp"), now)
         return Seen(f"xiaomi:{provider_id}:click", provider_id, SeenDeed.CLICK, at, message_id)
     if kind not in RECEIPTS:
         return None
     status, state = RECEIPTS[kind]
-    address = targets if isinstance(targets, str) and "," not in targets else ""
     dead = DEAD.kind if kind == "16" else None
     return Report(provider_id, status, state, kind, dead, message_id=message_id, address=address)
