@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.audience.condition import Condition
 from orchestrator.audience.segment import read_segments, undeclared
 from orchestrator.campaign.attributes import FILE as ATTRIBUTES
 from orchestrator.campaign.attributes import declared_in
@@ -60,15 +61,18 @@ class SegmentFolder:
             self.problems += self._with_all_names(found) or error.problems
         return found
 
+    def conditions(self) -> dict[str, Condition]:
+        """What all segments ask, by name; nothing where any is wrong."""
+        try:
+            return read_segments(self._closed(self.names))
+        except ConfigError:
+            return {}
+
     def notes(self) -> list[str]:
         """Attributes that segments ask for and nobody declared: maybe a slip, maybe not."""
-        try:
-            found = read_segments(self._closed(self.names))
-        except ConfigError:
-            return []
         return [
             f"segment {segment}: attribute {name!r} is not declared in {ATTRIBUTES} ({hint})"
-            for segment, name, hint in undeclared(found, self.declared)
+            for segment, name, hint in undeclared(self.conditions(), self.declared)
         ]
 
     def _closed(self, wanted: Iterable[str]) -> dict[str, Document]:

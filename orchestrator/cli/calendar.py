@@ -18,10 +18,10 @@ from orchestrator.cli.context import Context
 from orchestrator.cli.operate import chosen_date
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.ledger.states import CampaignState
-from orchestrator.report.calendar import Known, Source
 from orchestrator.report.calendar import calendar as read_calendar
 from orchestrator.report.calendar_page import page
 from orchestrator.report.calendar_terminal import terminal
+from orchestrator.report.calendar_values import Known, Source
 from orchestrator.report.files import replacing
 from orchestrator.report.values import plain
 from orchestrator.settings import Settings

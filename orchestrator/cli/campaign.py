@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.audience.condition import Condition
 from orchestrator.campaign.caps import check_caps, notes_on_caps
 from orchestrator.campaign.load import campaign_names, check_segments, load_bundle
 from orchestrator.campaign.schema import json_schema, segment_schema
@@ -20,6 +21,8 @@ from orchestrator.campaign.segments import SegmentFolder
 from orchestrator.campaign.shared import check_shared
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.topics import check_topics
+from orchestrator.campaign.version import Bundle
+from orchestrator.cli.event_notes import event_notes
 from orchestrator.cli.instants import instant_notes
 from orchestrator.clock import SystemClock
 from orchestrator.content.confirming import check_confirmation
@@ -43,9 +46,13 @@ app = typer.Typer(help="Campaign files.", no_args_is_help=True)
 
 @dataclass(slots=True)
 class _Findings:
-    campaigns: list[Campaign] = field(default_factory=list)
+    bundles: list[Bundle] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def campaigns(self) -> list[Campaign]:
+        return [bundle.campaign for bundle in self.bundles]
 
 
 @app.command()
@@ -58,6 +65,7 @@ def validate(
     """Check campaigns with their segments and templates; print every problem, and exit with 2 when there is one."""
     settings = load_settings()
     findings = _Findings()
+    segments: dict[str, Condition] = {}
     for name in campaigns or campaign_names(settings.campaigns):
         _check(name, settings, findings)
     if not campaigns:
@@ -65,7 +73,10 @@ def validate(
         findings.problems += [*check_topics(settings.campaigns), *check_confirmation(settings.templates)]
         findings.problems += [*check_shared(settings.campaigns), *check_caps(settings.campaigns)]
         findings.notes += notes_on_caps(settings.campaigns, findings.campaigns)
-        findings.notes += SegmentFolder(settings.campaigns).notes()
+        folder = SegmentFolder(settings.campaigns)
+        findings.notes += folder.notes()
+        segments = folder.conditions()
+    findings.notes += event_notes(findings.bundles, segments, settings.database)
     findings.problems = list(dict.fromkeys(findings.problems))
     _print_json(findings) if as_json else _print(findings, settings.campaigns)
     if findings.problems:
@@ -89,7 +100,7 @@ def _check(name: str, settings: Settings, findings: _Findings) -> None:
     except NotFoundError as error:
         findings.problems.append(Problem(name, 0, "", error.message, error.hint))
     else:
-        findings.campaigns.append(bundle.campaign)
+        findings.bundles.append(bundle)
         findings.notes += TemplateSet(bundle.templates, root=str(settings.templates)).notes()
         now = SystemClock().now()
         today = now.date()

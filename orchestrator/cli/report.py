@@ -22,7 +22,7 @@ from orchestrator.cli.context import Context
 from orchestrator.errors import InputError
 from orchestrator.report import retention as staying
 from orchestrator.report import retention_page, retention_terminal, terminal
-from orchestrator.report.consulted import RulesStory, consulted
+from orchestrator.report.consulted import RulesStory, consulted, consulted_to_join
 from orchestrator.report.consulted_words import tell_rules
 from orchestrator.report.explain import explain as read_story
 from orchestrator.report.files import replacing, write_csv, write_parquet
@@ -159,6 +159,7 @@ def explain(
         story = read_story(connection, user, launched(connection, campaign), now)
         if rules:
             asked = consulted(connection, user, campaign.partition("@")[0], now, around(context.settings))
+            asked += [consulted_to_join(story.forestalled)] if story.forestalled else []
     providers = {name: account.provider for name, account in context.settings.accounts.items()}
     told = [*tell(story, locale, providers), *tell_rules(asked, locale)]
     if json:

@@ -62,7 +62,7 @@ def listeners(connection: Connection, now: datetime) -> list[Listener]:
             continue
         if (trigger := bundle.campaign.schedule.trigger) is not None:
             worth = trigger.after + bundle.campaign.timing.expires_after
-            since = _listening_since(connection, row.name, row.launched_at, now - worth)
+            since = listening_since(connection, row.name, row.launched_at, now - worth)
             running = row.state == CampaignState.RUNNING
             found.append(Listener(row.name, row.version, bundle, trigger, since, running))
     return found
@@ -75,7 +75,7 @@ _LAUNCHES = text("""
     ORDER BY at DESC, id DESC""")
 
 
-def _listening_since(connection: Connection, name: str, launched_at: datetime, enough: datetime) -> datetime:
+def listening_since(connection: Connection, name: str, launched_at: datetime, enough: datetime) -> datetime:
     """The first of the launches up to now between which the campaign was never stopped, and always had a trigger.
 
     An edit is a launch too, and must not make a campaign deaf to what happened just before. ``enough``: what lies

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from markupsafe import Markup
 
 from orchestrator.report import calendar_words as words
-from orchestrator.report.calendar import Calendar, Entry, Fire
+from orchestrator.report.calendar_values import Calendar, Entry, Fire
 from orchestrator.report.html import environment
 from orchestrator.report.plots import NARROW, WIDE
 from orchestrator.report.reasons import LOCALES

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.report.calendar import Calendar, Entry, Fire
+from orchestrator.report.calendar_values import Calendar, Entry, Fire
 from orchestrator.report.calendar_words import (
     conflict_words,
     day_words,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 
-from orchestrator.report.calendar import Calendar, Conflict, Entry, Fire, Volume
+from orchestrator.report.calendar_values import Calendar, Conflict, Entry, Fire, Volume
 from orchestrator.report.codes import Phrase
 from orchestrator.report.words import number, per_cent
 

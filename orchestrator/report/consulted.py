@@ -35,12 +35,14 @@ from orchestrator.policy.carriers import Routing
 from orchestrator.policy.facts import Facts, read_facts
 from orchestrator.policy.gate import Leave, Readdress, Verdict, consult
 from orchestrator.policy.resolver import Drop, Hold, Opening, Send, opening, resolve
+from orchestrator.report.triggers import Forestalled
 from orchestrator.store.tables import lane, message, run
 from orchestrator.timing.quiet import NEVER_QUIET, QuietHours
 
 PASSES, HOLDS, DROPS = "passes", "holds", "drops"
 ENDED = "ended"
 """The rule of a story whose message was skipped by one that is not asked again; the reason follows after a colon."""
+NEEDLESS = "needless"
 _LATER = frozenset({"window", "quiet_hours", "late", CAPPED})
 """What can be said of a message that is over."""
 
@@ -68,9 +70,12 @@ class RuleStory:
 
 @dataclass(frozen=True, slots=True)
 class RulesStory:
-    """The rules of one message, in the order in which they are asked. ``over``: it waits no more."""
+    """The rules of one message, in the order in which they are asked. ``over``: it waits no more.
 
-    message_id: int
+    ``message_id`` is None, with no date, step 0 and no channel, where there is no message since nobody joined.
+    """
+
+    message_id: int | None
     local_date: str
     step: int
     channel: str
@@ -91,6 +96,11 @@ def consulted(connection: Connection, user: str, campaign: str, now: datetime, a
     )
     rows = connection.execute(of_user.order_by(run.c.local_date, run.c.fires_at, run.c.id, message.c.step)).all()
     return [_Asking(connection, row, now, around).story() for row in rows]
+
+
+def consulted_to_join(found: Forestalled) -> RulesStory:
+    """The rule that kept somebody from joining a triggered campaign, as of the event that did so."""
+    return RulesStory(None, "", 0, "", "", found.by_at, True, (RuleStory(f"{NEEDLESS}:{found.by}", DROPS),))  # noqa: FBT003  # a value
 
 
 class _Asking:

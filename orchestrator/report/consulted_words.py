@@ -48,17 +48,21 @@ _VERDICTS = {
 def tell_rules(stories: list[RulesStory], locale: str) -> Iterator[str]:
     """A line for each message and, below it, for each rule."""
     for story in stories:
-        zone = zone_of(story.zone_key)
-        channel = Phrase(words.word(story.channel, "en"), words.word(story.channel, "zh"))
-        at = _at(story.at, story.zone_key)
-        how = Phrase("as it was at", "截至（已结束）") if story.over else Phrase("as of", "截至")
-        day = f"{story.local_date}"
         yield ""
-        yield Phrase(
-            f"Rules of step {story.step} ({channel.en}) of the run of {day}, {how.en} {at}{'' if zone else ' UTC'}:",
-            f"{day} 批次步骤 {story.step}（{channel.zh}）的规则，{how.zh} {at}{'' if zone else ' UTC'}：",
-        ).in_(locale)
+        yield _heading(story).in_(locale)
         yield from (f"  {_rule(rule, story.zone_key).in_(locale)}" for rule in story.rules)
+
+
+def _heading(story: RulesStory) -> Phrase:
+    at = f"{_at(story.at, story.zone_key)}{'' if zone_of(story.zone_key) else ' UTC'}"
+    how = Phrase("as it was at", "截至（已结束）") if story.over else Phrase("as of", "截至")
+    if story.message_id is None:
+        return Phrase(f"Rules of joining, {how.en} {at}:", f"进入规则，{how.zh} {at}：")
+    channel = Phrase(words.word(story.channel, "en"), words.word(story.channel, "zh"))
+    return Phrase(
+        f"Rules of step {story.step} ({channel.en}) of the run of {story.local_date}, {how.en} {at}:",
+        f"{story.local_date} 批次步骤 {story.step}（{channel.zh}）的规则，{how.zh} {at}：",
+    )
 
 
 def _rule(rule: RuleStory, zone_key: str) -> Phrase:

@@ -18,7 +18,7 @@ from orchestrator.campaign.version import read_bundle
 from orchestrator.errors import NotFoundError, OrchestratorError, did_you_mean
 from orchestrator.report.own_dates import OwnDate, member_date, own_date
 from orchestrator.report.touches import CLICKED, KINDS, OPENED, confidence, of_person
-from orchestrator.report.triggers import Enrolled, enrolled_by, waiting_until
+from orchestrator.report.triggers import Enrolled, Forestalled, enrolled_by, forestalled, waiting_until
 from orchestrator.report.values import Launched
 from orchestrator.store.tables import attempt, event, lane, member, message, receipt, run, transition, users
 
@@ -137,6 +137,8 @@ class Story:
     """Of somebody who is in no audience: their date as it is now."""
     waits_until: datetime | None = None
     """Of a triggered campaign: when their wait is over."""
+    forestalled: Forestalled | None = None
+    """Of somebody whom no triggered run has: what made their latest trigger event needless."""
 
 
 _IN_ORDER = (run.c.local_date, run.c.fires_at, run.c.id)
@@ -162,8 +164,11 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     members = tuple(_why(connection, row, user_id, _member(connection, row, launched.name, now)) for row in rows.all())
     relative = launched.relative_to
     own = own_date(connection, relative, user_id, now) if relative is not None and not members else None
-    until = waiting_until(connection, launched.name, user_id) if launched.trigger is not None else None
-    return Story(user, launched, now, runs, members, own, until)
+    until, needless = None, None
+    if (trigger := launched.trigger) is not None:
+        until = waiting_until(connection, launched.name, user_id)
+        needless = None if members else forestalled(connection, launched.name, trigger, user_id)
+    return Story(user, launched, now, runs, members, own, until, needless)
 
 
 def _why(connection: Connection, row: Row[Any], user_id: int, story: MemberStory) -> MemberStory:

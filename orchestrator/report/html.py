@@ -8,7 +8,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.report import plots, words
+from orchestrator.report import plots, sentences, words
 from orchestrator.report.findings import Findings
 from orchestrator.report.reasons import LOCALES, reason_words
 from orchestrator.report.terminal import worth_words
@@ -44,17 +44,17 @@ def _body(tally: Tally, found: Findings, locale: str) -> str:
             found=found,
             locale=locale,
             title=words.title(tally.launched, locale),
-            headline=words.headline(found, locale),
-            lasting=words.lasting_sentence(found, locale),
+            headline=sentences.headline(found, locale),
+            lasting=sentences.lasting_sentence(found, locale),
             interval=words.interval,
             money=words.money,
             worth=worth_words,
             arms=[
-                (words.arm_sentence(arm, locale), plots.tint(tally, arm.group.name, held_out=False))
+                (sentences.arm_sentence(arm, locale), plots.tint(tally, arm.group.name, held_out=False))
                 for arm in found.arms
             ],
-            caveats=words.caveats(tally, found, locale),
-            hours_sentence=words.hours_sentence(tally, locale),
+            caveats=sentences.caveats(tally, found, locale),
+            hours_sentence=sentences.hours_sentence(tally, locale),
             zones=zone_rows(tally.zones),
             within=words.span_words(tally.launched.within, locale),
             meanings={name: phrase.in_(locale) for name, phrase in words.STAGE_MEANING.items()},

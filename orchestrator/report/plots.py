@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from orchestrator.report import words
+from orchestrator.report import sentences, words
 from orchestrator.report.findings import Finding, Findings, Verdict
 from orchestrator.report.hours import BIN, inside
 from orchestrator.report.svg import Scale, apart, bar, line, path, picture, text, ticks, width_of
@@ -87,7 +87,7 @@ def lift(tally: Tally, found: Findings, locale: str, width: int) -> Markup:
     drawn = list(_lift_axis(scale, top, foot, locale, width))
     for index, row in enumerate(rows):
         drawn += _lift_row(tally, row, scale, top + index * _ROW + _ROW / 2, locale)
-    said = " ".join(words.arm_sentence(row, locale) for row in found.arms)
+    said = " ".join(sentences.arm_sentence(row, locale) for row in found.arms)
     return picture(width, foot + 44, f"lift-{locale}-{width}", word("h_lift", locale), said, drawn)
 
 
@@ -211,7 +211,7 @@ def hours(tally: Tally, locale: str, width: int) -> Markup:
             drawn.append(
                 bar(start + 0.3, up(count), end - start - 0.6, up.start - up(count), "bar" if held else "bar-alarm", 1)
             )
-    said = words.hours_sentence(tally, locale)
+    said = sentences.hours_sentence(tally, locale)
     return picture(width, 236, f"hours-{locale}-{width}", word("h_hours", locale), said, drawn)
 
 
@@ -229,7 +229,7 @@ def _window(tally: Tally, across: Scale, up: Scale, locale: str) -> Iterator[Mar
         yield bar(across(start), up.end, across(end) - across(start), up.start - up.end, "window", 0)
     if openings:
         low, high = min(start for start, _ in openings), max(end for _, end in openings)
-        label = f"{word('window', locale)} {words.openings_words(tally)}"
+        label = f"{word('window', locale)} {sentences.openings_words(tally)}"
         half = width_of(label) / 2
         middle = min(max((across(low) + across(high)) / 2, across.start + half), across.end - half)
         yield text(middle, up.end - 8, label, "middle", "soft")

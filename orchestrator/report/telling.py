@@ -26,7 +26,7 @@ from orchestrator.report.hours import zone_of
 from orchestrator.report.own_dates import absence, membership
 from orchestrator.report.reasons import code_words, outcome_words, reason_words
 from orchestrator.report.touches import OPENED
-from orchestrator.report.triggers import joined, not_joined
+from orchestrator.report.triggers import joined, needless, not_joined
 
 _WEEKDAYS = ("一", "二", "三", "四", "五", "六", "日")
 
@@ -74,8 +74,10 @@ def tell(story: Story, locale: str = "en", providers: Mapping[str, str] = Mappin
 
 def _not_in(story: Story) -> Phrase:
     user, name, segment = story.user, story.launched.name, story.launched.segment
-    if story.launched.trigger is not None:
-        return not_joined(user, name, segment, story.launched.trigger, story.waits_until)
+    if (trigger := story.launched.trigger) is not None:
+        if story.forestalled is not None:
+            return needless(story.forestalled, user, name, trigger)
+        return not_joined(user, name, segment, trigger, story.waits_until)
     if not story.runs:
         return Phrase(
             f"{user} was not in the audience of {name}: the campaign has had no run yet.",

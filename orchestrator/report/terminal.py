@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.report import words
+from orchestrator.report import sentences, words
 from orchestrator.report.findings import LIMITS, Finding, Findings, Guard, Harm, Verdict
 from orchestrator.report.reasons import reason_words
 from orchestrator.report.values import Tally
@@ -177,19 +177,19 @@ def fitting(table: Table, width: int | None) -> Table:
 def report(tally: Tally, found: Findings, locale: str = "en", width: int | None = None) -> Stack:
     """The whole report for a console of ``width`` columns."""
     heading = Text(f"{words.title(tally.launched, locale)}  ({tally.launched.name})", style="bold")
-    notes = [Text(f"! {note}", style="yellow") for note in words.caveats(tally, found, locale)]
+    notes = [Text(f"! {note}", style="yellow") for note in sentences.caveats(tally, found, locale)]
     parts: list[RenderableType] = [
         heading,
-        Text(words.headline(found, locale)),
+        Text(sentences.headline(found, locale)),
         *notes,
         Padding(decisions_table(tally, locale), (1, 0)),
         funnel_table(tally, locale),
         Padding(fitting(reach_table(found, locale), width), (1, 0)),
-        Text(words.lasting_sentence(found, locale)),
+        Text(sentences.lasting_sentence(found, locale)),
         Padding(refusals_table(found, locale), (1, 0, 0, 0)),
         *([Padding(value_table(found, locale), (1, 0, 0, 0))] if tally.launched.conversion else []),
         Padding(channels_table(tally, locale), (1, 0)),
-        Text(words.hours_sentence(tally, locale), style="red" if tally.hours.outside else ""),
+        Text(sentences.hours_sentence(tally, locale), style="red" if tally.hours.outside else ""),
         Text(word("s_lift", locale), style="dim"),
     ]
     return Stack(*parts)

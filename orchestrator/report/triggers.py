@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select
 
 from orchestrator.campaign.spec import Trigger
 from orchestrator.plan.fired import Triggered
-from orchestrator.plan.triggers import NEVER
+from orchestrator.plan.triggers import NEVER, listening_since
 from orchestrator.report.codes import Phrase
 from orchestrator.report.words import number, span_words
-from orchestrator.store.tables import enrolled, event, waiting
+from orchestrator.store.tables import campaign, enrolled, event, waiting
 
 _HOURS = timedelta(hours=2)
 """From here on a wait is told in hours."""
@@ -26,6 +26,16 @@ class Enrolled:
     trigger: Trigger
     event: str
     at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forestalled:
+    """A trigger event that came to nothing: ``event`` at ``at``, then ``by`` (one of ``unless``) at ``by_at``."""
+
+    event: str
+    at: datetime
+    by: str
+    by_at: datetime
 
 
 def enrolled_by(connection: Connection, trigger: Trigger, run_id: int, user_id: int) -> Enrolled:
@@ -42,11 +52,41 @@ def waiting_until(connection: Connection, campaign: str, user_id: int) -> dateti
     return connection.execute(select(waiting.c.due_at).where(*mine)).scalar()
 
 
+def forestalled(connection: Connection, name: str, trigger: Trigger, user_id: int) -> Forestalled | None:
+    """What made the latest trigger event of somebody needless before their wait was over; None where nothing did.
+
+    What happened before the campaign listened does not count.
+    """
+    theirs = select(event.c.name, event.c.at).where(event.c.user_id == user_id)
+    latest = theirs.where(event.c.name == trigger.event).order_by(event.c.at.desc(), event.c.id.desc())
+    began = connection.execute(latest.limit(1)).first()
+    launched_at = connection.execute(select(campaign.c.launched_at).where(campaign.c.name == name)).scalar()
+    if began is None or launched_at is None or listening_since(connection, name, launched_at, began.at) > began.at:
+        return None
+    meanwhile = event.c.name.in_(trigger.unless), event.c.at.between(began.at, began.at + trigger.after)
+    ended = connection.execute(theirs.where(*meanwhile).order_by(event.c.at, event.c.id).limit(1)).first()
+    return None if ended is None else Forestalled(began.name, began.at, ended.name, ended.at)
+
+
+def needless(found: Forestalled, user: str, name: str, trigger: Trigger) -> Phrase:
+    """Of somebody who is no member because of what they did next."""
+    rule, began, ended = condition(trigger), _in_utc(found.at), _in_utc(found.by_at)
+    return Phrase(
+        f"{user} has not joined {name}: their {found.event} of {began} was followed by {found.by} at {ended} "
+        f"({rule.en}).",
+        f"{user} 未进入 {name}：{began} 的 {found.event} 之后，{ended} 发生了 {found.by}（{rule.zh}）。",
+    )
+
+
+def _in_utc(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def not_joined(user: str, name: str, segment: str, trigger: Trigger, until: datetime | None) -> Phrase:
     """Of somebody who is no member; ``until``: when their wait is over."""
     rule = condition(trigger)
     if until is not None:
-        when = f"{until:%Y-%m-%d %H:%M} UTC"
+        when = _in_utc(until)
         return Phrase(
             f"{user} may join {name} at {when}: until then it waits ({rule.en}).",
             f"{user} 可能于 {when} 进入 {name}：在此之前等待（{rule.zh}）。",

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -266,6 +266,7 @@ def places(data: Any, at: Place = ()) -> Iterator[Place]:
 SAMPLE = read_document(ROOT / "campaigns/lunch-winback.yaml").data
 
 
+@settings(deadline=None)
 @given(place=st.sampled_from(list(places(SAMPLE))), value=values)
 def test_whatever_stands_anywhere_is_a_campaign_or_a_config_error(place: Place, value: object) -> None:
     spoiled = copy.deepcopy(SAMPLE)

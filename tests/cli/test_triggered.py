@@ -81,6 +81,12 @@ def test_why_somebody_is_a_member_and_another_is_not(project: Path) -> None:
     store, clock = Store(str(project / "o.db")), ManualClock(NOON + HOUR)
     happened(store, "u1", CART, NOON + HOUR, item="a wok")
     happened(store, "u2", CART, NOON + HOUR + timedelta(minutes=30), item="a wok")
+    happened(store, "u4", CART, NOON + HOUR, item="a wok")
+    happened(store, "u4", ORDER, NOON + HOUR + timedelta(minutes=20))
+    happened(store, "u5", CART, NOON - HOUR, item="a wok")  # before the launch
+    happened(store, "u5", ORDER, NOON - HOUR + timedelta(minutes=20))
+    happened(store, "u6", CART, NOON - HOUR, item="a wok")
+    happened(store, "u6", ORDER, NOON + HOUR)  # too late to make it needless
     clock.advance(WAIT)
     Enroller(store, world.planner(clock)).tick()
     store.close()
@@ -95,6 +101,36 @@ def test_why_somebody_is_a_member_and_another_is_not(project: Path) -> None:
     assert f"u3 has not joined lunch: it has not been triggered for them since its launch ({rule})" in said(
         "explain", "u3", "lunch"
     )
+    for user in ("u5", "u6"):
+        assert f"{user} has not joined lunch: it has not been triggered for them" in said("explain", user, "lunch")
     rules = said("explain", "u1", "lunch", "--rules")
     assert "nothing since that makes it needless: passes" in rules
     assert "window: holds until 2026-12-07 13:45:00" in rules  # as the clock of the command has it
+    needless(rule)
+
+
+def needless(rule: str) -> None:
+    """Who is told of ``u4``, whose cart was followed by an order: in words, by rules, for machines."""
+    then = f"their {CART} of 2026-12-07 12:00 UTC was followed by {ORDER} at 2026-12-07 12:20 UTC"
+    assert f"u4 has not joined lunch: {then} ({rule})." in said("explain", "u4", "lunch")
+    chinese = said("explain", "u4", "lunch", "--locale", "zh", "--rules")
+    assert f"u4 未进入 lunch：2026-12-07 12:00 UTC 的 {CART} 之后，2026-12-07 12:20 UTC 发生了 {ORDER}" in chinese
+    assert f"进入规则，截至（已结束） 2026-12-07 12:20:00 UTC： 触发后未发生取消事件（{ORDER}）：不予发送" in chinese
+    assert (
+        "Rules of joining, as it was at 2026-12-07 12:20:00 UTC: "
+        f"nothing since that makes it needless ({ORDER}): does not let it leave"
+        in said("explain", "u4", "lunch", "--rules")
+    )
+    machine = json.loads(CliRunner().invoke(app, ["explain", "u4", "lunch", "--rules", "--json"]).output)
+    assert machine["forestalled"] == {
+        "event": CART,
+        "at": "2026-12-07T12:00:00Z",
+        "by": ORDER,
+        "by_at": "2026-12-07T12:20:00Z",
+    }
+    [rules] = machine["rules"]
+    assert (rules["message_id"], rules["rules"][0]["rule"], rules["rules"][0]["verdict"]) == (
+        None,
+        f"needless:{ORDER}",
+        "drops",
+    )

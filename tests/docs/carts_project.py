@@ -51,11 +51,13 @@ def build(folder: Path, fields: dict[str, Any], now: datetime) -> None:
 
 
 def evening(folder: Path) -> None:
-    """After the launch: Ada and Bob leave a cart behind, and Ada orders; Cyd's cart has just been put together."""
+    """After the launch: Ada, Bob and Dan leave a cart behind, Ada and Dan order; Cyd's has just been put together."""
     store, clock = Store(str(folder / "o.db")), ManualClock(NOON)
     shop = Enroller(store, world.planner(clock))
     happened(store, "ada", CART, NOON + 9 * HOUR, item="a wok")
     happened(store, "bob", CART, NOON + 9 * HOUR, item="a knife")
+    happened(store, "dan", CART, NOON + 9 * HOUR, item="a bowl")
+    happened(store, "dan", ORDER, NOON + 9 * HOUR + 20 * MINUTE)
     clock.instant = NOON + 9 * HOUR + 46 * MINUTE
     shop.tick()
     happened(store, "ada", ORDER, NOON + 10 * HOUR)

@@ -57,15 +57,16 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_what_it_shows_is_what_is_said(shop: Any) -> None:
-    assert len(SHOWN) == 7
+    assert len(SHOWN) == 8
     folder = shop(NOON)
-    assert said("validate cart")[0].startswith("ok cart: 1 step")
+    assert said("validate cart")[-1].startswith("ok cart: 1 step")
     for command, shown in BEFORE:
         check(command, shown)
-    [cyd, ada, bob] = [shown for shown in SHOWN if shown[0].startswith("explain")]
+    [cyd, dan, ada, bob] = [shown for shown in SHOWN if shown[0].startswith("explain")]
     evening(folder)
     shop(NOON + 10 * HOUR + 2 * MINUTE)
     check(*cyd)
+    check(*dan)
     morning(folder)
     shop(NOON + 23 * HOUR + MINUTE)
     check(*ada)

@@ -20,7 +20,8 @@ from orchestrator.plan.dry import dry_run
 from orchestrator.plan.dry_dates import OwnDates
 from orchestrator.plan.members import members_statement
 from orchestrator.policy.caps import UNCAPPED
-from orchestrator.report.calendar import Known, Source, calendar
+from orchestrator.report.calendar import calendar
+from orchestrator.report.calendar_values import Known, Source
 from orchestrator.store import Store
 from orchestrator.store.tables import member, users
 from tests import world

@@ -14,10 +14,10 @@ from orchestrator.errors import NotFoundError
 from orchestrator.report.findings import findings
 from orchestrator.report.html import page
 from orchestrator.report.launched import launched as read_launched
+from orchestrator.report.sentences import caveats
 from orchestrator.report.sheet import report_lines
 from orchestrator.report.tally import tally
 from orchestrator.report.values import Launched, Sorted, Tally
-from orchestrator.report.words import caveats
 from orchestrator.store import Store
 from orchestrator.store import tables as t
 from tests import world

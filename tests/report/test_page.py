@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typing_extensions import override
 
-from orchestrator.report import terminal, words
+from orchestrator.report import sentences, terminal
 from orchestrator.report.findings import Findings, findings
 from orchestrator.report.html import page
 from orchestrator.report.svg import apart, text, ticks
@@ -91,14 +91,14 @@ def test_a_name_cannot_smuggle_markup_into_the_page(book: Book, store: Store, la
 
 def test_the_headline_says_what_may_be_said(report: tuple[Tally, Findings]) -> None:
     _, found = report
-    said = words.headline(found, "en")
+    said = sentences.headline(found, "en")
     assert re.fullmatch(
         r"Members who .* came back \d+\.\d points more often than those held out \(95\s%: .* to .*\)\.", said
     )
-    dish = words.arm_sentence(found.arms[0], "en")
+    dish = sentences.arm_sentence(found.arms[0], "en")
     assert dish.startswith("Members of arm dish came back ")
-    assert "no difference to those held out can be told" in words.arm_sentence(found.arms[2], "en")
-    assert "对照组" in words.headline(found, "zh")
+    assert "no difference to those held out can be told" in sentences.arm_sentence(found.arms[2], "en")
+    assert "对照组" in sentences.headline(found, "zh")
 
 
 def test_a_report_of_few_people_says_so(book: Book, store: Store, launched: Launched) -> None:
@@ -109,7 +109,7 @@ def test_a_report_of_few_people_says_so(book: Book, store: Store, launched: Laun
     with store.read() as connection:
         counted = tally(connection, launched, NOW)
     found = findings(counted)
-    assert "not enough people yet" in words.headline(found, "en")
+    assert "not enough people yet" in sentences.headline(found, "en")
     assert "not enough people to say" in page(counted, found)
 
 
@@ -147,7 +147,7 @@ def test_a_request_outside_the_window_is_alarming_in_words(book: Book, store: St
     book.write()
     with store.read() as connection:
         counted = tally(connection, launched, NOW)
-    assert "1 of 1 requests left OUTSIDE" in words.hours_sentence(counted, "en")
+    assert "1 of 1 requests left OUTSIDE" in sentences.hours_sentence(counted, "en")
     assert 'class="bar-alarm"' in page(counted, findings(counted))
 
 

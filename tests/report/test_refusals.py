@@ -151,7 +151,7 @@ def test_guardrails_are_crossed_only_when_it_is_sure() -> None:
 
 def test_a_crossed_guardrail_is_a_caveat(book: Book, store: Store, launched: Launched) -> None:
     from orchestrator.report.html import page
-    from orchestrator.report.words import caveats
+    from orchestrator.report.sentences import caveats
 
     book.run(1, audience=100)
     for user in range(1, 101):
