@@ -29,9 +29,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from sqlalchemy import create_engine
 
-from orchestrator.store.tables import metadata
+from orchestrator.store import Store, upgrade
 
 WHEELS = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "x86_64"), ("darwin", "arm64")}
 """Where the wheel exists; pyproject.toml has the same list."""
@@ -230,9 +229,9 @@ def _prepared(server: Postgres) -> Postgres:
     with psycopg.connect(server.uri, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} (FORCE)")
         connection.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
-    engine = create_engine(server.url_of(TEMPLATE).replace("postgresql://", "postgresql+psycopg://", 1))
-    metadata.create_all(engine)
-    engine.dispose()
+    store = Store(server.url_of(TEMPLATE))
+    upgrade(store)
+    store.close()
     return server
 
 

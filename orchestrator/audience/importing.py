@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from sqlalchemy import Connection
+
 from orchestrator.audience.attribute_indexes import sync_if_small
 from orchestrator.audience.attributes import NONE, Declarations
 from orchestrator.audience.cells import CellError
@@ -29,6 +31,8 @@ from orchestrator.store.engine import Store
 
 CHUNK = 1_000
 """Rows of one transaction, at most: where they take longer than ``SLOW``, half as many."""
+AT_ONCE = 2_000
+"""The same where others write meanwhile: PostgreSQL."""
 LEAST = 125
 SLOW = 0.03
 """Seconds; nobody else writes meanwhile, and 50 ms is what others may be kept waiting."""
@@ -160,10 +164,15 @@ class _Import:
         self.values = []
 
     def _write(self, values: Sequence[Any]) -> tuple[int, Wrote]:
-        with self.store.write() as connection:
+        def write(connection: Connection) -> tuple[float, Wrote]:
             begun = self.clock.monotonic()  # not before it is our turn
-            wrote = self.taker.write(connection, values, self.clock.now())
+            return begun, self.taker.write(connection, values, self.clock.now())
+
+        begun, wrote = self.store.again(write)
         slow = self.clock.monotonic() - begun > SLOW
+        if self.store.path is None:
+            self.size = AT_ONCE
+            return len(values), wrote
         self.size = max(LEAST, self.size // 2) if slow else min(CHUNK, self.size + LEAST)
         return len(values), wrote
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from orchestrator.store.copying import WORTH_IT, copy_rows
+
 SLICE = 1_000
 """As many values as one statement names at most."""
 
@@ -22,6 +24,8 @@ def insert(connection: Connection, table: Table, columns: Sequence[str], rows: S
     """
     if not rows:
         return 0
+    if len(rows) >= WORTH_IT and connection.dialect.name == "postgresql":
+        return copy_rows(connection, table.name, columns, rows)
     marks = ", ".join([_mark(connection)] * len(columns))
     names = ", ".join(columns)
     sql = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # our own names

@@ -1,4 +1,4 @@
-"""The daemon's smaller periodic work: seeds, confirmation mails, best hours, alerts, the guard's file."""
+"""The daemon's smaller periodic work: what is old, seeds, confirmation mails, best hours, alerts, the guard's file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from orchestrator.daemon.confirming import Asker
 from orchestrator.daemon.seeds import Sower
 from orchestrator.daemon.watch import SLOWLY, watch
 from orchestrator.daemon.wiring import habits_of
+from orchestrator.ledger.retention import forget_events, forget_messages
 from orchestrator.settings import Settings
 from orchestrator.store import Store
+from orchestrator.store.blocks import keep_blocks
 from orchestrator.store.guard import Guard
 from orchestrator.timing.best_hours import refresh
 
@@ -40,6 +42,14 @@ class Errands:
         """What there is to do in this deployment."""
         always = (self.seeds, self.keep_guard, self.confirmations, self.best_hours)
         return always if self.places is None else (*always, self.alerts)
+
+    def room(self) -> None:
+        """The sweeper's: make room for the runs to come, and forget those long over, and old events."""
+        keep_blocks(self.store)
+        if self.settings.keep_messages is not None:
+            forget_messages(self.store, self.clock.now(), self.settings.keep_messages)
+        if self.settings.keep_events is not None:
+            forget_events(self.store, self.clock.now(), self.settings.keep_events)
 
     def seeds(self) -> None:
         """Send the seeds of new runs their copies."""

@@ -26,6 +26,7 @@ LEAST_SENT = 1_000
 _SAMPLE = text("""
     SELECT count(*) AS sent, coalesce(sum(CASE WHEN dead THEN 1 ELSE 0 END), 0) AS dead FROM (
         SELECT EXISTS (SELECT 1 FROM attempt WHERE attempt.message_id = message.id
+                       AND attempt.message_id >= :low AND attempt.message_id < :high
                        AND attempt.outcome = 'drop_address' AND attempt.started_at < :until)
             OR EXISTS (SELECT 1 FROM address WHERE address.id = message.address_id AND address.end_reason = 'dead'
                        AND address.valid_until >= message.sent_at AND address.valid_until < :until) AS dead

@@ -15,10 +15,11 @@ from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import to_micros
 from orchestrator.dispatch.compose import Composed
+from orchestrator.ledger.lanes import ids_since
 from orchestrator.ledger.states import State
 from orchestrator.policy.gate import Leave
 from orchestrator.policy.resolver import Hold
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, from_sql, one_of_sql
 
 OVER = "quota"
 
@@ -42,9 +43,10 @@ def _sql(dialect: str) -> TextClause:
     # a user's messages of the day by the index of caps; what failed was not shown, what is in doubt may have been
     return text(f"""
         SELECT m.id, (SELECT count(*) FROM message AS sent WHERE sent.user_id = m.user_id
-                      AND sent.sent_at >= :since AND sent.address_id = m.address_id AND sent.id <> m.id
+                      AND sent.sent_at >= :since {from_sql(dialect, "sent.id")}
+                      AND sent.address_id = m.address_id AND sent.id <> m.id
                       AND sent.state IN ('sending', 'accepted', 'delivered', 'undelivered', 'unknown')) AS n
-        FROM message m WHERE m.id IN {among_sql(dialect, "ids")}""")
+        FROM message m WHERE m.id {one_of_sql(dialect, "ids")}""")
 
 
 def over_quota(
@@ -64,7 +66,8 @@ def over_quota(
 
 def sent_today(connection: Connection, quota: Quota, ids: Sequence[int], now: datetime) -> dict[int, int]:
     """How many others each message's address has had today, by the messages' ids."""
-    asked = {"ids": among(ids), "since": to_micros(day_of(quota.zone, now)[0])}
+    since = day_of(quota.zone, now)[0]
+    asked = {"ids": among(ids), "since": to_micros(since), **ids_since(connection, since)}
     return {row.id: row.n for row in connection.execute(_sql(connection.dialect.name), asked)}
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import Clock, to_micros
 from orchestrator.errors import OrchestratorError
-from orchestrator.ledger.ids import RUN_SHIFT, LaneId
+from orchestrator.ledger.ids import RUN_SHIFT, LaneId, ids_of_run
 from orchestrator.ledger.lanes import VERSION, LaneTerms, ensure_lanes, terms_of_lane
 from orchestrator.ledger.restored import REASON as RESTORED
 from orchestrator.ledger.states import State
@@ -24,7 +24,7 @@ from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.policy.carriers import ANY, Carrier, Carriers, Routing, choice_sql, parted, without
 from orchestrator.store import Store
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, of_run_sql, one_of_sql, within_sql
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,9 @@ def _move_sql(dialect: str, carriers: Carriers, which: str) -> TextClause:
             SELECT m.id, m.lane_id AS before, {lane} AS lane FROM message m
             JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
             JOIN address a ON a.id = m.address_id {people}
-            WHERE {which} AND m.state = 'planned') AS moved
-        WHERE message.id = moved.id AND message.state = 'planned' AND moved.lane <> moved.before
+            WHERE {which} AND m.state = 'planned' {of_run_sql(dialect, "member.run_id")}) AS moved
+        WHERE message.id = moved.id {within_sql(dialect, "message.id")}
+          AND message.state = 'planned' AND moved.lane <> moved.before
         RETURNING message.id, message.lane_id""")
 
 
@@ -61,7 +62,7 @@ def _move(
 _STEPS = f"""
     SELECT m.run_id, m.step, min(m.lane_id) AS lane_id, lane.version AS earlier, {VERSION} AS version
     FROM message m JOIN run ON run.id = m.run_id JOIN lane ON lane.id = m.lane_id
-    WHERE m.id IN {{}} GROUP BY m.run_id, m.step, lane.version, run.version"""
+    WHERE m.id {{}} GROUP BY m.run_id, m.step, lane.version, run.version"""
 _OF_VERSION = "m.lane_id IN (SELECT lane.id FROM lane WHERE lane.version = :earlier)"
 
 
@@ -72,14 +73,15 @@ def follow_addresses(connection: Connection, routing: Routing, ids: Sequence[int
     """
     if not ids or not _several(routing):
         return
-    sql = text(_STEPS.format(among_sql(connection.dialect.name, "ids")))
+    sql = text(_STEPS.format(one_of_sql(connection.dialect.name, "ids")))
     for row in connection.execute(sql, {"ids": among(ids)}).all():
         carriers = step_carriers(connection, routing, row.version, row.step)
         if len(carriers) > 1:
             lanes = ensure_lanes(connection, terms_of_lane(connection, row.lane_id), [one.name for one in carriers])
-            some = among_sql(connection.dialect.name, "ids")
-            which = f"m.id IN {some} AND m.run_id = :run AND m.step = :step AND {_OF_VERSION}"
+            some = one_of_sql(connection.dialect.name, "ids")
+            which = f"m.id {some} AND m.run_id = :run AND m.step = :step AND {_OF_VERSION}"
             values = {"ids": among(ids), "run": row.run_id, "step": row.step, "earlier": row.earlier}
+            values |= ids_of_run(row.run_id)
             _move(connection, carriers, lanes, which, values)
 
 
@@ -188,7 +190,9 @@ def _empty(store: Store, clock: Clock, lane: _Waiting) -> int:
 def _leave(connection: Connection, clock: Clock, lane: _Waiting, low: int, high: int) -> int:
     """One chunk, with a line of history for each message."""
     lanes = ensure_lanes(connection, lane.terms, [one.name for one in lane.left])
-    moved = _move(connection, lane.left, lanes, _BETWEEN, {"low": low, "high": high, "lane": lane.id})
+    run = lane.terms.run_id
+    values: dict[str, object] = {"low": low, "high": high, "lane": lane.id, "run": run, **ids_of_run(run)}
+    moved = _move(connection, lane.left, lanes, _BETWEEN, values)
     names, now = {number: name for name, number in lanes.items()}, clock.now()
     record(
         connection,

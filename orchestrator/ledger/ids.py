@@ -6,7 +6,10 @@ plans it how often.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple, NewType
+
+from orchestrator.store import blocks
 
 RunId = NewType("RunId", int)
 UserId = NewType("UserId", int)
@@ -16,7 +19,7 @@ WorkerId = NewType("WorkerId", int)
 
 STEP_BITS = 4
 USER_BITS = 36
-RUN_SHIFT = STEP_BITS + USER_BITS
+RUN_SHIFT = blocks.RUN_SHIFT
 WAY_SHIFT = 32
 MAX_STEPS = (1 << STEP_BITS) - 1
 
@@ -40,6 +43,21 @@ def parts(message: int) -> MessageParts:
     return MessageParts(RunId(message >> RUN_SHIFT), UserId(user), message & MAX_STEPS)
 
 
+def ids_of_run(run: int) -> dict[str, int]:
+    """What :func:`orchestrator.store.dialect.within_sql` asks for: where a run's messages begin and end."""
+    return {"first_id": run << RUN_SHIFT, "past_id": run + 1 << RUN_SHIFT}
+
+
+def ids_among(ids: Collection[int]) -> dict[str, int]:
+    """The same of some messages; there is at least one."""
+    return {"first_id": min(ids), "past_id": max(ids) + 1}
+
+
 def lane_id(run: int, step: int, way: int = 0) -> LaneId:
     """``way << 32 | run << 4 | step``: a step has a lane for each account that may carry it, the first is way 0."""
     return LaneId(way << WAY_SHIFT | run << STEP_BITS | step)
+
+
+def run_of_lane(lane: int) -> RunId:
+    """The run whose queue a lane is."""
+    return RunId((lane & (1 << WAY_SHIFT) - 1) >> STEP_BITS)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from orchestrator.ledger.ids import LaneId, lane_id
+from orchestrator.clock import to_micros
+from orchestrator.ledger.ids import RUN_SHIFT, LaneId, lane_id
 
 VERSION = "coalesce(nullif(lane.version, ''), run.version)"
 """SQL for the version of a lane's messages, where ``lane`` and its ``run`` are joined."""
@@ -70,6 +72,26 @@ def ensure_lanes(connection: Connection, terms: LaneTerms, accounts: Sequence[st
     ]
     connection.execute(_ADD, rows)
     return lanes_of(connection, terms.run_id, terms.step, terms.version)
+
+
+_OLDEST = text("SELECT min(id) FROM run WHERE state IN ('planning', 'active')")
+
+
+def live_ids(connection: Connection) -> dict[str, int]:
+    """What :func:`orchestrator.store.dialect.from_sql` asks for: where the messages of runs that are not over begin."""
+    if connection.dialect.name != "postgresql":
+        return {}
+    return {"first_id": (connection.execute(_OLDEST).scalar() or 0) << RUN_SHIFT}
+
+
+_FIRST_SINCE = text("SELECT min(id) FROM run WHERE closes_at >= :since")
+
+
+def ids_since(connection: Connection, since: datetime) -> dict[str, int]:
+    """The same of messages that left at or after ``since``: no run sends once it is closed."""
+    if connection.dialect.name != "postgresql":
+        return {}
+    return {"first_id": (connection.execute(_FIRST_SINCE, {"since": to_micros(since)}).scalar() or 0) << RUN_SHIFT}
 
 
 _AWAY = text("UPDATE lane SET version = :old WHERE run_id = :run AND version = ''")

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, TextClause, text
 
 from orchestrator import metrics
 from orchestrator.clock import to_micros
+from orchestrator.ledger.ids import ids_among
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, one_of_sql, within_sql
 
 _KEEP = text("""
     INSERT INTO receipt (provider, provider_id, status, state, message_id, code, received_at)
@@ -72,7 +73,8 @@ def _receipts_sql(dialect: str) -> TextClause:
         FROM receipt WHERE receipt.message_id = message.id AND receipt.state IS NOT NULL
         ORDER BY CASE receipt.state WHEN 'delivered' THEN 0 WHEN 'undelivered' THEN 1 ELSE 2 END, receipt.id LIMIT 1)
     WHERE id IN (SELECT receipt.message_id FROM receipt
-                 WHERE receipt.message_id IN {among_sql(dialect, "ids")} AND receipt.state IS NOT NULL)
+                 WHERE receipt.message_id {one_of_sql(dialect, "ids")} AND receipt.state IS NOT NULL)
+      {within_sql(dialect, "id")}
       AND (state = 'unknown' OR (state = 'accepted' AND EXISTS (
         SELECT 1 FROM receipt WHERE receipt.message_id = message.id
         AND receipt.state IN ('delivered', 'undelivered'))))""")
@@ -81,4 +83,4 @@ def _receipts_sql(dialect: str) -> TextClause:
 def apply_kept(connection: Connection, ids: Sequence[int]) -> None:
     """Apply the receipts that had overtaken the end of their attempt: of messages just ``accepted`` or ``unknown``."""
     if ids:
-        connection.execute(_receipts_sql(connection.dialect.name), {"ids": among(ids)})
+        connection.execute(_receipts_sql(connection.dialect.name), {"ids": among(ids), **ids_among(ids)})

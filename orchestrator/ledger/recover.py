@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, text
+from sqlalchemy import Connection, Row, TextClause, bindparam, text
 
 from orchestrator import metrics
 from orchestrator.clock import to_micros
-from orchestrator.ledger.ids import LaneId, WorkerId
+from orchestrator.ledger.ids import LaneId, WorkerId, ids_of_run, run_of_lane
 from orchestrator.ledger.in_doubt import ended_sql, in_doubt
+from orchestrator.ledger.lanes import live_ids
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.dialect import from_sql, within_sql
 
 POISON_AFTER = 3
 MAX_ATTEMPTS = 5
@@ -109,28 +112,35 @@ def _move(row: Row[Any], now: datetime, resend: Mapping[str, bool]) -> dict[str,
     return {**move, "state": State.PLANNED, "reason": "worker_died", "crash": 1}
 
 
-_EXPIRE = text(f"""
-    UPDATE message SET state = {ended_sql(State.EXPIRED)}, reason = coalesce(reason, 'late'), state_at = :now
+@cache
+def _expire_sql(dialect: str) -> TextClause:
+    return text(f"""
+    UPDATE message SET state = {ended_sql(State.EXPIRED, dialect)}, reason = coalesce(reason, 'late'), state_at = :now
     WHERE id IN (SELECT message.id FROM message JOIN run ON run.id = message.run_id
                  WHERE message.lane_id = :lane AND message.state = 'planned' AND message.due_at <= :now
-                   AND message.deadline <= :now LIMIT :n)
-    AND state = 'planned' RETURNING id, reason, state""")
+                   AND message.deadline <= :now {within_sql(dialect, "message.id")} LIMIT :n)
+    AND state = 'planned' {within_sql(dialect, "id")} RETURNING id, reason, state""")
 
 
-_OVERDUE = text("""
+@cache
+def _overdue_sql(dialect: str) -> TextClause:
+    return text(f"""
     SELECT lane.id FROM lane JOIN run ON run.id = lane.run_id WHERE run.state = 'active' AND EXISTS (
         SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'
-        AND message.due_at <= :now AND message.deadline <= :now)""")
+        AND message.due_at <= :now AND message.deadline <= :now {from_sql(dialect, "message.id")})""")
 
 
 def overdue_lanes(connection: Connection, now: datetime) -> list[LaneId]:
     """Lanes with something to expire: looked up by a reader, so that nobody waits for the search."""
-    return [LaneId(row.id) for row in connection.execute(_OVERDUE, {"now": to_micros(now)})]
+    asked = {"now": to_micros(now), **live_ids(connection)}
+    found = connection.execute(_overdue_sql(connection.dialect.name), asked)
+    return [LaneId(row.id) for row in found]
 
 
 def expire(connection: Connection, lane: int, now: datetime, limit: int = 1000) -> int:
     """Expire waiting messages of a lane past their deadline; how many (at most ``limit``: call again)."""
-    rows = connection.execute(_EXPIRE, {"lane": lane, "now": to_micros(now), "n": limit}).all()
+    values = {"lane": lane, "now": to_micros(now), "n": limit, **ids_of_run(run_of_lane(lane))}
+    rows = connection.execute(_expire_sql(connection.dialect.name), values).all()
     lines = [Transition(now, row.state, "sweeper", State.PLANNED, row.reason, message_id=row.id) for row in rows]
     record(connection, lines)
     apply_kept(connection, [row.id for row in rows if row.state == State.UNKNOWN])

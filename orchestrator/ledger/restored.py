@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection, Row, insert, text
+from sqlalchemy import Connection, Row, TextClause, insert, text
 
 from orchestrator.clock import from_micros, to_micros
-from orchestrator.ledger.ids import RUN_SHIFT
+from orchestrator.ledger.ids import RUN_SHIFT, ids_of_run
 from orchestrator.ledger.in_doubt import ended_sql
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.runs import Run, set_run_state
 from orchestrator.ledger.states import RunState, State
 from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.dialect import within_sql
 from orchestrator.store.tables import meta
 
 REASON = "restored"
@@ -137,11 +139,14 @@ def stop_if_restored(connection: Connection, item: Run, now: datetime) -> bool:
     return set_run_state(connection, item.id, RunState.STOPPED, now, REASON)
 
 
-_SKIP = text(f"""
-    UPDATE message SET state = {ended_sql(State.SKIPPED)}, reason = 'restored', state_at = :now WHERE id IN (
+@cache
+def _skip_sql(dialect: str) -> TextClause:
+    return text(f"""
+    UPDATE message SET state = {ended_sql(State.SKIPPED, dialect)}, reason = 'restored', state_at = :now WHERE id IN (
         SELECT message.id FROM lane JOIN message ON message.lane_id = lane.id
-        WHERE lane.run_id = :run AND message.state = 'planned' AND message.due_at <= :until LIMIT :n)
-    AND state = 'planned' RETURNING id, state""")
+        WHERE lane.run_id = :run AND message.state = 'planned' AND message.due_at <= :until
+          {within_sql(dialect, "message.id")} LIMIT :n)
+    AND state = 'planned' {within_sql(dialect, "id")} RETURNING id, state""")
 
 
 def skip_sent(connection: Connection, behind: Behind, now: datetime, actor: str, limit: int = 1000) -> int:
@@ -149,7 +154,8 @@ def skip_sent(connection: Connection, behind: Behind, now: datetime, actor: str,
     if behind.run_id is None:
         return 0
     values = {"run": behind.run_id, "until": to_micros(behind.sent_until), "now": to_micros(now), "n": limit}
-    rows = connection.execute(_SKIP, values).all()
+    values |= ids_of_run(behind.run_id)
+    rows = connection.execute(_skip_sql(connection.dialect.name), values).all()
     record(connection, [Transition(now, row.state, actor, State.PLANNED, REASON, message_id=row.id) for row in rows])
     apply_kept(connection, [row.id for row in rows if row.state == State.UNKNOWN])
     return len(rows)

@@ -18,14 +18,14 @@ from orchestrator import metrics
 from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import Clock, from_micros, span_micros, to_micros
 from orchestrator.errors import OrchestratorError
-from orchestrator.ledger.ids import MAX_STEPS, message_id, parts
+from orchestrator.ledger.ids import MAX_STEPS, ids_of_run, message_id, parts
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.plan import heard
 from orchestrator.plan.rules import wait_of
 from orchestrator.policy.cues import DELIVERED, Wait, first_at
 from orchestrator.store import Store
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, of_run_sql, one_of_sql, within_sql
 
 EVENTS, RECEIPTS = "awaken", "awaken:receipts"
 """Whose cursors they are."""
@@ -131,7 +131,7 @@ def wake(connection: Connection, one: Waiting, ids: Sequence[int], now: datetime
     if not ids:
         return 0
     sql = _wake_sql(connection.dialect.name, one.wait.cue.kind, some=True)
-    return _woken(connection, sql, one.wait, {"ids": among(ids)}, now)
+    return _woken(connection, sql, one.wait, {"ids": among(ids), **_of_run(one.run)}, now)
 
 
 def wake_planned(  # one value each
@@ -148,11 +148,16 @@ def wake_planned(  # one value each
     ``some``: of these users alone, whatever the span. A run that they join has the messages of all who joined before.
     """
     if some is not None:
-        ids = {"ids": among(message_id(run, user, step) for user in some)}
+        ids = {"ids": among(message_id(run, user, step) for user in some), **_of_run(run)}
         _woken(connection, _wake_sql(connection.dialect.name, wait.cue.kind, some=True), wait, ids, now)
         return
     bounds = {"low": message_id(run, span[0], MAX_STEPS), "high": message_id(run, span[1], MAX_STEPS), "step": step}
+    bounds |= _of_run(run)
     _woken(connection, _wake_sql(connection.dialect.name, wait.cue.kind, some=False), wait, bounds, now)
+
+
+def _of_run(run: int) -> dict[str, int]:
+    return {"run": run, **ids_of_run(run)}
 
 
 def _woken(connection: Connection, sql: TextClause, wait: Wait, which: Mapping[str, object], now: datetime) -> int:
@@ -167,16 +172,16 @@ def _woken(connection: Connection, sql: TextClause, wait: Wait, which: Mapping[s
 
 @cache
 def _wake_sql(dialect: str, kind: str, *, some: bool) -> TextClause:
-    which = f"m.id IN {among_sql(dialect, 'ids')}"
+    which = f"m.id {one_of_sql(dialect, 'ids')}"
     if not some:
         which = "m.id > :low AND m.id <= :high AND m.step = :step AND member.anchor <= :now"
     return text(f"""
         WITH heard AS MATERIALIZED (
             SELECT m.id, {first_at(dialect, kind, "awaited")} AS at
             FROM message m JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
-            WHERE {which} AND m.state = 'planned' AND m.reason = :waiting)
+            WHERE {which} AND m.state = 'planned' AND m.reason = :waiting {of_run_sql(dialect, "member.run_id")})
         UPDATE message SET due_at = heard.at + :after, reason = NULL, state_at = :now
-        FROM heard WHERE message.id = heard.id AND heard.at <= message.due_at
+        FROM heard WHERE message.id = heard.id {within_sql(dialect, "message.id")} AND heard.at <= message.due_at
             AND message.state = 'planned' AND message.reason = :waiting
         RETURNING message.id""")
 

@@ -17,10 +17,11 @@ from sqlalchemy import Connection, TextClause, text
 from orchestrator.clock import from_micros, span_micros, to_micros
 from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
 from orchestrator.ledger.in_doubt import in_doubt_sql
+from orchestrator.ledger.lanes import ids_since, live_ids
 from orchestrator.ledger.states import LEFT
 from orchestrator.policy import predicates
 from orchestrator.policy.caps import Backoff, CapRule, Caps, Record
-from orchestrator.store.dialect import among, among_sql, lock_rows_sql
+from orchestrator.store.dialect import among, among_sql, from_sql, lock_rows_sql, one_of_sql
 
 _LEFT = ", ".join(f"'{state}'" for state in sorted(LEFT))
 APP_OPEN = "app_open"
@@ -51,9 +52,9 @@ def _spared(exempt: Collection[str]) -> str:
     return "".join(f" AND NOT {_tagged(tag, 'sent_lane')}" for tag in sorted(exempt))
 
 
-def _counted(exempt: Collection[str], ledger: str = "") -> str:
+def _counted(exempt: Collection[str], ledger: str = "", more: str = "") -> str:
     """``sent`` of ``sent_lane`` left, or may have (also what waits to be sent again), and is not of an exempt tag."""
-    waits = f"sent.state IN ('planned', 'claimed') AND {in_doubt_sql('sent', ledger)}"
+    waits = f"sent.state IN ('planned', 'claimed') AND {in_doubt_sql('sent', ledger, more)}"
     return f"(sent.state IN ({_LEFT}) OR ({waits})){_spared(exempt)}"
 
 
@@ -87,21 +88,26 @@ def _sent_sql(dialect: str, rules: tuple[CapRule, ...], exempt: frozenset[str]) 
             SELECT alias.user_id, alias.old_user_id FROM user_alias AS alias WHERE alias.user_id IN {asked})
         SELECT who.person, sent.sent_at, {flags} FROM who
         JOIN message AS sent ON sent.user_id = who.user_id AND sent.sent_at > :now - {oldest}
+             {from_sql(dialect, "sent.id")}
         JOIN lane AS sent_lane ON sent_lane.id = sent.lane_id
-        WHERE {_counted(exempt)} AND ({" OR ".join(hits)}) AND sent.id NOT IN {among_sql(dialect, "batch")}
+        WHERE {_counted(exempt, more=from_sql(dialect, "tried.message_id"))} AND ({" OR ".join(hits)})
+          AND NOT sent.id {one_of_sql(dialect, "batch")}
         ORDER BY sent.sent_at DESC""")
 
 
 # --- who has a prior claim -------------------------------------------------------------------------------------------
 
-_RIVALS = text("""
+
+@cache
+def _rivals_sql(dialect: str) -> TextClause:
+    return text(f"""
     SELECT lane.id FROM run JOIN campaign ON campaign.name = run.campaign JOIN lane ON lane.run_id = run.id
     WHERE run.state IN ('planning', 'active') AND campaign.state = 'running' AND run.campaign <> :campaign
       AND lane.priority > :priority
       AND (EXISTS (SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'
-                   AND message.due_at < :until)
+                   AND message.due_at < :until {from_sql(dialect, "message.id")})
            OR EXISTS (SELECT 1 FROM message WHERE message.worker_id IS NOT NULL AND message.lane_id = lane.id
-                      AND message.state = 'claimed'))""")
+                      AND message.state = 'claimed' {from_sql(dialect, "message.id")}))""")
 
 
 @cache
@@ -121,9 +127,10 @@ def _reserved_sql(dialect: str, rules: tuple[CapRule, ...], exempt: frozenset[st
         JOIN users ON users.id IN {among_sql(dialect, "users")}
         JOIN message AS claim ON claim.lane_id = rival.id
              AND claim.id = rival.run_id * {1 << RUN_SHIFT} + users.id * {1 << STEP_BITS} + rival.step
+             {from_sql(dialect, "claim.id")}
         WHERE rival.id IN {among_sql(dialect, "rivals")} AND claim.state IN ('planned', 'claimed')
           AND NOT claim.held_out AND claim.deadline > :now AND ({" OR ".join(hits)}){spared}
-          AND NOT {in_doubt_sql("claim")}
+          AND NOT {in_doubt_sql("claim", more=from_sql(dialect, "tried.message_id"))}
           AND {predicates.consented("claim.user_id", "rival.channel", "rival.topic")}
           AND NOT {predicates.user_suppressed("claim.user_id", "rival.channel")}
         ORDER BY claim.due_at""")
@@ -245,7 +252,8 @@ def _read_sent(
     records: Mapping[int, Record],
 ) -> None:
     sql = _sent_sql(connection.dialect.name, rules, caps.exempt)
-    for person, at, *hits in connection.execute(sql, asked):
+    oldest = from_micros(asked["now"]) - max(rule.within for rule in rules)
+    for person, at, *hits in connection.execute(sql, {**asked, **ids_since(connection, oldest)}):
         for rule, hit in zip(rules, hits, strict=True):
             if hit:
                 records[person].sent.setdefault(rule, []).append(from_micros(at))
@@ -260,12 +268,13 @@ def _read_reserved(
     records: Mapping[int, Record],
 ) -> None:
     until = asked["now"] + span_micros(caps.horizon)
-    values = {"campaign": sender.campaign, "priority": sender.priority, "until": until}
-    rivals = list(connection.execute(_RIVALS, values).scalars())
+    live = live_ids(connection)
+    values = {"campaign": sender.campaign, "priority": sender.priority, "until": until, **live}
+    rivals = list(connection.execute(_rivals_sql(connection.dialect.name), values).scalars())
     if not rivals:
         return
     sql = _reserved_sql(connection.dialect.name, rules, caps.exempt, caps.horizon)
-    bound = {"users": asked["users"], "now": asked["now"], "rivals": among(rivals)}
+    bound = {"users": asked["users"], "now": asked["now"], "rivals": among(rivals), **live}
     for person, at, *hits in connection.execute(sql, bound):
         for rule, hit in zip(rules, hits, strict=True):
             if hit:

@@ -39,8 +39,8 @@ _STEPS = 1 << STEP_BITS
 
 
 def runs_of(launched: Launched) -> Any:
-    """The ids of the runs that a report is about, as a subquery."""
-    runs = select(run.c.id).where(run.c.campaign == launched.name)
+    """The ids of the runs that a report is about, as a subquery: of those whose members are still there."""
+    runs = select(run.c.id).where(run.c.campaign == launched.name, run.c.forgotten_at.is_(None))
     if launched.since is not None:
         runs = runs.where(or_(run.c.finished_at.is_(None), run.c.finished_at >= launched.since))
     return runs if launched.run is None else runs.where(run.c.id == launched.run)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import re
-from collections.abc import Iterable
-from functools import cache, lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from struct import Struct
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Float, Text, literal
+import orjson
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Float, Text, TextClause, literal, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+try:  # OpenSSL's takes twice as long to begin, and planning asks for two of every user
+    from _md5 import md5 as _md5  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    from hashlib import md5 as _md5
+
 BUCKETS = 1 << 32
+_first_of = Struct(">I").unpack_from
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
 
-@lru_cache(maxsize=64)  # SQL asks for the same text again for every arm
 def bucket(text: str) -> int:
     """A stable number in [0, 2^32) of a text: the first eight hex digits of its md5 (not for secrets)."""
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:4], "big")
+    number: int = _first_of(_md5(text.encode(), usedforsecurity=False).digest())[0]
+    return number
 
 
 def register_functions(connection: Any) -> None:
@@ -51,9 +59,91 @@ def among_sql(dialect: str, name: str) -> str:
     return f"(SELECT value FROM json_each(:{name}))"
 
 
+def one_of_sql(dialect: str, name: str) -> str:
+    """What stands after an id that is to be one of those bound to ``name``: PostgreSQL opens their partitions alone."""
+    if dialect == "postgresql":
+        return f"= ANY(CAST(string_to_array(btrim(:{name}, '[]'), ',') AS bigint[]))"
+    return f"IN (SELECT value FROM json_each(:{name}))"
+
+
+def within_sql(dialect: str, *ids: str) -> str:
+    """``AND`` these columns of message ids lie from ``:first_id`` up to, not including, ``:past_id``.
+
+    For PostgreSQL, which then opens their partitions alone; SQLite has none, and would take it as a reason to go by id.
+    """
+    if dialect != "postgresql":
+        return ""
+    return "".join(f" AND {one} >= :first_id AND {one} < :past_id" for one in ids)
+
+
+def from_sql(dialect: str, *ids: str) -> str:
+    """``AND`` these columns of message ids are not below ``:first_id``: as :func:`within_sql`."""
+    return "".join(f" AND {one} >= :first_id" for one in ids) if dialect == "postgresql" else ""
+
+
+def of_row_sql(dialect: str, one: str, run: str) -> str:
+    """``AND`` this column of message ids is of the run in that column: as :func:`within_sql`."""
+    return f" AND {one} >= {run} << 40 AND {one} < ({run} + 1) << 40" if dialect == "postgresql" else ""
+
+
+def of_run_sql(dialect: str, run: str) -> str:
+    """``AND`` this column is the run bound to ``:run``: as :func:`within_sql`."""
+    return f" AND {run} = :run" if dialect == "postgresql" else ""
+
+
 def among(ids: Iterable[int]) -> str:
-    """The value to bind for :func:`among_sql`."""
+    """The value to bind for :func:`among_sql` and :func:`one_of_sql`."""
     return f"[{','.join(map(str, ids))}]"
+
+
+def rows_sql(dialect: str, name: str, **columns: str) -> str:
+    """A table in parentheses: the rows that are bound to ``name`` as a JSON array of arrays (:func:`rows`).
+
+    ``columns``: PostgreSQL's type of each, in their order. One statement however many they are: SQLite's driver lets
+    go of the interpreter in each step of a statement, and must wait for it again after each.
+    """
+    if dialect == "postgresql":
+        found = (f"CAST(value ->> {place} AS {kind}) AS {one}" for place, (one, kind) in enumerate(columns.items()))
+        return f"(SELECT {', '.join(found)} FROM json_array_elements(CAST(:{name} AS json)))"
+    found = (f"value ->> {place} AS {one}" for place, one in enumerate(columns))
+    return f"(SELECT {', '.join(found)} FROM json_each(:{name}))"
+
+
+def rows(values: Sequence[Sequence[str | int | None]]) -> str:
+    """The value to bind for :func:`rows_sql`."""
+    return orjson.dumps(values).decode()
+
+
+def json_column_sql(dialect: str, column: str) -> str:
+    """A JSON column as :func:`read_all` gives its value."""
+    return column if dialect == "postgresql" else f"json({column})"
+
+
+@cache
+def _all_sql(dialect: str, columns: tuple[str, ...], rest: str) -> TextClause:
+    if dialect == "postgresql":
+        return text(f"SELECT {', '.join(columns)} {rest}")
+    return text(f"SELECT json_group_array(json_array({', '.join(columns)})) {rest}")
+
+
+def read_all(
+    connection: Connection, columns: tuple[str, ...], rest: str, values: Mapping[str, object]
+) -> Sequence[Sequence[Any]]:
+    """All rows of a SELECT of ``columns``, in no order; from SQLite in one step of its statement (:func:`rows_sql`).
+
+    No column may be a REAL, whose last digits JSON would lose; SQLite's truth values are 0 and 1.
+    """
+    dialect = connection.dialect.name
+    found = connection.execute(_all_sql(dialect, columns, rest), dict(values))
+    return found.all() if dialect == "postgresql" else _loaded(found.scalar_one())
+
+
+def _loaded(told: str) -> list[list[Any]]:
+    try:
+        read: list[list[Any]] = orjson.loads(told)
+    except orjson.JSONDecodeError:  # half of a character in somebody's attributes
+        read = json.loads(told)
+    return read
 
 
 def json_text_sql(dialect: str, column: str, key: str) -> str:
@@ -94,6 +184,18 @@ def keep_rows_sql(dialect: str) -> str:
 def lock_rows_sql(dialect: str) -> str:
     """How a SELECT keeps other writers from its rows until the transaction ends; SQLite has one writer."""
     return "FOR UPDATE" if dialect == "postgresql" else ""
+
+
+def chunk_sql(dialect: str, patience: int) -> str:
+    """Begin a transaction about some thousand users of many: what PostgreSQL is told for its length.
+
+    To look things up by user: by its usual costs of a page it reads all events there are for a thousand users' events.
+    And to end it if its process says nothing for ``patience`` seconds: frozen, it has rows in hand that others need.
+    """
+    if dialect != "postgresql":
+        return "SELECT 1"
+    told = {"random_page_cost": "1.1", "idle_in_transaction_session_timeout": f"{patience}s"}
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in told.items())
 
 
 class _JsonValue(FunctionElement[Any]):

@@ -11,19 +11,24 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import NotFoundError, StoreLockedError
 from orchestrator.store.dialect import register_functions
 
+T = TypeVar("T")
+
 BUSY_SECONDS = 5.0
+TRIES = 3
+_FOR_ANOTHERS_SAKE = {"40P01", "40001"}  # deadlock, serialization failure
 USUAL_PAGES, BULK_PAGES = 1_000, 4_000
 
 
@@ -32,6 +37,9 @@ class Store:
 
     def __init__(self, url: str, *, writer: bool = True, private: bool = False) -> None:
         """Open ``url``: a path to a SQLite file, or a ``postgresql://`` address.
+
+        ``?pgbouncer=true`` at the end of an address: what it leads to is PgBouncer in its transaction mode, where the
+        next transaction may be another connection's; nothing is prepared there then.
 
         ``private``: a file of this thread alone, of which nothing need outlive it: one connection for everything, and
         one transaction that is never committed, for there is nobody who would read it or recover from it.
@@ -49,9 +57,7 @@ class Store:
         self._private = private
         self._whole: Connection | None = None
         if self.path is None:
-            self._reader = self._writer = create_engine(
-                url.replace("postgresql://", "postgresql+psycopg://", 1), hide_parameters=True
-            )
+            self._reader = self._writer = _postgresql(url)
             return
         if writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +100,22 @@ class Store:
             return
         with self._turn, self._writer.begin() as connection:
             yield connection
+
+    def again(self, work: Callable[[Connection], T]) -> T:
+        """``work`` in a writing transaction, from its beginning again when the server ended that for another's sake.
+
+        PostgreSQL ends one of two transactions that wait for each other. ``work`` has to say all it says to the
+        connection it is given.
+        """
+        for _ in range(TRIES - 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _FOR_ANOTHERS_SAKE:
+                    raise
+        with self.write() as connection:
+            return work(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -238,6 +260,31 @@ def _sqlite(path: Path, *, read_only: bool, private: bool = False) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def _postgresql(url: str) -> Engine:
+    """Nothing of ours outlives a transaction, but for statements that the driver prepares."""
+    address = make_url(url).set(drivername="postgresql+psycopg")
+    pooled = str(address.query.get("pgbouncer", "")).lower() in {"true", "1"}
+    engine = create_engine(
+        address.difference_update_query(["pgbouncer"]),
+        connect_args={"prepare_threshold": None} if pooled else {},
+        pool_pre_ping=True,  # a server that was restarted costs nobody an error
+        hide_parameters=True,
+    )
+    event.listen(engine, "handle_error", _hide_rows)
+    return engine
+
+
+def _hide_rows(context: ExceptionContext) -> None:
+    """PostgreSQL shows the row in question below its message; an error's text goes to the log."""
+    said = getattr(getattr(context.original_exception, "diag", None), "message_primary", None)
+    if said is None:
+        return
+    whole, shown = str(context.original_exception), context.sqlalchemy_exception
+    context.original_exception.args = (said,)
+    if shown is not None:
+        shown.args = tuple(str(arg).replace(whole, said) for arg in shown.args)
 
 
 __all__ = ["Store", "lock_holder"]

@@ -310,7 +310,7 @@ def test_columns_that_the_file_does_not_have_are_named(desk: Desk) -> None:
 
 def test_progress_adds_up_to_the_file(desk: Desk) -> None:
     told: list[int] = []
-    text = "id,name\n" + "".join(f"u{n},{'n' * 50}\n" for n in range(5000))
+    text = "id,name\n" + "".join(f"u{n},{'n' * 50}\n" for n in range(8000))
     desk.take("users", text, USERS, progress=told.append)
     assert sum(told) == len(text)
     assert len(told) >= 5

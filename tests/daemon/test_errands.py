@@ -1,17 +1,21 @@
-"""The daemon learns best hours by itself, a little at every tick."""
+"""What the daemon does by itself, a little at every tick: learn best hours, forget what is old."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from orchestrator.clock import ManualClock
 from orchestrator.daemon.errands import Errands
 from orchestrator.settings import BestTimeSettings, Settings
-from orchestrator.store.tables import best_hour
+from orchestrator.store import Store
+from orchestrator.store.blocks import BLOCK, blocks
+from orchestrator.store.tables import best_hour, event, run
 from tests import world
+from tests.ledger.test_retention import NOW, over
 
 
 def test_best_hours_are_learned_by_the_settings(tmp_path: Path) -> None:
@@ -27,3 +31,20 @@ def test_best_hours_are_learned_by_the_settings(tmp_path: Path) -> None:
     with store.read() as connection:
         assert connection.execute(select(func.count()).select_from(best_hour)).scalar() == 1
     store.close()
+
+
+@pytest.mark.parametrize("kept", [None, timedelta(days=100)])
+def test_what_is_old_is_forgotten_where_the_settings_say_so(store: Store, kept: timedelta | None) -> None:
+    clock = ManualClock(NOW)
+    over(store, 1, ended=NOW - timedelta(days=101))
+    over(store, 300, ended=None)
+    world.person(store, "ada")
+    world.did(store, "ada", "app_open", NOW - timedelta(days=401))
+    said = Settings(database=store.url, keep_messages=kept, keep_events=kept and timedelta(days=400))
+    Errands(store, clock, said, None, None).room()
+    with store.read() as connection:
+        gone = list(connection.execute(select(run.c.id).where(run.c.forgotten_at.is_not(None))).scalars())
+        events = connection.execute(select(func.count()).select_from(event)).scalar()
+        there = {block.first for block in blocks(connection)}
+    assert (gone, events) == (([1], 0) if kept else ([], 1))
+    assert store.dialect == "sqlite" or 256 + BLOCK in there  # ahead of the run 300, which came before its own block

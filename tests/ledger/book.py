@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 from orchestrator.clock import ManualClock
 from orchestrator.ledger import lease
@@ -46,6 +46,8 @@ class Ledger:
             row = {"name": "lunch", "state": CampaignState.RUNNING, "version": "v", "launched_at": now}
             connection.execute(insert(campaign).values(**row, updated_at=now))
             connection.execute(insert(run).values(id=RUN, state=RunState.ACTIVE, closes_at=now + deadline, **common))
+            if self.store.dialect == "postgresql":
+                connection.execute(text("SELECT setval(pg_get_serial_sequence('run', 'id'), :run)"), {"run": RUN})
             for number, channel in CHANNELS.items():
                 row = {"id": number, "run_id": RUN, "step": number & 15, "channel": channel, "account": channel}
                 connection.execute(insert(lane).values(**row, priority=50))

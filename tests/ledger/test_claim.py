@@ -9,7 +9,8 @@ from sqlalchemy import select, text, update
 
 from orchestrator.clock import ManualClock
 from orchestrator.ledger import lease
-from orchestrator.ledger.claim import SUSPECT_AFTER, Claimed, _claim_sql, claim
+from orchestrator.ledger.claim import SUSPECT_AFTER, Claimed, _due_sql, claim
+from orchestrator.ledger.ids import ids_of_run
 from orchestrator.ledger.lease import Holder
 from orchestrator.store import Store
 from orchestrator.store.tables import message
@@ -51,7 +52,7 @@ def test_two_suspects_come_one_after_the_other(planned: Store) -> None:
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
 ALONG = {
     "sqlite": "USING INDEX ix_message_due (lane_id=? AND due_at<?)",
-    "postgresql": "Index Scan using ix_message_due on message",
+    "postgresql": "Index Scan using ix_message_r0_due on message",
 }
 
 
@@ -61,8 +62,8 @@ def test_a_claim_goes_along_the_queue_and_sorts_nothing(planned: Store) -> None:
         if kind == "postgresql":
             connection.execute(text("SET LOCAL enable_seqscan = off"))  # six rows are no backlog
             connection.execute(text("SET LOCAL enable_bitmapscan = off"))
-        values = {"lane": 1, "now": 0, "n": 10, "worker": 1}
-        plan = connection.execute(text(f"{EXPLAIN[kind]} {_claim_sql(kind).text}"), values).all()
+        values = {"lane": 1, "now": 0, "n": 10, "worker": 1, **ids_of_run(1)}
+        plan = connection.execute(text(f"{EXPLAIN[kind]} SELECT id {_due_sql(kind)}"), values).all()
     steps = [str(row[-1]) for row in plan]
     assert any(ALONG[kind] in step for step in steps), steps
     assert not any("ORDER BY" in step or "Sort" in step for step in steps), steps

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, text
 
 from orchestrator.clock import to_micros
+from orchestrator.ledger.ids import message_id
 from orchestrator.ledger.states import LEFT, State
 from orchestrator.policy.caps import Backoff, CapRule, Caps, Record
 from orchestrator.policy.caps_sql import Sender, at_cap_sql, backed_off_sql, read_records, tags_text
@@ -138,9 +139,10 @@ def _lanes(connection: Connection) -> None:
 
 def _message(connection: Connection, number: int, had: Had) -> None:
     whose, at = user(had.person, old_name=had.old_name), NOW - had.age
-    of = {"run_id": 1000 + number, "user_id": whose, "step": 1, "lane_id": (had.lane + 1) << 4 | 1}
+    of = {"run_id": had.lane + 1, "user_id": whose, "step": 1 + number, "lane_id": (had.lane + 1) << 4 | 1}
     times = {"due_at": at, "deadline": NOW + DAY, "sent_at": at, "state_at": at}
-    what = {"id": number, "address_id": number, "arm": "all", "held_out": False, "state": had.state}
+    own = message_id(had.lane + 1, whose, 1 + number)
+    what = {"id": own, "address_id": number, "arm": "all", "held_out": False, "state": had.state}
     connection.execute(insert(message).values(**what, **of, **times))
 
 

@@ -51,9 +51,22 @@ run = Table(
     Column("finished_at", Instant),
     Column("fires_at", Instant),  # the instant whose run it is (`at`, `cron`); NULL: a local date's
     Column("enrols_until", Instant),  # of a triggered campaign: members join until then; NULL: planned at once
+    Column("forgotten_at", Instant),  # when its members and messages were deleted: it was over long ago
     Index("uq_run_date", "campaign", "local_date", unique=True, **partial("fires_at IS NULL")),
     Index("uq_run_instant", "campaign", "fires_at", unique=True, **partial("fires_at IS NOT NULL")),
     Index(None, "state"),
+    Index(None, "closes_at"),
+)
+
+shard = Table(  # what is left to plan of a run that several plan at once: a stretch of users each
+    "shard",
+    metadata,
+    Column("run_id", Id, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("through", Id, nullable=False),  # users.id up to which it is committed
+    Column("high", Id, nullable=False),  # the last users.id of it
+    Column("version", Text, nullable=False),  # the run's as it was cut: under another it is nobody's
+    PrimaryKeyConstraint("run_id", "n"),
 )
 
 slot = Table(  # the resolver's answer per class of members; planning joins it
