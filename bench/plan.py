@@ -1,6 +1,8 @@
 """How long planning takes, and how much memory: a run for everybody, against a bare INSERT of as many rows.
 
-Run as ``python -m bench.plan COUNT STEPS``; prints one JSON object.
+Run as ``python -m bench.plan COUNT STEPS [postgresql PLANNERS]``; prints one JSON object. On SQLite one process plans;
+on PostgreSQL so many do, each in a process of its own, with a connection of its own. Frequency caps cost a plan
+nothing, for they are asked when a message is about to leave: the campaign has tags to be capped by.
 """
 
 from __future__ import annotations
@@ -10,6 +12,10 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from sqlalchemy import text
@@ -20,17 +26,21 @@ from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.version import Bundle, save_version
 from orchestrator.clock import ManualClock
 from orchestrator.ledger import runs
+from orchestrator.ledger.runs import Run
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
+from orchestrator.plan.sharding import ShardPlanner
 from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
+from tests.postgres import serving
 
+ZONES = ("Asia/Shanghai", "Europe/Berlin", "America/New_York")
 STEPS = (
     {"channel": "push", "template": "bench"},
     {"channel": "sms", "template": "bench", "when": {"not": "reopened", "after": "25m"}},
 )
-ARMS = [{"name": name, "weight": 1} for name in ("dish", "coupon", "later")]
+ARMS = [{"name": name, "weight": 1} for name in ("dish", "coupon")]
 SEGMENT = {
     "name": "dormant",
     "where": {"all": [{"did": "order_paid", "within": "600d"}, {"did_not": "order_paid", "within": "30d"}]},
@@ -38,10 +48,11 @@ SEGMENT = {
 
 
 def bundle(steps: int) -> Bundle:
-    """Three arms, a holdout, and one or two steps."""
+    """Two arms, a holdout, tags for caps, and one or two steps."""
     definition = {
         "name": "bench",
         "topic": "promotions",
+        "tags": ["winback"],
         "audience": {"segment": "dormant"},
         "schedule": {"dates": ["2026-12-07"]},
         "window": {"local": "10:30-11:45", "late": "skip"},
@@ -56,7 +67,7 @@ def bundle(steps: int) -> Bundle:
 def measure(count: int, steps: int) -> dict[str, float]:
     """Fill, plan, and insert as many rows again without any decision."""
     with tempfile.TemporaryDirectory() as folder:
-        store = fill(str(Path(folder) / "bench.db"), count)
+        store = fill(str(Path(folder) / "bench.db"), count, ZONES)
         before = _peak()
         began, used = time.perf_counter(), time.process_time()
         audience, chunks = _plan(store, steps)
@@ -83,11 +94,7 @@ def measure(count: int, steps: int) -> dict[str, float]:
 
 
 def _plan(store: Store, steps: int) -> tuple[int, list[float]]:
-    what, clock = bundle(steps), ManualClock(NOW)
-    with store.write() as connection:
-        digest = save_version(connection, what, NOW)
-        runs.launch(connection, "bench", digest, NOW, "bench")
-        [(item, found)] = due_runs(connection, NOW)
+    item, found = _due(store, steps)
     times, last = [], time.perf_counter()
 
     def chunk(_users: int) -> None:
@@ -95,8 +102,71 @@ def _plan(store: Store, steps: int) -> tuple[int, list[float]]:
         times.append(time.perf_counter() - last)
         last = time.perf_counter()
 
-    planner = Planner(clock, QuietHours.load(None), Routing.plain({"fcm": "push", "twilio": "sms"}))
-    return planner.plan(store, item, found, chunk).audience, times[1:] or times
+    return _planner().plan(store, item, found, chunk).audience, times[1:] or times
+
+
+def _due(store: Store, steps: int) -> tuple[Run, Bundle]:
+    what = bundle(steps)
+    with store.write() as connection:
+        digest = save_version(connection, what, NOW)
+        runs.launch(connection, "bench", digest, NOW, "bench")
+        [(item, found)] = due_runs(connection, NOW)
+    return item, found
+
+
+def _planner() -> Planner:
+    return Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"fcm": "push", "twilio": "sms"}))
+
+
+def measure_together(count: int, steps: int, planners: int) -> dict[str, float]:
+    """Fill, and plan with so many processes at once."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder)) as postgres,
+        postgres.database(empty=True) as url,
+    ):
+        store = fill(url, count, ZONES)
+        item, found = _due(store, steps)
+        with _helped(url, planners - 1) as ready:
+            ready.wait()
+            began = time.perf_counter()
+            audience = _planner().plan(store, item, found).audience
+            seconds = time.perf_counter() - began
+        messages = _count(store, "message")
+        store.close()
+    return {
+        "users": count,
+        "steps": steps,
+        "planners": planners,
+        "members": audience,
+        "messages": messages,
+        "seconds": round(seconds, 1),
+    }
+
+
+@contextmanager
+def _helped(url: str, others: int) -> Iterator[Barrier]:
+    """Other processes that plan; all begin when everybody waits at the barrier."""
+    context = get_context("spawn")
+    ready = context.Barrier(others + 1)
+    made = [context.Process(target=_help, args=(url, ready)) for _ in range(others)]
+    for one in made:
+        one.start()
+    try:
+        yield ready
+    finally:
+        for one in made:
+            one.terminate()
+            one.join()
+
+
+def _help(url: str, ready: Barrier) -> None:
+    planner = ShardPlanner(Store(url), _planner())
+    planner.chunk()  # connected
+    ready.wait()
+    while True:
+        if planner.chunk() is None:
+            time.sleep(0.01)
 
 
 def _reference(store: Store) -> float:
@@ -125,4 +195,6 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))
+    size, legs, *engine = sys.argv[1:]
+    together = measure_together(int(size), int(legs), int(engine[1])) if engine else measure(int(size), int(legs))
+    print(json.dumps(together))

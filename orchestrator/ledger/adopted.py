@@ -24,7 +24,8 @@ from orchestrator.store.tables import lane, run
 ADOPTING = "adopting"
 """Why a run that had been planned is planned again: its members stay, nobody is added."""
 PLANNED_AGAIN = "planned_again"
-"""The same of a run that was only half planned, of which nothing can have begun: members and all."""
+"""The same of a run that was only half planned, of which nothing can have begun: members and all. So is one in shards:
+a release that knows no shards goes by this."""
 AGAIN = frozenset({ADOPTING, PLANNED_AGAIN})
 EDITED = "edited"
 """Why a message that was planned is not sent: the version that was launched since does not have it."""

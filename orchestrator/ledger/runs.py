@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Row, TextClause, bindparam, insert, select, text, update
 
 from orchestrator.clock import to_micros
 from orchestrator.errors import InputError, NotFoundError, did_you_mean
-from orchestrator.ledger.ids import RunId
+from orchestrator.ledger.ids import RunId, ids_of_run
 from orchestrator.ledger.in_doubt import ended_sql
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.dialect import of_row_sql, within_sql
 from orchestrator.store.tables import campaign, run
 
 
@@ -153,7 +155,13 @@ def create_run(  # one value each
 
 _CREATE = text("""
     INSERT INTO run (campaign, version, local_date, state, as_of, closes_at, created_at, fires_at)
-    VALUES (:campaign, :version, :day, 'planning', :now, :closes, :now, :fires) ON CONFLICT DO NOTHING RETURNING id""")
+    SELECT :campaign, :version, :day, 'planning', CAST(:now AS BIGINT), CAST(:closes AS BIGINT), CAST(:now AS BIGINT),
+           CAST(:fires AS BIGINT)
+    WHERE NOT EXISTS (SELECT 1 FROM run WHERE campaign = :campaign
+                      AND (local_date = :day AND fires_at IS NULL AND CAST(:fires AS BIGINT) IS NULL
+                           OR fires_at = CAST(:fires AS BIGINT)))
+    ON CONFLICT DO NOTHING RETURNING id""")
+"""Asked every few seconds: what exists must not take a number of PostgreSQL's, for a message's id has room for 8 M."""
 
 
 def enrolling_run(  # one value each
@@ -182,7 +190,10 @@ def enrolling_run(  # one value each
 
 _ENROL = text("""
     INSERT INTO run (campaign, version, local_date, state, as_of, enrols_until, closes_at, created_at)
-    VALUES (:campaign, :version, :day, 'active', :now, :until, :closes, :now) ON CONFLICT DO NOTHING RETURNING id""")
+    SELECT :campaign, :version, :day, 'active', CAST(:now AS BIGINT), CAST(:until AS BIGINT), CAST(:closes AS BIGINT),
+           CAST(:now AS BIGINT)
+    WHERE NOT EXISTS (SELECT 1 FROM run WHERE campaign = :campaign AND local_date = :day AND fires_at IS NULL)
+    ON CONFLICT DO NOTHING RETURNING id""")
 
 
 def runs_in(connection: Connection, *states: RunState) -> list[Run]:
@@ -245,15 +256,19 @@ def confirm_runs(connection: Connection, name: str, run_id: int | None, now: dat
     return found
 
 
-_SKIP_STOPPED = text(f"""
-    UPDATE message SET state = {ended_sql(State.SKIPPED)}, reason = 'stopped', state_at = :now WHERE id IN (
+@cache
+def _skip_stopped_sql(dialect: str) -> TextClause:
+    return text(f"""
+    UPDATE message SET state = {ended_sql(State.SKIPPED, dialect)}, reason = 'stopped', state_at = :now WHERE id IN (
         SELECT message.id FROM lane JOIN message ON message.lane_id = lane.id
-        WHERE lane.run_id = :run AND message.state = 'planned' LIMIT :n) AND state = 'planned' RETURNING id, state""")
+        WHERE lane.run_id = :run AND message.state = 'planned' {within_sql(dialect, "message.id")} LIMIT :n)
+        AND state = 'planned' {within_sql(dialect, "id")} RETURNING id, state""")
 
 
 def skip_stopped(connection: Connection, run_id: int, now: datetime, limit: int = 1000) -> int:
     """Skip what a stopped run still has waiting; how many (at most ``limit``: call again)."""
-    rows = connection.execute(_SKIP_STOPPED, {"run": run_id, "now": to_micros(now), "n": limit}).all()
+    values = {"run": run_id, "now": to_micros(now), "n": limit, **ids_of_run(run_id)}
+    rows = connection.execute(_skip_stopped_sql(connection.dialect.name), values).all()
     record(
         connection,
         [Transition(now, row.state, "sweeper", State.PLANNED, "stopped", message_id=row.id) for row in rows],
@@ -262,13 +277,34 @@ def skip_stopped(connection: Connection, run_id: int, now: datetime, limit: int 
     return len(rows)
 
 
+def with_leftovers(connection: Connection) -> list[RunId]:
+    """The stopped runs of which something waits: it came back from a worker since, or nobody swept yet."""
+    return [RunId(row.id) for row in connection.execute(_leftovers_sql(connection.dialect.name))]
+
+
+@cache
+def _leftovers_sql(dialect: str) -> TextClause:
+    # a subquery with a limit is asked run by run, as it should be: few of all that ever were have anything
+    return text(f"""
+    SELECT run.id FROM run WHERE run.state = 'stopped' AND (
+        SELECT 1 FROM lane JOIN message ON message.lane_id = lane.id AND message.state = 'planned'
+        {of_row_sql(dialect, "message.id", "run.id")} WHERE lane.run_id = run.id LIMIT 1) = 1 ORDER BY run.id""")
+
+
 def pending(connection: Connection, run_id: int) -> bool:
     """Whether a run has messages that are still ours to move."""
-    return connection.execute(_PENDING, {"run": run_id}).first() is not None
+    return (
+        connection.execute(_pending_sql(connection.dialect.name), {"run": run_id, **ids_of_run(run_id)}).first()
+        is not None
+    )
 
 
-_PENDING = text("""
+@cache
+def _pending_sql(dialect: str) -> TextClause:
+    # with the sum no index on runs is taken: what workers hold is little, a run is all there is
+    return text(f"""
     SELECT 1 FROM lane WHERE lane.run_id = :run AND EXISTS (
-        SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned')
-    UNION ALL SELECT 1 FROM message WHERE message.worker_id IS NOT NULL AND message.run_id + 0 = :run LIMIT 1""")
-"""With the sum no index on runs is taken: what workers hold is little, a run is all there is."""
+        SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'
+        {within_sql(dialect, "message.id")})
+    UNION ALL SELECT 1 FROM message WHERE message.worker_id IS NOT NULL AND message.run_id + 0 = :run
+        {within_sql(dialect, "message.id")} LIMIT 1""")

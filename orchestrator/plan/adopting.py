@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Row,
     ScalarSelect,
+    TextClause,
     bindparam,
     delete,
     false,
@@ -30,13 +32,15 @@ from orchestrator.audience.segment import clause
 from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle, read_bundle
 from orchestrator.errors import OrchestratorError
-from orchestrator.ledger.adopted import AGAIN, EDITED_OUT, Span, begun_in, follow, take_back, turn
-from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS
+from orchestrator.ledger.adopted import AGAIN, EDITED_OUT, Span, begun_in, follow, lock_run, take_back, turn
+from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS, ids_of_run
 from orchestrator.ledger.runs import Run, runs_in
+from orchestrator.ledger.shards import drop
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.audience import audience
 from orchestrator.plan.due import closes_at
 from orchestrator.plan.places import COUNTRY
+from orchestrator.store.dialect import within_sql
 from orchestrator.store.tables import lane, member, slot, slot_hour, users
 
 
@@ -110,7 +114,11 @@ def adopt_live(connection: Connection, bundle: Bundle, digest: str, now: datetim
 
 
 def adopt(connection: Connection, item: Run, bundle: Bundle, digest: str, now: datetime, actor: str) -> None:
-    """Let a live run go on to a version; the planner does the rest."""
+    """Let a live run go on to a version; the planner does the rest. Nothing is done to one that is over by now."""
+    drop(connection, item.id)
+    item = lock_run(connection, item.id)
+    if item.state not in {RunState.PLANNING, RunState.ACTIVE}:
+        return
     for table in (slot, slot_hour):
         connection.execute(delete(table).where(table.c.run_id == item.id))
     turn(connection, item, digest, closes_at(bundle.campaign, item.occasion), now, actor)
@@ -145,16 +153,22 @@ def _placed(place: str) -> ScalarSelect[Any]:
 
 
 _OWN = f"(member.run_id * {1 << RUN_SHIFT} + member.user_id * {1 << STEP_BITS})"
-_KEEP = text(f"""
+
+
+@cache
+def _keep_sql(dialect: str) -> TextClause:
+    return text(f"""
     UPDATE member SET decision = 'planned', reason = NULL
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'skipped'
-      AND EXISTS (SELECT 1 FROM message WHERE message.id > {_OWN} AND message.id <= {_OWN} + {(1 << STEP_BITS) - 1})""")
+      AND EXISTS (SELECT 1 FROM message WHERE message.id > {_OWN} AND message.id <= {_OWN} + {(1 << STEP_BITS) - 1}
+                  {within_sql(dialect, "message.id")})""")
 
 
 def keep_begun(connection: Connection, run_id: int, span: Span) -> bool:
     """Whoever has begun stays a member who was sent to, even if nothing more comes for them; whether there are any."""
-    within = {"run": run_id, "low": span[0], "high": span[1]}
-    return connection.execute(_KEEP, within, execution_options={"preserve_rowcount": True}).rowcount > 0
+    within = {"run": run_id, "low": span[0], "high": span[1], **ids_of_run(run_id)}
+    done = connection.execute(_keep_sql(connection.dialect.name), within, execution_options={"preserve_rowcount": True})
+    return done.rowcount > 0
 
 
 def moved_lanes(connection: Connection, item: Run, new: Campaign) -> list[int]:

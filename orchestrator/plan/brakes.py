@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 from orchestrator.campaign.version import Bundle
 from orchestrator.ledger.adopted import PLANNED_AGAIN
 from orchestrator.ledger.runs import CONFIRMED, UNUSUAL_SIZE, Run
+from orchestrator.ledger.shards import in_shards
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.audience import audience
 from orchestrator.store.tables import lane, run, users
@@ -58,7 +59,7 @@ def brake(connection: Connection, item: Run, bundle: Bundle) -> Brake | None:
     Counts the segment only where there is something to compare it with: a second for a million users.
     """
     anew = item.reason == PLANNED_AGAIN and item.planned_through == 0
-    if has_begun(connection, item.id) and not anew:
+    if has_begun(connection, item.id) and (not anew or in_shards(connection, item)):
         return None
     most = bundle.campaign.max_audience
     usual = None if anew or item.reason == CONFIRMED else usual_size(connection, item.campaign)

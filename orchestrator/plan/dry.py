@@ -18,11 +18,12 @@ from orchestrator.ledger.ids import RunId
 from orchestrator.ledger.runs import Occasion, Run
 from orchestrator.ledger.spend import Spent, spent
 from orchestrator.ledger.states import RunState
+from orchestrator.plan.chunks import MAX_CHUNK, chunk_end
 from orchestrator.plan.dry_caps import at_caps
 from orchestrator.plan.dry_dates import OwnDates, own_dates
 from orchestrator.plan.due import closes_at
 from orchestrator.plan.fired import Triggered, replay, triggered
-from orchestrator.plan.planner import MAX_CHUNK, Planner, chunk_end
+from orchestrator.plan.planner import Planner
 from orchestrator.policy.caps import UNCAPPED, Caps
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.store import tables

@@ -24,7 +24,8 @@ from orchestrator.ledger.runs import Run, enrolling_run, read_run, set_run_state
 from orchestrator.ledger.states import RunState
 from orchestrator.plan import heard
 from orchestrator.plan.brakes import MAX_AUDIENCE
-from orchestrator.plan.planner import Planner, next_size
+from orchestrator.plan.chunks import next_size
+from orchestrator.plan.planner import Planner
 from orchestrator.plan.rules import delay
 from orchestrator.plan.triggers import NEVER, Listener, listen, listeners, tidy
 from orchestrator.policy.resolver import own_date

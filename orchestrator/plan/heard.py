@@ -52,9 +52,12 @@ def settled(clock: Clock) -> datetime:
 
 
 def has_news(connection: Connection, reader: str) -> bool:
-    """Whether there is anything that a reader has not passed yet: asked before a write transaction is begun."""
-    values = {"low": _cursor(connection, reader) or 0, "n": 1}
-    return connection.execute(_HIGH, values).scalar() is not None
+    """Whether there is anything that a reader has not passed yet: asked before a write transaction is begun.
+
+    Also where the cursor stands behind the last of all events: those that it stood at were erased.
+    """
+    newest: int = connection.execute(_NEWEST).scalar_one()
+    return newest != (_cursor(connection, reader) or 0)
 
 
 def read(

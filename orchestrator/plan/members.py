@@ -29,7 +29,7 @@ from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle
 from orchestrator.clock import span_micros, to_micros
 from orchestrator.experiment.assign import arm_sql, held_out_sql
-from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS, USER_BITS
+from orchestrator.ledger.ids import RUN_SHIFT, STEP_BITS, USER_BITS, ids_of_run
 from orchestrator.ledger.lanes import lanes_of
 from orchestrator.ledger.runs import Run
 from orchestrator.plan import best_members
@@ -39,7 +39,7 @@ from orchestrator.plan.places import COUNTRY
 from orchestrator.plan.rules import delay, seen_since, wait_of
 from orchestrator.policy import predicates
 from orchestrator.policy.carriers import Carriers, carried_sql, choice_sql, parted, without
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, among_sql, within_sql
 from orchestrator.store.tables import member, users
 
 Range = tuple[int, int]
@@ -248,13 +248,14 @@ _OWN = f"(member.run_id * {1 << RUN_SHIFT} + member.user_id * {1 << STEP_BITS})"
 
 @cache
 def _skip_sql(dialect: str, carriers: Carriers, *, some: bool) -> TextClause:
+    of_run = within_sql(dialect, "message.id")
     return text(f"""
     UPDATE member SET reason = {_reason(carriers)}, decision = CASE
-        WHEN EXISTS (SELECT 1 FROM message WHERE message.id > {_OWN} + 1 AND message.id <= {_OWN} + 15)
+        WHEN EXISTS (SELECT 1 FROM message WHERE message.id > {_OWN} + 1 AND message.id <= {_OWN} + 15 {of_run})
         THEN 'planned' ELSE 'skipped' END
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'planned'
       {_named(dialect, "member.user_id", some=some)}
-      AND NOT EXISTS (SELECT 1 FROM message WHERE message.id = {_OWN} + 1)""")
+      AND NOT EXISTS (SELECT 1 FROM message WHERE message.id = {_OWN} + 1 {of_run})""")
 
 
 def skip_the_rest(  # one value each
@@ -273,4 +274,5 @@ def skip_the_rest(  # one value each
 
 def _values(item: Run, campaign: Campaign, step: Step, span: Range, now: datetime) -> dict[str, object]:
     times = {"now": to_micros(now), "seen_since": to_micros(seen_since(step.channel, now))}
-    return {"run": item.id, "low": span[0], "high": span[1], "channel": step.channel, "topic": campaign.topic, **times}
+    within = {"run": item.id, "low": span[0], "high": span[1], **ids_of_run(item.id)}
+    return {**within, "channel": step.channel, "topic": campaign.topic, **times}

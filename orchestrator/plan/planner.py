@@ -3,6 +3,9 @@
 Set-based, in chunks of users small enough that nobody waits, each committed with how far it got: a killed planner goes
 on where it was, at the run's fixed as-of. The run becomes claimable when the last chunk is committed. A run that takes
 on an edited version is planned again in the same way (:mod:`orchestrator.plan.adopting`).
+
+Where several processes write, on PostgreSQL, a large run is cut into shards: whoever leads begins it, and plans it
+together with every worker's process (:mod:`orchestrator.plan.sharding`).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, Insert, text, update
 
-from orchestrator import metrics
+from orchestrator import metrics, traces
 from orchestrator.campaign.occasions import named
 from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import Bundle
@@ -23,10 +26,12 @@ from orchestrator.ledger.adopted import ADOPTING, PLANNED_AGAIN, forget, leave_g
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.lanes import LaneTerms, ensure_lanes
 from orchestrator.ledger.runs import CONFIRMED, UNUSUAL_SIZE, Run, await_confirmation, read_run, set_run_state
+from orchestrator.ledger.shards import WIDTH, cut, drop_over, in_shards
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.adopting import keep_begun, look_again, moved_lanes
 from orchestrator.plan.best_slots import cut_slots
 from orchestrator.plan.brakes import Brake, brake, has_begun, waits
+from orchestrator.plan.chunks import FIRST_CHUNK, begin_chunk, chunk_end, count_members, next_size
 from orchestrator.plan.members import (
     EVERYBODY,
     Range,
@@ -37,7 +42,8 @@ from orchestrator.plan.members import (
     step_messages,
 )
 from orchestrator.plan.places import place_sql
-from orchestrator.plan.slots import renew_slots, write_new_slots, write_slots
+from orchestrator.plan.sharding import ShardPlanner
+from orchestrator.plan.slots import SlotRow, first_slots, renew_slots, write_new_slots, write_slots
 from orchestrator.policy.caps_sql import tags_text
 from orchestrator.policy.carriers import Carriers, Routing
 from orchestrator.store import Store
@@ -45,10 +51,8 @@ from orchestrator.store.dialect import among, among_sql
 from orchestrator.store.tables import run
 from orchestrator.timing.quiet import QuietHours
 
-FIRST_CHUNK = 500
-MAX_CHUNK = 20_000
-CHUNK_SECONDS = 0.03
-"""What a chunk aims at, so that no write transaction takes 50 ms."""
+_PAUSE_SECONDS = 0.02
+"""How long who has nothing left to take of a run waits for those who are still at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Planner:
     scratch: bool = False
     explore: float = 0.1
     """Of members who get their best hour, the share that gets any, where the campaign does not say."""
+    width: int = WIDTH
+    """Ids of users to a shard, of runs that are large enough to be cut into several."""
 
     def plan(self, store: Store, item: Run, bundle: Bundle, progress: Callable[[int], None] = lambda _: None) -> Run:
         """Plan a run to its end, from wherever an earlier planner left it; returns it active (or stopped).
@@ -68,20 +74,51 @@ class Planner:
         ``progress`` is told after every chunk how many users have been looked at; what it raises ends the planning,
         to be taken up again from there.
         """
+        if item.reason == UNUSUAL_SIZE:
+            return self._held_up(store, item, None)
         with store.read() as connection:
-            found = None if item.reason == UNUSUAL_SIZE else brake(connection, item, bundle)
-        if found is not None or item.reason == UNUSUAL_SIZE:
+            found = brake(connection, item, bundle)
+            slots = [] if found is not None else self._first_slots(connection, item, bundle.campaign)
+        if found is not None:
             return self._held_up(store, item, found)
         version = item.version
+        if store.path is None:
+            with store.write() as connection:
+                drop_over(connection)
         with store.write() as connection:
             item = lock_run(connection, item.id)
             if not _is_planned(item, version):
                 return item
-            self.begin(connection, item, bundle, checked=True)
+            self.begin(connection, item, bundle, checked=True, slots=slots)
+            shared = store.path is None and self._shared(connection, item)
+        if shared:
+            return self._with_others(store, item, progress)
+        return self._alone(store, item, bundle, progress)
+
+    def _shared(self, connection: Connection, item: Run) -> bool:
+        return in_shards(connection, item) or cut(connection, item, self.width)
+
+    def _with_others(self, store: Store, item: Run, progress: Callable[[int], None]) -> Run:
+        """Plan a run that is in shards together with whoever else does, until it is planned."""
+        planner, version = ShardPlanner(store, self), item.version
+        while True:
+            looked = planner.chunk(item.id)
+            if looked is None:
+                with store.read() as connection:  # the last shard goes as the run becomes active: it is read after that
+                    there = in_shards(connection, item)
+                    item = read_run(connection, item.id)
+                if not (there and _is_planned(item, version)):
+                    return item
+                time.sleep(_PAUSE_SECONDS)
+            progress(looked or 0)
+
+    def _alone(self, store: Store, item: Run, bundle: Bundle, progress: Callable[[int], None]) -> Run:
+        version = item.version
         size, statement = FIRST_CHUNK, self.statement(bundle, store.dialect, item.local_date)
         while True:
-            began = time.perf_counter()
-            with store.write() as connection:
+            with traces.span("plan chunk", campaign=item.campaign, run=item.id), store.write() as connection:
+                began = time.perf_counter()
+                begin_chunk(connection)
                 item = lock_run(connection, item.id)
                 if not _is_planned(item, version):
                     return item
@@ -90,12 +127,12 @@ class Planner:
                     self.chunk(connection, statement, item, bundle, high)
                 elif self._is_finished(connection, item, bundle.campaign):
                     break
-            seconds = time.perf_counter() - began
-            metrics.plan_seconds.observe(seconds)
+                worked = time.perf_counter() - began
+            metrics.plan_seconds.observe(time.perf_counter() - began)
             progress(size)
-            size = next_size(size, seconds)
+            size = next_size(size, worked)
         if item.reason != ADOPTING:
-            _count_members(store, item.id)
+            count_members(store, item.id)
         return replace(item, state=RunState.ACTIVE)
 
     def _is_finished(self, connection: Connection, item: Run, campaign: Campaign) -> bool:
@@ -124,19 +161,34 @@ class Planner:
                 set_run_state(connection, item.id, RunState.STOPPED, now, reason)
             return read_run(connection, item.id)
 
-    def begin(self, connection: Connection, item: Run, bundle: Bundle, *, checked: bool = False) -> bool:
+    def begin(
+        self,
+        connection: Connection,
+        item: Run,
+        bundle: Bundle,
+        *,
+        checked: bool = False,
+        slots: Sequence[SlotRow] | None = None,
+    ) -> bool:
         """Slots and lanes of a run, once; False when its audience is larger than the campaign allows.
 
-        A run that is taken up again gets lanes for accounts that have come since. ``checked``: its size is known.
+        A run that is taken up again gets lanes for accounts that have come since. ``checked``: its size is known;
+        ``slots``: so are they, of before the transaction.
         """
         begun = has_begun(connection, item.id)
         if not begun and not checked and self._too_many(connection, item, bundle):
             return False
         if not begun:
-            write_slots(connection, item.id, bundle.campaign, item.occasion, self.quiet, self.clock.now())
+            write_slots(connection, slots or self._first_slots(connection, item, bundle.campaign))
             self._cut(connection, item, bundle.campaign)
         self.lanes(connection, item, bundle.campaign)
         return True
+
+    def _first_slots(self, connection: Connection, item: Run, campaign: Campaign) -> list[SlotRow]:
+        """The slots that a run begins with: none if it has begun."""
+        if has_begun(connection, item.id):
+            return []
+        return first_slots(connection, item.id, campaign, item.occasion, self.quiet, self.clock.now())
 
     def lanes(self, connection: Connection, item: Run, campaign: Campaign) -> None:
         """A run's lanes, for all accounts that there are now."""
@@ -152,17 +204,26 @@ class Planner:
 
     def chunk(self, connection: Connection, statement: Insert, item: Run, bundle: Bundle, high: int) -> Run:
         """Plan the users after ``item.planned_through`` up to ``high``; returns the run as it then is."""
-        span, now = (item.planned_through, high), self.clock.now()
+        span = (item.planned_through, high)
         if item.reason == ADOPTING:
-            return self._again(connection, item, bundle, span, now)
-        gone = forget(connection, item.id, span) if item.reason == PLANNED_AGAIN else 0
+            return self._again(connection, item, bundle, span, self.clock.now())
+        plans = self.anew if item.reason == PLANNED_AGAIN else self._plan
+        return _went_on(connection, item, high, plans(connection, statement, item, bundle, span))
+
+    def anew(self, connection: Connection, statement: Insert, item: Run, bundle: Bundle, span: Range) -> int:
+        """Plan the users of a chunk, in place of what is there of it; by how many members the run grew."""
+        gone = forget(connection, item.id, span)
+        return self._plan(connection, statement, item, bundle, span) - gone
+
+    def _plan(self, connection: Connection, statement: Insert, item: Run, bundle: Bundle, span: Range) -> int:
+        """Plan the users of a chunk of which nothing is there; how many members they are."""
         added = member_rows(connection, statement, item, span)
         if added:
-            campaign = bundle.campaign
+            campaign, now = bundle.campaign, self.clock.now()
             write_new_slots(connection, item.id, campaign, item.occasion, self.quiet, now, span)
             self._cut(connection, item, campaign)
             self._owe(connection, item, campaign, span, now)
-        return _went_on(connection, item, high, added - gone)
+        return added
 
     def _again(self, connection: Connection, item: Run, bundle: Bundle, span: Range, now: datetime) -> Run:
         """Plan members of a run that takes on a version: as of the same instant, so due times stay as they were."""
@@ -238,27 +299,3 @@ def _went_on(connection: Connection, item: Run, high: int, added: int) -> Run:
     done = {"planned_through": high, "audience": run.c.audience + added}
     connection.execute(update(run).where(run.c.id == item.id).values(done))
     return replace(item, planned_through=high, audience=item.audience + added)
-
-
-_DECISIONS = text("SELECT decision, coalesce(reason, ''), count(*) FROM member WHERE run_id = :run GROUP BY 1, 2")
-
-
-def _count_members(store: Store, run_id: int) -> None:
-    with store.read() as connection:
-        for decision, reason, count in connection.execute(_DECISIONS, {"run": run_id}):
-            metrics.members.labels(decision, reason).inc(count)
-
-
-_HIGH = text("SELECT max(id) FROM (SELECT id FROM users WHERE id > :low ORDER BY id LIMIT :n) AS chunk")
-
-
-def chunk_end(connection: Connection, low: int, size: int) -> int | None:
-    """The last of the next ``size`` users after ``low``; None when there are none."""
-    found: int | None = connection.execute(_HIGH, {"low": low, "n": size}).scalar()
-    return found
-
-
-def next_size(size: int, seconds: float, most: int = MAX_CHUNK) -> int:
-    """Towards ``CHUNK_SECONDS``, at most twice or half at a time."""
-    wanted = int(size * CHUNK_SECONDS / max(seconds, 1e-6))
-    return min(max(wanted, size // 2, FIRST_CHUNK // 5), size * 2, most)

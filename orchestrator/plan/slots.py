@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, insert, text
+from sqlalchemy import Connection, Row, bindparam, insert, text
 
 from orchestrator.campaign.spec import Campaign
 from orchestrator.clock import span_micros
@@ -22,6 +22,7 @@ from orchestrator.store.tables import slot
 from orchestrator.timing.quiet import QuietHours
 
 ANCHOR_STEP = 0
+SlotRow = dict[str, object]
 _StepRule = tuple[int, str, Rule, float]
 """Step, arm, rule, and the share of the opening over which due times are spread."""
 
@@ -50,11 +51,24 @@ def find_slot(rule: Rule, spread: float, zone_key: str, country: str, quiet: Qui
     return Slot(due, (current[1] - due) * spread, door.allowed.intervals[-1][1], None)
 
 
-def write_slots(
+def first_slots(
     connection: Connection, run_id: int, campaign: Campaign, occasion: Occasion, quiet: QuietHours, now: datetime
-) -> None:
-    """Fill the slot table of a run for every class among the users."""
-    _write(connection, connection.execute(_CLASSES).all(), run_id, campaign, occasion, quiet, now)
+) -> list[SlotRow]:
+    """The slots of a run for every class among the users: to be asked before a transaction that writes."""
+    return _of_classes(connection.execute(_CLASSES).all(), run_id, campaign, occasion, quiet, now)
+
+
+_SLOT = text("""
+    INSERT INTO slot (run_id, step, arm, zone_key, country, due_at, spread, deadline, reason)
+    VALUES (:run_id, :step, :arm, :zone_key, :country, :due_at, :spread, :deadline, :reason) ON CONFLICT DO NOTHING
+""").bindparams(*(bindparam(name, type_=slot.c[name].type) for name in ("due_at", "deadline")))
+"""Another planner of the run may have met the class a moment ago: what it said holds."""
+
+
+def write_slots(connection: Connection, rows: Sequence[SlotRow]) -> None:
+    """Add slots that are not there yet."""
+    if rows:
+        connection.execute(_SLOT, rows)
 
 
 def write_new_slots(
@@ -75,7 +89,7 @@ def write_new_slots(
     values = {"run": run_id, "low": span[0], "high": span[1]}
     found = connection.execute(_ALL_CLASSES if every else _NEW_CLASSES, values).all()
     if found:
-        _write(connection, found, run_id, campaign, occasion, quiet, now)
+        write_slots(connection, _of_classes(sorted(found), run_id, campaign, occasion, quiet, now))
         connection.execute(_NEW_ANCHORS, values)
 
 
@@ -106,7 +120,7 @@ _FORGET = text("DELETE FROM slot WHERE run_id = :run AND zone_key = :key AND cou
 
 def _joining(
     item: Run, campaign: Campaign, zone_key: str, country: str, quiet: QuietHours, now: datetime
-) -> Iterator[dict[str, object]]:
+) -> Iterator[SlotRow]:
     """The slots of a class at ``now``; what may leave at once is not spread. Without an anchor there are none."""
     timing, channel = campaign.timing, campaign.steps[0].channel
     first = find_slot(
@@ -132,30 +146,27 @@ _NEW_ANCHORS = text("""
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.anchor IS NULL""")
 
 
-def _write(
-    connection: Connection,
+def _of_classes(
     classes: Iterable[Row[str, str]],
     run_id: int,
     campaign: Campaign,
     occasion: Occasion,
     quiet: QuietHours,
     now: datetime,
-) -> None:
+) -> list[SlotRow]:
     rules = list(_rules(campaign, occasion))
-    rows = [row for key, country in classes for row in _rows(run_id, rules, key, country, quiet, now)]
-    if rows:
-        connection.execute(insert(slot), rows)
+    return [row for key, country in classes for row in _rows(run_id, rules, key, country, quiet, now)]
 
 
 def _rows(
     run_id: int, rules: Sequence[_StepRule], zone_key: str, country: str, quiet: QuietHours, now: datetime
-) -> Iterator[dict[str, object]]:
+) -> Iterator[SlotRow]:
     for step, arm, rule, spread in rules:
         found = find_slot(rule, spread, zone_key, country, quiet, now)
         yield _row(run_id, step, arm, zone_key, country, found)
 
 
-def _row(run_id: int, step: int, arm: str, zone_key: str, country: str, found: Slot) -> dict[str, object]:
+def _row(run_id: int, step: int, arm: str, zone_key: str, country: str, found: Slot) -> SlotRow:
     key = {"run_id": run_id, "step": step, "arm": arm, "zone_key": zone_key, "country": country}
     times = {"due_at": found.due_at, "spread": span_micros(found.spread), "deadline": found.deadline}
     return {**key, **times, "reason": found.reason}

@@ -116,7 +116,8 @@ REASONS: Mapping[str, Phrase] = {
     ),
     "adopting": Phrase("is taking on the version that was launched", "正在改用新启用的版本"),
     "planned_again": Phrase(
-        "was edited before it was planned to its end, and is planned again", "计划完成前活动已被修改，正在重新计划"
+        "is being planned in parts, each in place of what was planned of it before",
+        "正在分批计划，各批会取代此前已计划的内容",
     ),
     **FOLLOW_UPS,
 }

@@ -12,10 +12,11 @@ from orchestrator.audience import people
 from orchestrator.clock import ManualClock
 from orchestrator.ledger.ids import MAX_STEPS, lane_id
 from orchestrator.ledger.runs import Occasion, Run
+from orchestrator.plan.chunks import chunk_end
 from orchestrator.plan.dry import dry_run
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.members import members_statement
-from orchestrator.plan.planner import Planner, chunk_end
+from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Carrier, Routing, choose
 from orchestrator.store import Store
 from orchestrator.store.tables import address, lane, member, message

@@ -16,6 +16,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.dispatch import sweep as sweeping
 from orchestrator.dispatch.compose import Composed
 from orchestrator.ledger.claim import Lane, due_lanes
+from orchestrator.ledger.ids import RunId
 from orchestrator.ledger.mark import Hold
 from orchestrator.ledger.runs import Run, read_run, runs_in
 from orchestrator.ledger.states import RunState, State
@@ -346,14 +347,13 @@ def test_a_run_that_takes_on_a_version_as_it_is_swept_is_not_done(
     world.plan(store, worded("Hello", steps=ONE_STEP), clock)
     clock.instant = LUNCH
     post.send()
-    looked = sweeping.runs_in  # type: ignore[attr-defined]
+    looked = sweeping.with_leftovers  # type: ignore[attr-defined]
 
-    def launched_meanwhile(connection: Connection, *states: RunState) -> list[Run]:
-        if states == (RunState.STOPPED,):  # the last that it looks at before it writes
-            launch(store, worded("Hello"), clock)
-        return looked(connection, *states)
+    def launched_meanwhile(connection: Connection) -> list[RunId]:
+        launch(store, worded("Hello"), clock)  # it is the last that it looks at before it writes
+        return looked(connection)
 
-    monkeypatch.setattr(sweeping, "runs_in", launched_meanwhile)
+    monkeypatch.setattr(sweeping, "with_leftovers", launched_meanwhile)
     swept = sweeping.sweep(store, clock, {})
     assert owed(store)["ada", 2][0] == State.PLANNED
     assert (swept.finished, state(store)) == (0, RunState.ACTIVE)

@@ -96,6 +96,19 @@ def test_ids_that_are_given_out_again_are_read(store: Store, clock: ManualClock)
     assert 991 in news(store, clock)
 
 
+def test_ids_that_are_given_out_again_are_news_before_they_reach_the_cursor(store: Store, clock: ManualClock) -> None:
+    for n in range(1, 11):
+        put(store, n, START)
+    clock.advance(10 * MINUTE)
+    assert news(store, clock) == list(range(1, 11))
+    with store.write() as connection:
+        connection.execute(text("DELETE FROM event WHERE id > 4"))
+    put(store, 5, clock.now())
+    with store.read() as connection:
+        assert has_news(connection, "t")
+    assert news(store, clock)[-1] == 5
+
+
 def test_a_reader_that_slept_begins_with_what_is_wanted(store: Store, clock: ManualClock) -> None:
     put(store, 1, START - timedelta(days=400))
     clock.instant = START - timedelta(days=399)
