@@ -4,25 +4,34 @@ Once through a channel that answers at once, against the same three grouped tran
 through the real FCM channel to nginx, which is never the bottleneck, against as many bare requests to it; once to the
 sandbox, which is.
 
-Run as ``python -m bench.dispatch null|nginx|sandbox COUNT``; prints one JSON object.
+``postgresql``: to nginx as well, over PostgreSQL, with the rates in Valkey. ``contention``: so many worker processes
+over one PostgreSQL, through the channel that answers at once; what a message costs them and the server's processes
+together, against one worker.
+
+Run as ``python -m bench.dispatch null|nginx|sandbox|postgresql COUNT`` or ``contention COUNT WORKERS``; prints one JSON
+object. ``share`` is messages a second ÷ the reference's; ``ratio`` the other way round, and for ``contention`` the
+processor time of a message ÷ the same with one worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import uvloop
 
 from bench.channels import Counted, NullChannel
@@ -35,23 +44,28 @@ from orchestrator.campaign.parse import parse_campaign
 from orchestrator.campaign.version import Bundle, save_version
 from orchestrator.channel.base import Channel
 from orchestrator.channel.push.fcm import open_channel
-from orchestrator.clock import AcceleratedClock, ManualClock, SystemClock
+from orchestrator.clock import AcceleratedClock, Clock, ManualClock, SystemClock
 from orchestrator.content.files import read_folder
+from orchestrator.dispatch import interpreter
 from orchestrator.dispatch.account import Account, open_account
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger import runs
+from orchestrator.ledger.claim import next_due
 from orchestrator.limits.rate import MemoryLimiter
+from orchestrator.limits.shared import SharedLimiter, connect
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 from tests.far_end import far_end
+from tests.postgres import serving
+from tests.valkey import valkey_server
 
 TEMPLATE = "lunch-winback/dish"
 LUNCH = datetime(2026, 12, 7, 10, 10, tzinfo=UTC)
 """Ten past eleven for everybody: all are due, and the window is open for another half hour."""
-CONNECTIONS = {"null": 200, "nginx": 128, "sandbox": 128}
+CONNECTIONS = {"null": 200, "nginx": 400, "sandbox": 128, "postgresql": 400}
 DEFINITION = {
     "name": "bench",
     "topic": "promotions",
@@ -70,6 +84,10 @@ PHASES = {
 """By the step of the door that has just been reached: what the database's thread was doing until then."""
 
 
+_LOOP = threading.get_ident()
+"""The thread of the event loop."""
+
+
 @dataclass(slots=True)
 class Watch:
     """Processor time of the database's thread by phase, told by the worker's probe."""
@@ -81,7 +99,7 @@ class Watch:
 
     def probe(self, step: str) -> None:
         """A step was reached."""
-        if threading.current_thread() is threading.main_thread():
+        if threading.get_ident() == _LOOP:
             return
         now = time.thread_time()
         if step in PHASES:
@@ -93,45 +111,75 @@ class Watch:
 
 
 @contextmanager
-def planned(count: int) -> Iterator[tuple[Store, int]]:
-    """A database with a run of about ``count`` messages planned and due, and how many of them are to be sent."""
+def planned(count: int, url: str) -> Iterator[tuple[Store, int]]:
+    """A new database with a run of about ``count`` messages planned and due, and how many of them are to be sent."""
     templates = read_folder(Path(__file__).parents[1] / "templates", TEMPLATE)
     what = Bundle(parse_campaign(Document("bench.yaml", DEFINITION)), DEFINITION, {"dormant": SEGMENT}, templates)
-    with tempfile.TemporaryDirectory() as folder:
-        store = fill(str(Path(folder) / "bench.db"), count * 20 // 17, LUNCH_ZONES)
-        with store.write() as connection:
-            runs.launch(connection, "bench", save_version(connection, what, NOW), NOW, "bench")
-            [(item, found)] = due_runs(connection, NOW)
-        Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"fcm": "push"})).plan(store, item, found)
-        with store.read() as connection:
-            owed = connection.exec_driver_sql("SELECT count(*) FROM message WHERE NOT held_out").scalar_one()
-        yield store, int(owed)
-        store.close()
+    store = fill(url, count * 20 // 17, LUNCH_ZONES)
+    with store.write() as connection:
+        runs.launch(connection, "bench", save_version(connection, what, NOW), NOW, "bench")
+        [(item, found)] = due_runs(connection, NOW)
+    Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"fcm": "push"})).plan(store, item, found)
+    with store.write() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    with store.read() as connection:
+        owed = connection.exec_driver_sql("SELECT count(*) FROM message WHERE NOT held_out").scalar_one()
+    yield store, int(owed)
+    store.close()
 
 
-def measure(kind: str, count: int) -> dict[str, object]:
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The address of an empty database, whose server syncs its commits."""
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+        with psycopg.connect(server.uri, autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = on")
+            connection.execute("SELECT pg_reload_conf()")
+        with server.database(empty=True) as url:
+            yield url
+
+
+def measure(kind: str, count: int, workers: int = 1) -> dict[str, object]:
     """One way through the door."""
-    if kind == "null":
-        return _measure(kind, count, None)
-    if kind == "nginx":
-        with nginx() as server:
-            if server is None:
-                return {"messages": 0, "why": "nginx cannot be had here"}
-            options = {"service_account_file": server.service_account(), "base_url": server.url}
-            figures = _measure(kind, count, options)
-            assert server.requests() >= 2 * int(str(figures["messages"])), "a request is missing"
-            return {**figures, "far_end_per_second": round(own_limit(server, BODY) or 0)}
-    with tempfile.TemporaryDirectory() as folder, far_end(Path(folder) / "far") as far:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "bench.db")
+        match kind:
+            case "null":
+                return _measure(kind, count, path, None)
+            case "contention":
+                return contention(count, workers)
+            case "postgresql":
+                with postgresql() as url, valkey_server() as valkey:
+                    return _to_nginx(kind, count, url, valkey.address)
+            case "nginx":
+                return _to_nginx(kind, count, path)
+            case _:
+                return _to_sandbox(kind, count, folder)
+
+
+def _to_sandbox(kind: str, count: int, folder: str) -> dict[str, object]:
+    with far_end(Path(folder) / "far") as far:
         options = {"service_account_file": far.state / "service-account.json", "base_url": far.url}
-        figures = _measure(kind, count, options)
+        figures = _measure(kind, count, str(Path(folder) / "bench.db"), options)
         taken = [row["message_id"] for row in far.accepted() if row["message_id"] != "bench"]
         return {**figures, "duplicates": len(taken) - len(set(taken))}
 
 
-def _measure(kind: str, count: int, options: dict[str, object] | None) -> dict[str, object]:
-    with planned(count) as (store, owed):
+def _to_nginx(kind: str, count: int, url: str, limits: str = "") -> dict[str, object]:
+    with nginx() as server:
+        if server is None:
+            return {"messages": 0, "why": "nginx cannot be had here"}
+        options = {"service_account_file": server.service_account(), "base_url": server.url}
+        figures = _measure(kind, count, url, options, limits)
+        assert server.requests() >= 2 * int(str(figures["messages"])), "a request is missing"
+        return {**figures, "far_end_per_second": round(own_limit(server, BODY) or 0)}
+
+
+def _measure(kind: str, count: int, url: str, options: dict[str, object] | None, limits: str = "") -> dict[str, object]:
+    with planned(count, url) as (store, owed):
         watch = Watch()
-        rate, figures = uvloop.run(_through(store, owed, kind, options, watch))
+        rate, figures = uvloop.run(_through(store, owed, kind, options, watch, limits))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         size = max(1, owed // max(watch.batches["mark"], 1))
         if options is None:
@@ -141,18 +189,105 @@ def _measure(kind: str, count: int, options: dict[str, object] | None) -> dict[s
         return {
             **figures,
             "reference_per_second": round(reference),
+            "share": round(rate / reference, 3),
             "ratio": round(reference / rate, 2),
             "peak_mb": round(peak, 1),
             "mean_batch": size,
         }
 
 
+def contention(count: int, workers: int) -> dict[str, object]:
+    """What a message costs with so many workers, and with one."""
+    alone, together = _crowd(count, 1), _crowd(count, workers)
+    return {
+        **together,
+        "workers": workers,
+        "reference_per_second": alone["per_second"],
+        "reference_cpu_us_per_message": alone["cpu_us_per_message"],
+        "share": round(float(str(together["per_second"])) / float(str(alone["per_second"])), 3),
+        "ratio": round(float(str(together["cpu_us_per_message"])) / float(str(alone["cpu_us_per_message"])), 3),
+    }
+
+
+def _crowd(count: int, workers: int) -> dict[str, object]:
+    with postgresql() as url, planned(count, url) as (store, owed):
+        origin = SystemClock().machine().isoformat()
+        command = [sys.executable, "-m", "bench.dispatch", "work", url, origin]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        crowd = [subprocess.Popen(command, **pipes) for _ in range(workers)]  # type: ignore[call-overload]
+        for one in crowd:
+            one.stdout.readline()  # it has imported everything and is ready
+        server, began = _server_seconds(url), time.perf_counter()
+        for one in crowd:
+            one.stdin.write("\n")
+            one.stdin.flush()
+        told = [json.loads(one.communicate(timeout=600)[0]) for one in crowd]
+        seconds, server = time.perf_counter() - began, _server_seconds(url) - server
+        states = states_of(store)
+        assert states.get("accepted") == owed, f"only {states} of {owed}"
+        own = sum(one["cpu_seconds"] for one in told)
+        return {
+            "messages": owed,
+            "per_second": round(owed / max(one["seconds"] for one in told)),
+            "seconds": round(seconds, 2),
+            "duplicates": sum(one["sent"] for one in told) - owed,
+            "cpu_us_per_message": round((own + server) / owed * 1e6, 1),
+            "cpu_us_split": {"workers": round(own / owed * 1e6, 1), "server": round(server / owed * 1e6, 1)},
+        }
+
+
+def _server_seconds(url: str) -> float:
+    """Processor time of all processes of the server, those that have ended too."""
+    with psycopg.connect(url) as connection:
+        folder = connection.execute("SHOW data_directory").fetchone()
+    assert folder is not None
+    postmaster = (Path(folder[0]) / "postmaster.pid").read_text().split()[0]
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            _, parent, *_ = fields = path.read_text().rpartition(")")[2].split()
+            own, reaped = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+            ticks += own + reaped if path.parent.name == postmaster else own if parent == postmaster else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def work(url: str, origin: str) -> dict[str, object]:
+    """One worker of several: sends until nothing is due, from when it is told to."""
+    store = Store(url)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return uvloop.run(_work(store, AcceleratedClock(LUNCH, 1.0, datetime.fromisoformat(origin))))
+
+
+async def _work(store: Store, clock: Clock) -> dict[str, object]:
+    channel = Counted(NullChannel(), sys.maxsize)
+    worker = Worker(store, clock, QuietHours.load(None), {"fcm": _account(channel, CONNECTIONS["null"])})
+    interpreter.set_up()
+    began, used = time.perf_counter(), time.process_time()
+    worker.start()
+    running = asyncio.create_task(worker.run())
+
+    def idle() -> bool:
+        with store.read() as connection:
+            return next_due(connection, clock.machine()) is None
+
+    while not await asyncio.to_thread(idle):  # noqa: ASYNC110  # the ledger's news
+        await asyncio.sleep(0.1)
+    worker.stop()
+    await running
+    spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+    store.close()
+    return {**spent, "sent": len(channel.sent)}
+
+
 def _channel(options: dict[str, object] | None) -> Channel:
     return NullChannel() if options is None else open_channel("fcm", options, "")
 
 
-def _account(channel: Counted, connections: int) -> Account:
+def _account(channel: Counted, connections: int, limits: str = "") -> Account:
+    """``limits``: where Valkey is, which keeps its rates; else they are kept here."""
     clock = SystemClock()
+    shared = SharedLimiter(connect(limits), "bench", clock.monotonic) if limits else None
     return open_account(
         "fcm",
         channel,
@@ -160,19 +295,20 @@ def _account(channel: Counted, connections: int) -> Account:
         burst=100_000,
         ramp=timedelta(0),
         connections=connections,
-        limiter=MemoryLimiter(clock.monotonic),
+        limiter=shared or MemoryLimiter(clock.monotonic),
         monotonic=clock.monotonic,
     )
 
 
 async def _through(
-    store: Store, owed: int, kind: str, options: dict[str, object] | None, watch: Watch
+    store: Store, owed: int, kind: str, options: dict[str, object] | None, watch: Watch, limits: str
 ) -> tuple[float, dict[str, object]]:
     channel = Counted(_channel(options), owed)
     clock = AcceleratedClock(LUNCH, 1.0, SystemClock().machine())
-    accounts = {"fcm": _account(channel, CONNECTIONS[kind])}
+    accounts = {"fcm": _account(channel, CONNECTIONS[kind], limits)}
     worker = Worker(store, clock, QuietHours.load(None), accounts, timedelta(seconds=60), watch.probe)
     worker.start()
+    interpreter.set_up()  # as the daemon does
     began, used = time.perf_counter(), time.process_time()
     running = asyncio.create_task(worker.run())
     everything = asyncio.create_task(channel.done.wait())
@@ -205,4 +341,7 @@ def states_of(store: Store) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    if sys.argv[1] == "work":
+        print(json.dumps(work(*sys.argv[2:4])))
+    else:
+        print(json.dumps(measure(sys.argv[1], *map(int, sys.argv[2:4]))))

@@ -1,5 +1,7 @@
 """A far end that is never the bottleneck: nginx, which says of every message that it was accepted, and counts.
 
+Over HTTP/1.1 it answers as FCM does, on a second port over TLS and HTTP/2 as APNs does.
+
 Taken from PATH, else from Debian's package unpacked into ``.peers/`` (no root, nothing installed). ``h2load`` and
 ``wrk`` say what it reaches by itself.
 """
@@ -12,17 +14,21 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from tests.far_end import free_port
 
 PEERS = Path(__file__).parents[1] / ".peers" / "bench"
 LIBRARIES = PEERS / "usr/lib" / f"{platform.machine()}-linux-gnu"
@@ -41,6 +47,11 @@ http {{
         location /status {{ stub_status; }}
         location / {{ return 200 '{accepted}'; }}
     }}
+    server {{
+        listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
+        ssl_certificate {folder}/localhost.pem; ssl_certificate_key {folder}/localhost.key;
+        location / {{ add_header apns-id $http_apns_id always; return 200; }}
+    }}
 }}
 """
 
@@ -50,12 +61,18 @@ class Nginx:
     """A running nginx."""
 
     port: int
+    tls_port: int
     folder: Path
 
     @property
     def url(self) -> str:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        """What the second port shows: self-signed, for ``localhost``."""
+        return self.folder / "localhost.pem"
 
     def requests(self) -> int:
         """How many it has had."""
@@ -85,15 +102,15 @@ def nginx() -> Iterator[Nginx | None]:
     if program is None:
         yield None
         return
-    with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as probe:
-        folder, port = Path(name), probe.getsockname()[1]
-        probe.close()
-        config = _CONFIG.format(folder=folder, port=port, token=TOKEN, accepted=ACCEPTED)
+    with tempfile.TemporaryDirectory() as name:
+        folder, port, tls_port = Path(name), free_port(), free_port()
+        config = _CONFIG.format(folder=folder, port=port, tls_port=tls_port, token=TOKEN, accepted=ACCEPTED)
         (folder / "nginx.conf").write_text(config)
+        _certify(folder)
         command = [program, "-c", str(folder / "nginx.conf"), "-p", str(folder)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            made = Nginx(port, folder)
+            made = Nginx(port, tls_port, folder)
             _wait_for(made)
             yield made
         finally:
@@ -124,6 +141,21 @@ def own_limit(far: Nginx, body: bytes, seconds: int = 3) -> float | None:
         return None
     found = re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)
     return float(found[1]) if found else None
+
+
+def _certify(folder: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "localhost.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    kinds = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "localhost.key").write_bytes(key.private_bytes(*kinds))
 
 
 def _wait_for(far: Nginx) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from pyreqwest.client import ClientBuilder
+
 from bench.population import NOW
 from orchestrator.channel.base import Envelope, PushPayload
 from orchestrator.channel.cached_token import Token
 from orchestrator.channel.push.fcm_auth import Exchange, load_service_account
 from orchestrator.channel.push.fcm_message import message_json
-from orchestrator.channel.transport import Answer, Transport
+from orchestrator.channel.transport import Transport
 from orchestrator.clock import SystemClock
 from orchestrator.store import Store
 
@@ -65,23 +67,25 @@ BODY = message_json(
 
 
 async def raw_requests(options: Mapping[str, object], count: int, connections: int) -> float:
-    """Requests a second through the transport alone, each the same small push, ``connections`` at a time."""
+    """Requests a second of the bare client, pyreqwest, each the same small push, ``connections`` at a time."""
     service = load_service_account("fcm", "service_account_file", Path(str(options["service_account_file"])))
     transport = Transport(timedelta(seconds=10))
     token = await Exchange(service, transport, SystemClock())()
+    await transport.close()
     assert isinstance(token, Token)
     url = f"{options['base_url']}/v1/projects/{service.project}/messages:send"
     headers = {"authorization": f"Bearer {token.value}", "content-type": "application/json; charset=utf-8"}
+    client = ClientBuilder().no_proxy().http1_only().timeout(timedelta(seconds=10)).max_connections(1000).build()
     left = iter(range(count))
 
     async def one_after_another() -> None:
         for _ in left:
-            answer = await transport.request("POST", url, headers=headers, body=BODY)
-            assert isinstance(answer, Answer)
-            assert answer.status == 200, answer.body
+            answer = await client.post(url).headers(headers).body_bytes(BODY).build().send()
+            assert answer.status == 200
+            assert await answer.bytes()
 
     began = time.perf_counter()
     await asyncio.gather(*(one_after_another() for _ in range(connections)))
     seconds = time.perf_counter() - began
-    await transport.close()
+    await client.close()
     return count / seconds

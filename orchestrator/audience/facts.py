@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, TextualSelect, text
+from sqlalchemy import Connection
 
-from orchestrator.store.dialect import among, among_sql
-from orchestrator.store.tables import users
-
-_COLUMNS = (users.c.id, users.c.external_id, users.c.name, users.c.locale, users.c.country, users.c.attributes)
+from orchestrator.store.dialect import among, among_sql, json_column_sql, read_all
 
 
 @cache
-def _facts_sql(dialect: str) -> TextualSelect:
-    """Built once, and one text however many are asked for: it is for every batch."""
-    names = ", ".join(column.name for column in _COLUMNS)
-    return text(f"SELECT {names} FROM users WHERE id IN {among_sql(dialect, 'ids')}").columns(*_COLUMNS)
+def _columns(dialect: str) -> tuple[str, ...]:
+    return ("id", "external_id", "name", "locale", "country", json_column_sql(dialect, "attributes"))
+
+
+@cache
+def _rest(dialect: str) -> str:
+    """One text however many are asked for: it is for every batch."""
+    return f"FROM users WHERE id IN {among_sql(dialect, 'ids')}"
 
 
 def facts_of(connection: Connection, user_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -26,8 +27,12 @@ def facts_of(connection: Connection, user_ids: Sequence[int]) -> dict[int, dict[
 
     An attribute called like one of the four is hidden by it. Who does not exist is not in the answer.
     """
+    if not user_ids:
+        return {}
+    dialect = connection.dialect.name
     found: dict[int, dict[str, Any]] = {}
-    rows = connection.execute(_facts_sql(connection.dialect.name), {"ids": among(user_ids)}).all() if user_ids else ()
-    for user_id, external_id, name, locale, country, attributes in rows:
-        found[user_id] = {**attributes, "id": external_id, "name": name, "locale": locale, "country": country}
+    known = read_all(connection, _columns(dialect), _rest(dialect), {"ids": among(user_ids)})
+    for user_id, external_id, name, locale, country, facts in known:
+        facts["id"], facts["name"], facts["locale"], facts["country"] = external_id, name, locale, country
+        found[user_id] = facts
     return found

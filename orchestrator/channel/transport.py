@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
@@ -26,11 +27,12 @@ from pyreqwest.response import Response
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read; what is longer is no answer of an API and is judged by its status."""
 
-_CONNECT_TIMEOUT = timedelta(seconds=3)
+CONNECT_TIMEOUT = timedelta(seconds=3)
 # A kept-alive connection that the server closes just as it is used again fails after the request has left: ambiguous.
 # Half of the shortest keep-alive we meet (uvicorn: 5 s) makes that rare.
-_IDLE_TIMEOUT = timedelta(seconds=2)
-_POOL_TIMEOUT = timedelta(seconds=2)
+IDLE_TIMEOUT = timedelta(seconds=2)
+POOL_TIMEOUT = timedelta(seconds=2)
+USER_AGENT = "reengagement-orchestrator"
 _NEVER_LEFT = "client error (Connect)"  # hyper's words for everything up to and including the TLS handshake
 
 
@@ -69,6 +71,28 @@ class NoAnswer:
     left: bool
 
 
+class Http(Protocol):
+    """What a channel asks a server through. ``request`` raises nothing but cancellation."""
+
+    timeout: timedelta
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        limit: int = ANSWER_LIMIT,
+    ) -> Answer | NoAnswer:
+        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
 class Transport:
     """Connections of one account. Safe for many tasks of one loop; ``request`` raises nothing but cancellation."""
 
@@ -77,8 +101,8 @@ class Transport:
         timeout: timedelta,
         *,
         connections: int = 1000,
-        pool_timeout: timedelta = _POOL_TIMEOUT,
-        connect_timeout: timedelta = _CONNECT_TIMEOUT,
+        pool_timeout: timedelta = POOL_TIMEOUT,
+        connect_timeout: timedelta = CONNECT_TIMEOUT,
         root_pem: bytes | None = None,
         pinned: tuple[str, str, int] | None = None,
     ) -> None:
@@ -91,12 +115,12 @@ class Transport:
             .http1_only()
             .follow_redirects(enable=False)
             .referer(enable=False)
-            .user_agent("reengagement-orchestrator")
+            .user_agent(USER_AGENT)
             .connect_timeout(min(connect_timeout, timeout / 2))
             .timeout(timeout)
             .max_connections(connections)
             .pool_timeout(pool_timeout)
-            .pool_idle_timeout(_IDLE_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
         )
         if root_pem is not None:
             builder = builder.add_root_certificate_pem(root_pem)

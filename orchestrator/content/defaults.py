@@ -141,7 +141,7 @@ def _number(text: str) -> Value | None:
         return None
 
 
-def filled(facts: Mapping[str, Any], fills: Sequence[tuple[tuple[str, ...], Value]]) -> Mapping[str, Any]:
+def filled(facts: dict[str, Any], fills: Sequence[tuple[tuple[str, ...], Value]]) -> dict[str, Any]:
     """Facts with defaults where a value is missing, None or blank; the facts given are not changed."""
     for path, value in fills:
         if _blank(facts, path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,7 @@ def place_of(path: str) -> Place | Problem:
     return Place(message, channel, normal(locale), text)
 
 
+@lru_cache(maxsize=1024)  # asked for every message, and there are few
 def normal(locale: str) -> str:
     """``zh_CN`` as ``zh-cn``; "" for what is no locale."""
     fits = len(locale) <= _LONGEST_LOCALE and _LOCALE.fullmatch(locale)

@@ -7,7 +7,7 @@ context has no globals, its attribute lookup reads mappings and never a Python o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -96,7 +96,7 @@ class Program:
     lines: Sequence[int] = ()
     """Which line of the source (from 0) each line came from, when the text was compiled from another."""
 
-    def run(self, facts: Mapping[str, Any], locale: str, budget: Budget) -> str:
+    def run(self, facts: dict[str, Any], locale: str, budget: Budget) -> str:
         """The text for these facts, not yet cleaned.
 
         Raises:
@@ -105,7 +105,7 @@ class Program:
         """
         if self.constant is not None:
             return self.constant
-        context = RenderContext(self.template.environment, dict(facts), locale, budget)
+        context = RenderContext(self.template.environment, facts, locale, budget)
         try:
             return self._gather(context, budget)
         except SkipMessage:

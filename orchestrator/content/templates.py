@@ -70,7 +70,7 @@ class _Ready:
     locale: str
     fills: tuple[tuple[tuple[str, ...], Value], ...]
 
-    def payload(self, facts: Mapping[str, Any]) -> Payload:
+    def payload(self, facts: dict[str, Any]) -> Payload:
         facts = filled(facts, self.fills)
         budget = Budget()
         texts = {name: program.run(facts, self.locale, budget) for name, program in self.source.programs.items()}
@@ -178,7 +178,7 @@ class TemplateSet:
             RenderError: it cannot be composed; names template and line, never a fact's value.
             SkipMessage: the template decided against it.
         """
-        return self._chosen(template, channel, normal(locale)).payload(facts)
+        return self._chosen(template, channel, normal(locale)).payload(dict(facts))
 
     def names(self, template: str, channel: str) -> set[str]:
         """The dotted facts that a message uses on a channel, over all locales."""

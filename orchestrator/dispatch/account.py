@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -39,6 +40,8 @@ class Account:
     """Destination domains with rates of their own."""
     warm_up: WarmUp | None = None
     """How much may leave a day while the account is new."""
+    _untold: deque[tuple[OutcomeClass, float, bool]] = field(default_factory=deque)
+    """Answers that no metric has counted yet: class, seconds, whether a default rule classified it."""
 
     def buckets(self, lane: Lane) -> Sequence[Bucket]:
         """What one message of this lane draws from: the account's rate, the campaign's and the step's own."""
@@ -77,13 +80,24 @@ class Account:
         metrics.in_flight.labels(self.name).set(self.in_flight)
 
     def heard(self, outcome: Outcome, seconds: float) -> None:
-        """Learn from an answer: the breaker counts it, a wait for the whole account slows it."""
-        metrics.attempts.labels(self.channel.channel, self.name, outcome.kind).inc()
-        metrics.attempt_seconds.labels(self.channel.channel, self.name).observe(seconds)
-        metrics.unknown_codes.labels(self.channel.provider).inc(outcome.uncharted)
-        self.breaker.record(self.name, failed=outcome.kind in FAILING)
+        """Learn from an answer: the breaker counts it, a wait for the whole account slows it.
+
+        A provider that was down is not met with the full rate at once: when its breaker closes, its ramp begins again.
+        """
+        self._untold.append((outcome.kind, seconds, outcome.uncharted))
+        if self.breaker.record(self.name, failed=outcome.kind in FAILING):
+            self.limiter.ease(f"account:{self.name}")
         if outcome.kind is OutcomeClass.RETRY_AFTER and outcome.retry_after is not None and outcome.scope == "account":
             self.limiter.pause(f"account:{self.name}", outcome.retry_after.total_seconds())
+
+    def tell(self) -> None:
+        """Count what was heard since the last time: many answers at once cost little more than one. Thread-safe."""
+        told = [self._untold.popleft() for _ in range(len(self._untold))]
+        for kind, count in Counter(kind for kind, _, _ in told).items():
+            metrics.attempts.labels(self.channel.channel, self.name, kind).inc(count)
+        metrics.attempt_seconds.labels(self.channel.channel, self.name).observe_all([each for _, each, _ in told])
+        metrics.unknown_codes.labels(self.channel.provider).inc(sum(uncharted for _, _, uncharted in told))
+        metrics.in_flight.labels(self.name).set(self.in_flight)
 
 
 def open_account(  # one value each

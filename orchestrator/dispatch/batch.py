@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.admission import admit
-from orchestrator.dispatch.door import Door, Ready
+from orchestrator.dispatch.door import Door, First, Ready
 from orchestrator.ledger.claim import Lane
 
 
@@ -26,13 +26,13 @@ class Batch:
     taken_at: float = 0.0
 
 
-def take_batch(door: Door, lane: Lane, account: Account, room: int) -> Batch:
-    """Take up to ``room`` due messages of a lane to the threshold.
+def take_batch(door: Door, lane: Lane, account: Account, room: int, first: First | None = None) -> Batch:
+    """Take up to ``room`` due messages of a lane to the threshold; ``first`` is written with the claim.
 
     Raises:
         LeaseLostError: the door's worker lost its lease.
     """
-    ready, out = door.claim_and_compose(lane, room, account.channel)
+    ready, out = door.claim_and_compose(lane, room, account.channel, first)
     if not ready and not out:
         return Batch([], 0)
     found = admit(account, lane, ready, door.clock)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, TextualSelect, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select
 from typing_extensions import override
 
 from orchestrator.audience.facts import facts_of
@@ -19,24 +20,24 @@ from orchestrator.errors import RenderError, SkipMessage
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.mark import Exit
 from orchestrator.ledger.states import State
-from orchestrator.store.dialect import among, among_sql
-from orchestrator.store.tables import address, enrolled, event
+from orchestrator.store.dialect import among, among_sql, json_column_sql, read_all
+from orchestrator.store.tables import enrolled, event
 
+_NONE: Mapping[Any, str] = MappingProxyType({})
 TRIGGER = "(trigger)"
 """Among a user's facts, the properties of the event that a message is sent for: a name that no attribute has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
+class Composed(NamedTuple):
     """A claimed message with its words and where they go. Never printed: it holds an address and a body."""
 
     message: Claimed
     payload: Payload
     address: str
     address_kind: str
-    targets: Mapping[int, str] = field(default_factory=dict)
+    targets: Mapping[int, str] = _NONE
     """Where its links lead: to be on disk before it leaves."""
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = _NONE
     """What else sending to the address needs."""
 
     @override
@@ -56,23 +57,16 @@ def templates_of(bundle: Bundle, version: str) -> TemplateSet:
     return _templates(version, tuple(sorted(bundle.templates.items())))
 
 
-_PLACE = (address.c.id, address.c.value, address.c.kind, address.c.details)
-
-
 def _places(connection: Connection, batch: Sequence[Claimed], known: dict[int, Destination]) -> dict[int, Destination]:
     """Where the messages go, by address: ``known``, with what was missing in it."""
     missing = [message.address_id for message in batch if message.address_id not in known]
     if missing:
-        sql = _places_sql(connection.dialect.name)
-        for number, value, kind, details in connection.execute(sql, {"ids": among(missing)}).all():
+        dialect = connection.dialect.name
+        rest = f"FROM address WHERE id IN {among_sql(dialect, 'ids')}"
+        columns = ("id", "value", "kind", json_column_sql(dialect, "details"))
+        for number, value, kind, details in read_all(connection, columns, rest, {"ids": among(missing)}):
             known[number] = (value, kind, details)
     return known
-
-
-@cache
-def _places_sql(dialect: str) -> TextualSelect:
-    ids = among_sql(dialect, "ids")
-    return text(f"SELECT id, value, kind, details FROM address WHERE id IN {ids}").columns(*_PLACE)
 
 
 def compose(  # one value each

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from sqlalchemy import Connection
 
@@ -50,8 +50,15 @@ Marked = Callable[[str, str, datetime], None]
 """Told of each committed mark that lets something leave: campaign, what the run is of, the instant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class First(NamedTuple):
+    """What is to be written before a claim, in its transaction: the answers to what left before."""
+
+    write: Callable[[Connection], None]
+    written: Callable[[], None]
+    """Told once it is committed."""
+
+
+class Ready(NamedTuple):
     """A message that may leave until ``until``: its row says ``sending``, and that is committed."""
 
     composed: Composed
@@ -86,11 +93,17 @@ class Door:
         """Who is writing, as of now."""
         return Holder(self.worker, self.clock.machine())
 
-    def claim_and_compose(self, lane: Lane, n: int, channel: Channel) -> tuple[list[Composed], list[Exit]]:
-        """Take up to ``n`` due messages of a lane and find their words."""
+    def claim_and_compose(
+        self, lane: Lane, n: int, channel: Channel, first: First | None = None
+    ) -> tuple[list[Composed], list[Exit]]:
+        """Take up to ``n`` due messages of a lane and find their words; ``first`` is written with the claim."""
         with self.store.write() as connection:
+            if first is not None:
+                first.write(connection)
             batch = queue.claim(connection, self.holder(), lane.id, n, self.clock.now())
             self.probe("claiming")
+        if first is not None:
+            first.written()
         self.probe("claimed")
         if not batch:
             return [], []
@@ -160,8 +173,13 @@ class Door:
             occasion = members_occasion(campaign, of, known.anchor)
             return door(item.message.arm, occasion, known.zone_key, known.country)
 
+        judged: dict[tuple[int, str], Send | Hold | Readdress | Leave] = {}  # alike: the same facts, the same arm
+
         def verdict(item: Composed) -> Send | Hold | Readdress | Leave:
-            return judge(facts[item.message.id], terms, opened(item), now)
+            like = (id(facts[item.message.id]), item.message.arm)
+            if (said := judged.get(like)) is None:
+                said = judged[like] = judge(facts[item.message.id], terms, opened(item), now)
+            return said
 
         verdicts: Verdicts = [(item, verdict(item)) for item in admitted]
         verdicts = _amended(verdicts, moved_on(connection, lane, _passing(verdicts), now))

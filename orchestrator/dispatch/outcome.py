@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
+
+from typing_extensions import override
 
 from orchestrator.channel.base import Ambiguity, Outcome, OutcomeClass, Payload, Scope
 from orchestrator.channel.transport import Failure
@@ -15,12 +16,13 @@ from orchestrator.ledger.recover import MAX_ATTEMPTS
 from orchestrator.ledger.settle import Settlement
 from orchestrator.ledger.states import State
 
+NOT_BEGUN = "not_begun"
+"""The code of a request that was marked, and not made: something had changed since."""
 BACKOFF = timedelta(seconds=1)
 BACKOFF_CAP = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One finished attempt: the message, what was answered, when it was begun and ended (business time)."""
 
     message: Claimed
@@ -28,8 +30,13 @@ class Answer:
     outcome: Outcome
     started_at: datetime
     ended_at: datetime
-    payload: Payload | None = field(default=None, repr=False)
+    payload: Payload | None = None
     """What was sent: an inbox keeps it."""
+
+    @override
+    def __repr__(self) -> str:
+        """Without what was sent, so that no log ever shows it."""
+        return f"Answer({self.message.id}, {self.outcome.kind})"
 
     @property
     def n(self) -> int:
@@ -79,15 +86,15 @@ def _stopped(base: Settlement, answer: Answer) -> Settlement:
     """It waits for an operator; unless only this kind of target is concerned (FCM's APNs key): then it has failed."""
     if answer.outcome.scope is Scope.ADDRESS:
         return base
-    return replace(base, state=State.PLANNED, due_at=answer.ended_at)
+    return base._replace(state=State.PLANNED, due_at=answer.ended_at)
 
 
 def _again(base: Settlement, answer: Answer, wait: timedelta) -> Settlement:
     """Back to the queue, or expired when the deadline comes first."""
     due = answer.ended_at + wait
     if due >= answer.message.deadline:
-        return replace(base, state=State.EXPIRED, reason="retry_too_late")
-    return replace(base, state=State.PLANNED, due_at=due)
+        return base._replace(state=State.EXPIRED, reason="retry_too_late")
+    return base._replace(state=State.PLANNED, due_at=due)
 
 
 def _retry(base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
@@ -97,10 +104,10 @@ def _retry(base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock,
     patient = not outcome.may_have_left and outcome.at_most is None and outcome.code != Failure.REQUEST
     doubtful = outcome.at_most is not None and outcome.may_have_left and ambiguity is Ambiguity.HOLD
     if answer.n >= most and not patient:
-        return replace(base, state=State.UNKNOWN if doubtful else State.FAILED)
+        return base._replace(state=State.UNKNOWN if doubtful else State.FAILED)
     again = _again(base, answer, clock.business_span(backoff(answer.n, outcome.retry_after, chance)))
     if doubtful and again.state is State.EXPIRED:  # expired would say that it certainly did not leave
-        return replace(again, state=State.UNKNOWN, reason=base.reason)
+        return again._replace(state=State.UNKNOWN, reason=base.reason)
     return again
 
 
@@ -108,6 +115,6 @@ def _ambiguous(
     base: Settlement, answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random
 ) -> Settlement:
     if ambiguity is Ambiguity.HOLD or answer.n >= MAX_ATTEMPTS:
-        return replace(base, state=State.UNKNOWN)
+        return base._replace(state=State.UNKNOWN)
     again = _again(base, answer, clock.business_span(backoff(answer.n, answer.outcome.retry_after, chance)))
-    return replace(again, state=State.UNKNOWN, reason=base.reason) if again.state is State.EXPIRED else again
+    return again._replace(state=State.UNKNOWN, reason=base.reason) if again.state is State.EXPIRED else again

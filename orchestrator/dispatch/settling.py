@@ -6,7 +6,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
@@ -19,7 +19,7 @@ from orchestrator.clock import Clock, to_micros
 from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.burial import bury, stop_on_surge
 from orchestrator.dispatch.feed import show_accepted
-from orchestrator.dispatch.outcome import Answer, settlement
+from orchestrator.dispatch.outcome import NOT_BEGUN, Answer, settlement
 from orchestrator.dispatch.rerouting import carriers_of, follow_addresses
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.ledger.lease import Holder
@@ -53,7 +53,7 @@ class Settler:
         written = settle(connection, holder, now, settled)
         follow_addresses(connection, self.routing, [item.id for item in settled if item.address_id is not None])
         show_accepted(connection, self.accounts, answers)
-        _count(self.accounts, written)
+        _count(self.accounts, answers, written)
 
     def _settlement(self, connection: Connection, answer: Answer, now: datetime) -> Settlement:
         account = self.accounts[answer.account]
@@ -99,13 +99,22 @@ class Settler:
         owed = {"used": message.address_id, "message": message.id, "run": message.run_id, "step": message.step}
         following = connection.execute(_next_sql(carriers), {**wanted, **owed}).scalar()
         if following is None:
-            return replace(base, reason="address_dead")
-        return replace(base, state=State.PLANNED, reason="next_address", due_at=now, address_id=following)
+            return base._replace(reason="address_dead")
+        return base._replace(state=State.PLANNED, reason="next_address", due_at=now, address_id=following)
 
 
-def _count(accounts: Mapping[str, Account], settled: Sequence[Settlement]) -> None:
+def _count(accounts: Mapping[str, Account], answers: Sequence[Answer], settled: Sequence[Settlement]) -> None:
+    """The metrics of a batch, all of an account's at once."""
     if settled:
         metrics.settle_size.observe(len(settled))
+    for name in {answer.account for answer in answers}:
+        waits = [
+            (answer.started_at - answer.message.due_at).total_seconds()
+            for answer in answers
+            if answer.account == name and answer.n == 1 and answer.outcome.code != NOT_BEGUN
+        ]
+        metrics.queue_age_seconds.labels(accounts[name].channel.channel).observe_all(waits)
+        accounts[name].tell()
     ends = Counter((item.account, item.state) for item in settled if item.state is not State.PLANNED)
     for (account, state), count in ends.items():
         metrics.messages.labels(accounts[account].channel.channel, state).inc(count)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from orchestrator import metrics
 from orchestrator.clock import Clock
 from orchestrator.dispatch.feed import forget_expired
 from orchestrator.dispatch.rerouting import leave_stopped
@@ -14,7 +15,7 @@ from orchestrator.ledger import lease
 from orchestrator.ledger.adopted import lock_run
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.ledger.recover import Recovered, expire, overdue_lanes, recover
-from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped
+from orchestrator.ledger.runs import pending, runs_in, set_run_state, skip_stopped, with_leftovers
 from orchestrator.ledger.states import RunState
 from orchestrator.plan.awaken import awaken
 from orchestrator.policy.carriers import UNKNOWN, Routing
@@ -34,6 +35,8 @@ class Swept:
     """To another account, since theirs is stopped."""
     forgotten: int = 0
     """Items of the inbox whose time was over."""
+    woken: int = 0
+    """Messages that what they waited for brought forward."""
 
 
 def recover_dead(store: Store, clock: Clock, resend: Mapping[str, bool], *, others: bool = False) -> Recovered:
@@ -42,7 +45,9 @@ def recover_dead(store: Store, clock: Clock, resend: Mapping[str, bool], *, othe
         machine = clock.machine()
         dead = lease.end_others(connection, machine) if others else lease.end_silent(connection, machine)
         dead += _unrecovered(connection, dead)
-        return recover(connection, dead, clock.now(), resend=resend)
+        found = recover(connection, dead, clock.now(), resend=resend)
+    metrics.lease_steals.inc(found != Recovered())
+    return found
 
 
 _HOLDING = text("""
@@ -57,11 +62,11 @@ def _unrecovered(connection: Connection, known: Sequence[WorkerId]) -> list[Work
 
 def sweep(store: Store, clock: Clock, resend: Mapping[str, bool], routing: Routing = UNKNOWN) -> Swept:
     """One round of housekeeping; what has been waited for comes first, so that nothing expires that may still leave."""
-    awaken(store, clock)
+    woken = awaken(store, clock)
     recovered = recover_dead(store, clock, resend)
     expired, finished = _expire_all(store, clock), _finish_runs(store, clock)
     moved = leave_stopped(store, clock, routing)
-    return Swept(recovered, expired, finished, moved, forget_expired(store, clock))
+    return Swept(recovered, expired, finished, moved, forget_expired(store, clock), woken)
 
 
 def _expire_all(store: Store, clock: Clock) -> int:
@@ -84,12 +89,12 @@ def _finish_runs(store: Store, clock: Clock) -> int:
         active = runs_in(connection, RunState.ACTIVE)
         complete = [item for item in active if item.enrols_until is None or item.enrols_until <= clock.now()]
         over = [item for item in complete if not pending(connection, item.id)]
-        stopped = [item for item in runs_in(connection, RunState.STOPPED) if pending(connection, item.id)]
-    for item in stopped:
+        stopped = with_leftovers(connection)
+    for number in stopped:
         done = BATCH
         while done == BATCH:
             with store.write() as connection:
-                done = skip_stopped(connection, item.id, clock.now(), BATCH)
+                done = skip_stopped(connection, number, clock.now(), BATCH)
     return sum(_finish(store, clock, item.id) for item in over)
 
 

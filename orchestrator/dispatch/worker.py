@@ -1,7 +1,8 @@
 """The dispatcher: one worker's loop over lanes.
 
 One round asks every due lane in turn for no more than what can leave at once (connections, rates), so a slow account
-never stands before another. Database work runs on one thread; only sending is concurrent.
+never stands before another. Database work runs on one thread; only sending is concurrent. Answers are written with the
+next claim, in its transaction; where there is none, by themselves.
 """
 
 from __future__ import annotations
@@ -10,24 +11,27 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator import metrics
+from orchestrator import metrics, traces
 from orchestrator.audience.refused import just_refused
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
 from orchestrator.clock import Clock
 from orchestrator.content.links import ACKNOWLEDGED, Links
 from orchestrator.dispatch.account import Account
-from orchestrator.dispatch.batch import take_batch
-from orchestrator.dispatch.door import Door, Marked, Probe, Ready
-from orchestrator.dispatch.outcome import Answer
+from orchestrator.dispatch.batch import Batch, take_batch
+from orchestrator.dispatch.door import Door, First, Marked, Probe, Ready
+from orchestrator.dispatch.outcome import NOT_BEGUN, Answer
 from orchestrator.dispatch.restraint import CapsNow
 from orchestrator.dispatch.settling import Settler
 from orchestrator.errors import LeaseLostError, OrchestratorError
@@ -45,10 +49,17 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BATCH = 200
+BATCH = 300
+"""Messages of one claim, at most: some 20 ms of a transaction on SQLite, where nobody else may write meanwhile."""
 SETTLE_BATCH = 500
 IDLE_AT_LEAST, IDLE_AT_MOST = 0.01, 0.5
-"""Seconds between looks at the queue. Polling is the way to correctness; nothing else wakes a worker."""
+"""Seconds between looks at the queue. Polling is the way to correctness; :meth:`Worker.wake` only makes it quick."""
+GATHER, MANY = 0.01, 128
+"""Seconds for which an idle worker lets answers come together before it writes them; so many are worth it at once."""
+LANES_HOLD = 0.1
+"""Seconds for which a busy worker goes on with the lanes that it knows of. The gate looks at every message anyhow."""
+LOOK_EVERY = 0.5
+"""Seconds between looks for requests that hang: a timer for each would cost as much as writing it."""
 DRAIN_SECONDS = 25.0
 STALE_SECONDS = 5.0
 """A marked message that has not begun to leave by then does not leave under this mark: the worker was frozen."""
@@ -69,20 +80,28 @@ class Worker:
     links: Links | None = None
     routing: Routing = UNKNOWN
     caps: CapsNow = lambda: UNCAPPED
+    steady: Callable[[], bool] = lambda: True
+    """Whether this machine's clock can be relied on: else nothing is claimed."""
     id: WorkerId = field(init=False)
     _door: Door = field(init=False)
     _settler: Settler = field(init=False)
     _thread: ThreadPoolExecutor = field(init=False)
     _answers: asyncio.Queue[Answer] = field(init=False)
-    _sending: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _sending: dict[asyncio.Task[None], float] = field(default_factory=dict, init=False)
+    """Requests on their way, and by when (monotonic) each has to be over."""
+    _hanging: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _gathering: asyncio.TimerHandle | None = field(default=None, init=False)
+    _lanes: tuple[float, list[Lane]] = field(default=(0.0, []), init=False)
+    """Lanes with something due, and until when that holds."""
     _stopping: asyncio.Event = field(init=False)
+    _woken: asyncio.Event = field(init=False)
     _held_until: datetime = field(init=False)
     _unreadable: set[str] = field(default_factory=set, init=False)
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatch-db")
-        self._answers, self._stopping = asyncio.Queue(), asyncio.Event()
+        self._answers, self._stopping, self._woken = asyncio.Queue(), asyncio.Event(), asyncio.Event()
         with self.store.write() as connection:
             host, pid, machine = socket.gethostname(), os.getpid(), self.clock.machine()
             self.id = lease.register(connection, host=host, pid=pid, machine=machine, lease=self.lease)
@@ -97,6 +116,11 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more, finish what is on its way, and return from ``run()``."""
         self._stopping.set()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look at the queue at once instead of within half a second: a hint, for the event loop's own thread."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Send what is due until stopped.
@@ -104,7 +128,7 @@ class Worker:
         Raises:
             LeaseLostError: this worker was frozen for longer than its lease.
         """
-        tasks = [asyncio.create_task(work()) for work in (self._claim_loop, self._settle_loop, self._beat_loop)]
+        tasks = [asyncio.create_task(work()) for work in (self._work_loop, self._watch_loop, self._beat_loop)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -113,16 +137,26 @@ class Worker:
         except LeaseLostError:
             metrics.fence_rejects.inc()
             raise
+        except Exception:
+            await _cancel(tasks)  # nothing begins any more; what is on the wire may still be answered
+            with suppress(SQLAlchemyError, LeaseLostError):  # away: the lease runs out by itself
+                await self._drain()
+            raise
         finally:
-            for task in [*tasks, *self._sending]:
-                task.cancel()
-            await asyncio.gather(*tasks, *self._sending, return_exceptions=True)
+            await _cancel([*tasks, *self._sending])
             self._thread.shutdown(wait=True)
+            if self._gathering is not None:
+                self._gathering.cancel()
+            for account in self.accounts.values():
+                account.tell()
 
     async def _drain(self) -> None:
-        """Wait for requests on their way and write what came of them; then give up the lease."""
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=DRAIN_SECONDS)
+        """Wait for requests on their way and write what comes of them; then give up the lease."""
+        time = asyncio.get_running_loop().time
+        until = time() + DRAIN_SECONDS
+        while self._sending and time() < until:
+            await asyncio.wait(self._sending, timeout=GATHER)
+            await self._settle_now()
         await self._settle_now()
         await self._db(self._end)
 
@@ -131,23 +165,31 @@ class Worker:
             lease.end(connection, self.id, self.clock.machine())
             self.probe("ending")
 
-    async def _claim_loop(self) -> None:
+    async def _work_loop(self) -> None:
         while not self._stopping.is_set():
             if not await self._round():
                 await self._idle()
 
     async def _round(self) -> bool:
         """One turn over the lanes with something due; whether anything was claimed."""
-        lanes = await self._db(self._due_lanes)
-        busy = False
-        for lane in lanes:
-            account = self.accounts.get(lane.account)
-            if account is None or self._stopping.is_set():
-                continue
-            room = account.room(lane, BATCH)
-            if room > 0:
-                busy |= await self._through_the_door(lane, account, room)
+        busy, lanes = False, await self._lanes_due() if self.steady() else []
+        ours = [(lane, self.accounts[lane.account]) for lane in lanes if lane.account in self.accounts]
+        for lane, account in ours:
+            if not self._stopping.is_set():
+                busy |= await self._through_the_door(lane, account)
+        if not ours:
+            await self._settle_now()
+        if not busy:
+            self._lanes = (0.0, [])
         return busy
+
+    async def _lanes_due(self) -> list[Lane]:
+        until, lanes = self._lanes
+        now = asyncio.get_running_loop().time()
+        if now >= until:
+            lanes = await self._db(self._due_lanes)
+            self._lanes = (now + LANES_HOLD, lanes)
+        return lanes
 
     def _due_lanes(self) -> list[Lane]:
         with self.store.read() as connection:
@@ -167,31 +209,62 @@ class Worker:
             return False
         return True
 
-    async def _through_the_door(self, lane: Lane, account: Account, room: int) -> bool:
-        """Claim, compose, admit, mark, send: one batch of one lane."""
-        batch = await self._db(take_batch, self._door, lane, account, room)
-        for item in batch.leaving:
-            self._begin(account, item, batch.taken_at)  # from before the mark: it may freeze right after its commit
+    async def _through_the_door(self, lane: Lane, account: Account) -> bool:
+        """Settle what was answered meanwhile, claim, compose, admit, mark, send: one batch of one lane."""
+        with traces.span("batch", campaign=lane.campaign, run=lane.run_id, lane=lane.id, account=account.name):
+            with self._kept(self._answered()) as answers:
+                batch = await self._db(self._take, lane, account, answers)
+            account.count_in_flight(len(batch.leaving))
+            for item in batch.leaving:
+                self._begin(account, item, batch.taken_at)  # from before the mark: it may freeze right after its commit
         return batch.claimed > 0
+
+    def _take(self, lane: Lane, account: Account, answers: list[Answer]) -> Batch:
+        """As much as there is room for. The limiter may be asked over the network: never on the event loop."""
+        room = account.room(lane, BATCH)
+        if room > 0:
+            first = First(partial(self._settle, answers), partial(self._written, answers)) if answers else None
+            return take_batch(self._door, lane, account, room, first)
+        if answers:
+            self._write_answers(answers)
+        return Batch([], 0)
 
     def _begin(self, account: Account, item: Ready, marked: float) -> None:
         """Start one request; the connection is free again when its task is over, even if that never got to run."""
-
-        def over(done: asyncio.Task[None]) -> None:
-            self._sending.discard(done)
-            account.count_in_flight(-1)
-
-        account.count_in_flight(1)
         task = asyncio.create_task(self._send(account, item, marked))
-        self._sending.add(task)
-        task.add_done_callback(over)
+        limit = account.channel.timeout.total_seconds() + 1
+        self._sending[task] = asyncio.get_running_loop().time() + limit
+        task.add_done_callback(partial(self._over, account))
+
+    def _over(self, account: Account, done: asyncio.Task[None]) -> None:
+        self._sending.pop(done, None)
+        self._hanging.discard(done)
+        account.in_flight -= 1
+
+    async def _watch_loop(self) -> None:
+        """End requests that hang, whatever their channel thinks of it."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            now = asyncio.get_running_loop().time()
+            for task, limit in list(self._sending.items()):
+                if now >= limit and task not in self._hanging:
+                    self._hanging.add(task)
+                    task.cancel()
 
     async def _send(self, account: Account, item: Ready, marked: float) -> None:
         outcome = await self._request(account, item, marked)
         self.probe("sent")
         message = item.composed.message
         done = Answer(message, account.name, outcome, item.marked_at, self.clock.now(), item.composed.payload)
-        await self._answers.put(done)
+        self._answers.put_nowait(done)
+        if self._answers.qsize() >= MANY:
+            self._woken.set()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._woken.set()
 
     def _too_late(self, account: Account, item: Ready, marked: float, now: datetime) -> bool:
         """Whether since the mark the window has closed, the worker was frozen, or the person has refused."""
@@ -205,10 +278,7 @@ class Worker:
         self.probe("leaving")
         now = self.clock.now()
         if self._too_late(account, item, marked, now):
-            return Outcome(OutcomeClass.RETRY, "not_begun", may_have_left=False)
-        if not item.composed.message.attempts:
-            age = (now - item.composed.message.due_at).total_seconds()
-            metrics.queue_age_seconds.labels(account.channel.channel).observe(age)
+            return Outcome(OutcomeClass.RETRY, NOT_BEGUN, may_have_left=False)
         began = self.clock.monotonic()
         ack = self._ack(item) if account.channel.channel in ACKNOWLEDGED else ""
         envelope = envelope_of(item, self.clock.machine_span(item.until - now), ack)
@@ -221,36 +291,55 @@ class Worker:
         return self.links.ack(item.composed.message.id, self.clock.machine()) if self.links else ""
 
     async def _exchange(self, account: Account, envelope: Envelope) -> Outcome:
-        limit = account.channel.timeout.total_seconds() + 1
         try:
-            async with asyncio.timeout(limit):  # wait_for would make a task of every request
+            with traces.span("request", account=account.name, channel=account.channel.channel):
                 return await account.channel.send(envelope)
-        except TimeoutError:
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task not in self._hanging:
+                raise
+            task.uncancel()
             return Outcome(OutcomeClass.AMBIGUOUS, "timeout")
         except Exception as error:  # noqa: BLE001  # a plugin's bug is one message's doubt, not the worker's end
             log.error("channel_raised", extra={"account": account.name, "error": type(error).__name__})  # noqa: TRY400
             return Outcome(OutcomeClass.AMBIGUOUS, type(error).__name__)
 
-    async def _settle_loop(self) -> None:
-        while True:
-            first = await self._answers.get()
-            await self._settle([first])
+    def _answered(self) -> list[Answer]:
+        """Answers that nobody has written yet, as many as belong into one transaction."""
+        return [self._answers.get_nowait() for _ in range(min(self._answers.qsize(), SETTLE_BATCH))]
+
+    @contextmanager
+    def _kept(self, answers: list[Answer]) -> Iterator[list[Answer]]:
+        """What the database did not take is an answer still: it is in doubt only once the worker has ended."""
+        try:
+            yield answers
+        except SQLAlchemyError:
+            for answer in answers:
+                self._answers.put_nowait(answer)
+            raise
 
     async def _settle_now(self) -> None:
-        while not self._answers.empty():
-            await self._settle([])
-
-    async def _settle(self, batch: list[Answer]) -> None:
-        while not self._answers.empty() and len(batch) < SETTLE_BATCH:
-            batch.append(self._answers.get_nowait())
-        await self._db(self._write_answers, batch)
+        while answers := self._answered():
+            with self._kept(answers):
+                await self._db(self._write_answers, answers)
 
     def _write_answers(self, batch: list[Answer]) -> None:
-        self.probe("settling")
         with self.store.write() as connection:
-            self._settler.settle(connection, self._door.holder(), batch)
-            self.probe("written")
+            self._settle(batch, connection)
+        self._written(batch)
+
+    def _written(self, batch: list[Answer]) -> None:
+        batch.clear()
         self.probe("settled")
+
+    def _settle(self, batch: list[Answer], connection: Connection) -> None:
+        """Write answers, as of now: a worker that was frozen since the transaction began has no lease any more."""
+        self.probe("settling")
+        with traces.span("settle", messages=len(batch)):
+            self._settler.settle(connection, self._door.holder(), batch)
+        if any(answer.outcome.kind is not OutcomeClass.ACCEPTED for answer in batch):
+            self._lanes = (0.0, [])  # its account may be stopped now
+        self.probe("written")
 
     async def _beat_loop(self) -> None:
         while True:
@@ -272,10 +361,10 @@ class Worker:
         due = await self._db(self._next_due)
         wait = IDLE_AT_MOST if due is None else self.clock.machine_span(due - self.clock.now()).total_seconds()
         seconds = min(max(wait, IDLE_AT_LEAST), IDLE_AT_MOST)
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        if not self._stopping.is_set():
+            self._woken.clear()
 
     def _next_due(self) -> datetime | None:
         with self.store.read() as connection:
@@ -285,6 +374,12 @@ class Worker:
         """Run database work on this worker's one thread."""
         assert not kwargs
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def envelope_of(item: Ready, ttl: timedelta, ack: str = "") -> Envelope:

@@ -5,7 +5,7 @@ What may go becomes ``sending``; the rest exits or is held. Nothing leaves befor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -16,13 +16,13 @@ from sqlalchemy import Connection, CursorResult, TextClause, text
 from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import lease
-from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.ids import MessageId, ids_among
 from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, among_sql, driver_sql
+from orchestrator.store.dialect import among, one_of_sql, rows, rows_sql, within_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,29 @@ class Hold:
 def _send_sql(dialect: str) -> TextClause:
     return text(f"""
         UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
-        WHERE id IN {among_sql(dialect, "ids")} AND worker_id = :worker AND state = 'claimed'""")
+        WHERE id {one_of_sql(dialect, "ids")} AND worker_id = :worker AND state = 'claimed'""")
 
 
-_EXIT = """
-    UPDATE message SET state = :state, reason = :reason, worker_id = NULL, crashes = 0, state_at = :now
-    WHERE id = :id AND worker_id = :worker AND state = 'claimed'"""
-_HOLD = """
-    UPDATE message SET state = 'planned', reason = :reason, due_at = :until, worker_id = NULL, crashes = 0,
-                       state_at = :now, address_id = coalesce(:address_id, address_id)
-    WHERE id = :id AND worker_id = :worker AND state = 'claimed'"""
+@cache
+def _exit_sql(dialect: str) -> TextClause:
+    return text(f"""
+        UPDATE message SET state = one.state, reason = one.reason, worker_id = NULL, crashes = 0, state_at = :now
+        FROM {rows_sql(dialect, "rows", id="bigint", state="text", reason="text")} AS one {_of(dialect)}""")
+
+
+@cache
+def _hold_sql(dialect: str) -> TextClause:
+    columns = {"id": "bigint", "reason": "text", "until": "bigint", "address_id": "bigint"}
+    return text(f"""
+        UPDATE message SET state = 'planned', reason = one.reason, due_at = one.until, worker_id = NULL, crashes = 0,
+                           state_at = :now, address_id = coalesce(one.address_id, message.address_id)
+        FROM {rows_sql(dialect, "rows", **columns)} AS one {_of(dialect)}""")
+
+
+def _of(dialect: str) -> str:
+    # "+" keeps both databases from the index of what workers hold: it is all of their batch, and changes meanwhile
+    return f"""WHERE message.id = one.id AND +message.worker_id = :worker AND message.state = 'claimed'
+        {within_sql(dialect, "message.id")}"""
 
 
 def mark(
@@ -82,21 +95,9 @@ def mark(
         sent = connection.execute(_send_sql(connection.dialect.name), {"ids": among(send), **at})
         _expect(sent, len(send))
     out = _honest(connection, out)
-    _all(connection, _EXIT, [{"id": item.id, "state": str(item.state), "reason": item.reason, **at} for item in out])
-    _all(
-        connection,
-        _HOLD,
-        [
-            {
-                "id": item.id,
-                "reason": item.reason,
-                "until": to_micros(item.until),
-                "address_id": item.address_id,
-                **at,
-            }
-            for item in hold
-        ],
-    )
+    _all(connection, _exit_sql, [(item.id, item.state, item.reason) for item in out], at)
+    kept = [(item.id, item.reason, to_micros(item.until), item.address_id) for item in hold]
+    _all(connection, _hold_sql, kept, at)
     apply_kept(connection, [item.id for item in out if item.state in {State.ACCEPTED, State.UNKNOWN}])
     actor = f"worker {holder.worker}"
     lines = [Transition(now, item.state, actor, State.CLAIMED, item.reason, message_id=item.id) for item in out]
@@ -114,10 +115,16 @@ def _honest(connection: Connection, out: Sequence[Exit]) -> Sequence[Exit]:
 _NOT_SENT = frozenset({State.SKIPPED, State.EXPIRED, State.FAILED})
 
 
-def _all(connection: Connection, statement: str, rows: list[dict[str, object]]) -> None:
-    """Update one row per parameter set, or be a zombie."""
-    if rows:
-        _expect(connection.exec_driver_sql(driver_sql(connection.dialect.name, statement), rows), len(rows))
+def _all(
+    connection: Connection,
+    statement: Callable[[str], TextClause],
+    some: Sequence[tuple[int, *tuple[str | int | None, ...]]],
+    at: Mapping[str, object],
+) -> None:
+    """Update every one of the rows, or be a zombie."""
+    if some:
+        values = {"rows": rows(some), **ids_among([one[0] for one in some]), **at}
+        _expect(connection.execute(statement(connection.dialect.name), values), len(some))
 
 
 def _expect(changed: CursorResult[Any], rows: int) -> None:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import to_micros
 from orchestrator.ledger import lease
-from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.ids import MessageId, ids_among
 from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import driver_sql
+from orchestrator.store.dialect import driver_sql, rows, rows_sql, within_sql
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The end of one attempt. ``due_at`` (and maybe ``address_id``) when it goes back to ``planned``."""
 
     id: MessageId
@@ -44,14 +43,27 @@ _SETTLE = """
                        due_at = coalesce(:due_at, due_at), address_id = coalesce(:address_id, address_id),
                        provider_id = coalesce(:provider_id, provider_id)
     WHERE id = :id AND worker_id = :worker AND state = 'sending'"""
-_ACCEPT = """
-    UPDATE message SET state = 'accepted', reason = NULL, worker_id = NULL, state_at = :now,
-                       provider_id = coalesce(:provider_id, provider_id)
-    WHERE id = :id AND worker_id = :worker AND state = 'sending'"""
-"""Most answers: what is not named here needs no index to be written again."""
-_ATTEMPT = """
-    INSERT INTO attempt (message_id, n, worker_id, account, started_at, ended_at, outcome, code, provider_id, detail)
-    VALUES (:id, :n, :worker, :account, :started_at, :ended_at, :outcome, :code, :provider_id, :detail)"""
+
+
+@cache
+def _accept_sql(dialect: str) -> TextClause:
+    """Most answers: what is not named here needs no index to be written again."""
+    # "+" keeps both databases from the index of what workers hold: it is all of their batch, and changes meanwhile
+    return text(f"""
+        UPDATE message SET state = 'accepted', reason = NULL, worker_id = NULL, state_at = :now,
+                           provider_id = coalesce(answer.provider_id, message.provider_id)
+        FROM {rows_sql(dialect, "answers", id="bigint", provider_id="text")} AS answer
+        WHERE message.id = answer.id AND +message.worker_id = :worker AND message.state = 'sending'
+              {within_sql(dialect, "message.id")}""")
+
+
+@cache
+def _attempt_sql(dialect: str) -> TextClause:
+    columns = {"message_id": "bigint", "n": "smallint", "worker_id": "bigint", "account": "text"}
+    columns |= {"started_at": "bigint", "ended_at": "bigint", "outcome": "text", "code": "text"}
+    columns |= {"provider_id": "text", "detail": "text"}
+    named = ", ".join(columns)
+    return text(f"INSERT INTO attempt ({named}) SELECT {named} FROM {rows_sql(dialect, 'attempts', **columns)} AS a")
 
 
 def settle(
@@ -66,12 +78,16 @@ def settle(
     if not settlements:
         return settlements
     settlements = _honest(connection, settlements)
-    rows, dialect = [_row(item, holder, to_micros(now)) for item in settlements], connection.dialect.name
-    accepted = [row for row in rows if row["state"] == State.ACCEPTED]
-    others = [row for row in rows if row["state"] != State.ACCEPTED]
-    for statement, some in ((_ACCEPT, accepted), (_SETTLE, others), (_ATTEMPT, rows)):
-        if some:
-            connection.exec_driver_sql(driver_sql(dialect, statement), some)
+    accepted = [item for item in settlements if item.state is State.ACCEPTED]
+    others = [_row(item, holder, now) for item in settlements if item.state is not State.ACCEPTED]
+    dialect = connection.dialect.name
+    if accepted:
+        answers = {"answers": rows([(item.id, item.provider_id) for item in accepted]), "now": to_micros(now)}
+        answers |= {"worker": holder.worker, **ids_among([item.id for item in accepted])}
+        connection.execute(_accept_sql(dialect), answers)
+    if others:
+        connection.exec_driver_sql(driver_sql(dialect, _SETTLE), others)
+    connection.execute(_attempt_sql(dialect), {"attempts": rows([_attempt(item, holder) for item in settlements])})
     actor = f"worker {holder.worker}"
     record(
         connection,
@@ -91,25 +107,25 @@ def _honest(connection: Connection, settlements: Sequence[Settlement]) -> Sequen
     doubtful = in_doubt(connection, ended)
     if not doubtful:
         return settlements
-    return [replace(item, state=State.UNKNOWN) if item.id in doubtful else item for item in settlements]
+    return [item._replace(state=State.UNKNOWN) if item.id in doubtful else item for item in settlements]
 
 
-def _row(item: Settlement, holder: Holder, now: int) -> dict[str, Any]:
-    """What both statements bind: once a message, so written out."""
+def _attempt(item: Settlement, holder: Holder) -> tuple[str | int | None, ...]:
+    """A row of what was tried, in the order of :func:`_attempt_sql`."""
+    times = (to_micros(item.started_at), to_micros(item.ended_at))
+    said = (item.outcome, item.code, item.provider_id, item.detail)
+    return (item.id, item.n, holder.worker, item.account, *times, *said)
+
+
+def _row(item: Settlement, holder: Holder, now: datetime) -> dict[str, Any]:
+    """What an end other than ``accepted`` binds."""
     return {
         "id": item.id,
-        "n": item.n,
         "worker": holder.worker,
-        "account": item.account,
         "state": str(item.state),  # SQLite's driver looks long for how to adapt an enum
         "reason": item.reason,
-        "outcome": str(item.outcome),
-        "code": item.code,
         "provider_id": item.provider_id,
-        "detail": item.detail,
         "address_id": item.address_id,
         "due_at": None if item.due_at is None else to_micros(item.due_at),
-        "started_at": to_micros(item.started_at),
-        "ended_at": to_micros(item.ended_at),
-        "now": now,
+        "now": to_micros(now),
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import to_micros
-from orchestrator.store.dialect import driver_sql
+from orchestrator.store.dialect import rows, rows_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +27,26 @@ class Transition:
     message_id: int | None = None
 
 
-_RECORD = """
-    INSERT INTO transition (at, new, actor, old, reason, campaign, run_id, message_id)
-    VALUES (:at, :new, :actor, :old, :reason, :campaign, :run_id, :message_id)"""
+_COLUMNS = {
+    "at": "bigint", "new": "text", "actor": "text", "old": "text", "reason": "text", "campaign": "text",
+    "run_id": "bigint", "message_id": "bigint",
+}  # fmt: skip
+
+
+@cache
+def _record_sql(dialect: str) -> TextClause:
+    named = ", ".join(_COLUMNS)
+    return text(f"INSERT INTO transition ({named}) SELECT {named} FROM {rows_sql(dialect, 'rows', **_COLUMNS)} AS one")
 
 
 def record(connection: Connection, lines: Iterable[Transition]) -> None:
     """Append lines of history."""
-    rows = [_row(line) for line in lines]
-    if rows:
-        connection.exec_driver_sql(driver_sql(connection.dialect.name, _RECORD), rows)
+    told = [_row(line) for line in lines]
+    if told:
+        connection.execute(_record_sql(connection.dialect.name), {"rows": rows(told)})
 
 
-def _row(line: Transition) -> dict[str, object]:
-    """As the driver takes it: states are plain texts there."""
-    return {
-        "at": to_micros(line.at),
-        "new": str(line.new),
-        "actor": line.actor,
-        "old": None if line.old is None else str(line.old),
-        "reason": line.reason,
-        "campaign": line.campaign,
-        "run_id": line.run_id,
-        "message_id": line.message_id,
-    }
+def _row(line: Transition) -> tuple[str | int | None, ...]:
+    """In the order of the columns."""
+    what = (line.new, line.actor, line.old, line.reason, line.campaign, line.run_id, line.message_id)
+    return (to_micros(line.at), *what)

@@ -14,13 +14,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import from_micros, span_micros, to_micros
+from orchestrator.ledger.ids import RUN_SHIFT, ids_of_run
 from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.policy import cues, predicates
 from orchestrator.policy.allowed import OnlyTo, allowed
 from orchestrator.policy.carriers import Carriers, carried_sql
 from orchestrator.policy.cues import Cue, Wait
 from orchestrator.policy.decide import Standing
-from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.dialect import among, of_run_sql, one_of_sql, read_all, within_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,8 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the database says of one claimed message at the gate."""
+    """What the database says of a claimed message at the gate, and of all others in a batch that are like it."""
 
-    id: int
     zone_key: str
     country: str
     campaign_state: CampaignState
@@ -68,12 +68,14 @@ class Facts:
     same_address: bool
     """The planned address may still be used."""
     next_address: int | None
+    """Another one, where that is gone."""
     came_back: bool
     receipt: bool
     previous: State | None
     previous_sent_at: datetime | None
     held_out: bool
-    due_at: datetime
+    due_at: datetime | None
+    """None where no rule asks for it."""
     deadline: datetime
     listed: bool = True
     """On the allow-list, if there is one."""
@@ -125,19 +127,23 @@ def _events(terms: Terms) -> dict[str, str]:
     return named if terms.conversion is None else {**named, "conversion": terms.conversion}
 
 
-def _cues_sql(dialect: str, asks: _Asks) -> str:
-    """The columns about what has happened since the run opened."""
-    converted = cues.happened(dialect, cues.AN_EVENT, "conversion") if asks.converted else "FALSE"
-    unless = cues.happened(dialect, asks.unless, "unless") if asks.unless else "FALSE"
-    needs = cues.happened(dialect, asks.needs, "needs") if asks.needs else "FALSE"
-    awaited = cues.first_at(dialect, asks.awaited, "awaited") if asks.awaited else "NULL"
-    return f"{converted} AS converted, {unless} AS unless, {needs} AS needs, {awaited} AS awaited_at"
+def _cues(dialect: str, asks: _Asks) -> tuple[str, str, str, str]:
+    """The columns about what has happened since the run opened: converted, unless, needs, awaited_at."""
+    return (
+        cues.happened(dialect, cues.AN_EVENT, "conversion") if asks.converted else "FALSE",
+        cues.happened(dialect, asks.unless, "unless") if asks.unless else "FALSE",
+        cues.happened(dialect, asks.needs, "needs") if asks.needs else "FALSE",
+        cues.first_at(dialect, asks.awaited, "awaited") if asks.awaited else "NULL",
+    )
 
 
-_BEFORE = "previous.id = m.id - 1 AND m.step > 1"
-_FAR_BEFORE = """previous.id = (SELECT max(earlier.id) FROM message AS earlier
-    WHERE earlier.id >= m.id - m.step AND earlier.id < m.id)"""
-"""The last step before that there is: one for which the member has no address was never planned."""
+def _before(dialect: str, *, far: bool) -> str:
+    """Which message is the step before; ``far``: the last that there is, for a step without an address has none."""
+    which = "m.id - 1 AND m.step > 1"
+    if far:
+        which = f"""(SELECT max(earlier.id) FROM message AS earlier
+            WHERE earlier.id >= m.id - m.step AND earlier.id < m.id {within_sql(dialect, "earlier.id")})"""
+    return f"previous.id = {which} {within_sql(dialect, 'previous.id')}"
 
 
 _TRIGGERING = """LEFT JOIN enrolled ON enrolled.run_id = m.run_id AND enrolled.user_id = m.user_id
@@ -154,53 +160,72 @@ def _needless(count: int) -> str:
 
 
 @cache
-def _sql(dialect: str, carriers: Carriers, asks: _Asks) -> TextClause:
+def _columns(dialect: str, carriers: Carriers, asks: _Asks) -> tuple[str, ...]:
+    """What :class:`_Row` names, after the message's id, its address and the best one there is."""
     since = "triggering.at + :waited" if asks.triggered else ":since"
-    back = predicates.did_since("m.user_id", since) if asks.came_back else "FALSE"
-    names = ", users.external_id AS user_name, a.value AS address" if asks.named else ""
-    people = "JOIN users ON users.id = m.user_id" if asks.named else ""
-    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step")
+    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step", within_sql(dialect, "taken.id"))
     carried = carried_sql(carriers, "choice", "member.country")
-    return text(f"""
-        SELECT m.id, member.zone_key, member.country, campaign.state AS campaign_state, run.state AS run_state,
-               {predicates.consented("m.user_id")} AS consented,
-               {predicates.user_suppressed("m.user_id")} AS user_suppressed,
-               {predicates.address_suppressed("a.value")} AS address_suppressed, m.address_id,
-               CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
-                         AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
-                    ELSE {predicates.best_address("m.user_id", f"{unused} {carried}")} END AS best_address,
-               {back} AS came_back, {_cues_sql(dialect, asks)}, {_needless(asks.needless)} AS needless, member.anchor,
-               EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL) AS receipt,
-               previous.state AS previous, previous.sent_at AS previous_sent_at, m.held_out, m.due_at,
-               m.deadline{names}
+    return (
+        "m.id",
+        "m.address_id",
+        f"""CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
+                      AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
+                 ELSE {predicates.best_address("m.user_id", f"{unused} {carried}")} END""",
+        *("member.zone_key", "member.country", "campaign.state", "run.state"),
+        predicates.consented("m.user_id"),
+        predicates.user_suppressed("m.user_id"),
+        predicates.address_suppressed("a.value"),
+        predicates.did_since("m.user_id", since) if asks.came_back else "FALSE",
+        *_cues(dialect, asks),
+        _needless(asks.needless),
+        "member.anchor",
+        "EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL)",
+        *("previous.state", "previous.sent_at", "m.held_out"),
+        "m.due_at" if asks.needs or asks.awaited else "NULL",
+        "m.deadline",
+        *(("users.external_id", "a.value") if asks.named else ()),
+    )
+
+
+@cache
+def _rest(dialect: str, asks: _Asks) -> str:
+    return f"""
         FROM message m JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
         JOIN run ON run.id = m.run_id JOIN campaign ON campaign.name = run.campaign
-        JOIN address a ON a.id = m.address_id {people}
-        LEFT JOIN message previous ON {_FAR_BEFORE if asks.far else _BEFORE} {_TRIGGERING if asks.triggered else ""}
-        WHERE m.id IN {among_sql(dialect, "ids")}""")
+        JOIN address a ON a.id = m.address_id {"JOIN users ON users.id = m.user_id" if asks.named else ""}
+        LEFT JOIN message previous ON {_before(dialect, far=asks.far)} {_TRIGGERING if asks.triggered else ""}
+        WHERE m.id {one_of_sql(dialect, "ids")} {of_run_sql(dialect, "member.run_id")}"""
 
 
 def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: datetime) -> dict[int, Facts]:
-    """The facts of a batch of one lane's messages."""
-    since, listed = terms.came_back_since, terms.only_to
-    values = {"ids": among(ids), "channel": terms.channel, "topic": terms.topic, "goal": terms.goal, **_events(terms)}
-    times = {"now": to_micros(now), "seen_since": to_micros(terms.seen_since)}
+    """The facts of a batch of one lane's messages; those of whom the same is to be said share one value."""
+    if not ids:
+        return {}
+    since, run = terms.came_back_since, ids[0] >> RUN_SHIFT
+    values = {"ids": among(ids), "run": run, **ids_of_run(run), **_events(terms)}
+    values |= {"channel": terms.channel, "topic": terms.topic, "goal": terms.goal}
+    values |= {"now": to_micros(now), "seen_since": to_micros(terms.seen_since)}
     if terms.waited is not None:
-        times["waited"] = span_micros(terms.waited)
+        values["waited"] = span_micros(terms.waited)
     elif since is not None:
-        times["since"] = to_micros(since)
-    sql = _sql(connection.dialect.name, terms.carriers, _asks(terms))
-    rows = connection.execute(sql, {**values, **times}).all()
-    found = [_Row(*row) for row in rows]
-    homeless = [row.id for row in found if row.best_address is None]
-    uncarried = _uncarried(connection, homeless, terms, {**values, **times})
-    return {row.id: _facts(row, listed, carried=row.id not in uncarried) for row in found}
+        values["since"] = to_micros(since)
+    dialect, asks = connection.dialect.name, _asks(terms)
+    rows = read_all(connection, _columns(dialect, terms.carriers, asks), _rest(dialect, asks), values)
+    uncarried = _uncarried(connection, [row[0] for row in rows if row[2] is None], terms, values)
+    shared: dict[tuple[object, ...], Facts] = {}
+    found: dict[int, Facts] = {}
+    for number, planned, best, *rest in rows:
+        other = None if best == planned else best
+        carried, key = number not in uncarried, (best is None, other, number in uncarried, *rest)
+        if (facts := shared.get(key)) is None:
+            facts = shared[key] = _facts(_Row(*rest), other, terms.only_to, reachable=best is not None, carried=carried)
+        found[number] = facts
+    return found
 
 
 class _Row(NamedTuple):
-    """What the statement gives, in its order: a look-up by name in SQLAlchemy's row takes as long as all the rest."""
+    """What the statement gives besides addresses, in its order."""
 
-    id: int
     zone_key: str
     country: str
     campaign_state: str
@@ -208,8 +233,6 @@ class _Row(NamedTuple):
     consented: bool
     user_suppressed: bool
     address_suppressed: bool
-    address_id: int
-    best_address: int | None
     came_back: bool
     converted: bool
     unless: bool
@@ -221,30 +244,29 @@ class _Row(NamedTuple):
     previous: str | None
     previous_sent_at: int | None
     held_out: bool
-    due_at: int
+    due_at: int | None
     deadline: int
     user_name: str = ""
     address: str = ""
 
 
-def _facts(row: _Row, listed: OnlyTo, *, carried: bool) -> Facts:
-    reachable = row.best_address is not None or not carried
-    suppressed = bool(row.user_suppressed) or (bool(row.address_suppressed) and not reachable)
+def _facts(row: _Row, other: int | None, listed: OnlyTo, *, reachable: bool, carried: bool) -> Facts:
+    """``reachable``: there is an address, the planned one or an ``other``."""
+    suppressed = bool(row.user_suppressed) or (bool(row.address_suppressed) and not reachable and carried)
     return Facts(
-        id=row.id,
         zone_key=row.zone_key,
         country=row.country,
         campaign_state=_CAMPAIGNS[row.campaign_state],
         run_state=_RUNS[row.run_state],
-        standing=Standing(bool(row.consented), suppressed, reachable, carried=carried),
-        same_address=row.best_address == row.address_id,
-        next_address=row.best_address,
+        standing=Standing(bool(row.consented), suppressed, reachable or not carried, carried=carried),
+        same_address=reachable and other is None,
+        next_address=other,
         came_back=bool(row.came_back),
         receipt=bool(row.receipt),
         previous=None if row.previous is None else _STATES[row.previous],
         previous_sent_at=_instant(row.previous_sent_at),
         held_out=bool(row.held_out),
-        due_at=from_micros(row.due_at),
+        due_at=_instant(row.due_at),
         deadline=from_micros(row.deadline),
         converted=bool(row.converted),
         unless=bool(row.unless),
@@ -267,13 +289,14 @@ def _instant(micros: int | None) -> datetime | None:
 
 @cache
 def _uncarried_sql(dialect: str) -> TextClause:
-    best = predicates.best_address("m.user_id", predicates.not_used_by_another("m.id", "m.run_id", "m.step"))
-    return text(f"SELECT m.id FROM message m WHERE m.id IN {among_sql(dialect, 'ids')} AND {best} IS NOT NULL")
+    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step", within_sql(dialect, "taken.id"))
+    best = predicates.best_address("m.user_id", unused)
+    return text(f"SELECT m.id FROM message m WHERE m.id {one_of_sql(dialect, 'ids')} AND {best} IS NOT NULL")
 
 
 def _uncarried(connection: Connection, ids: Sequence[int], terms: Terms, values: dict[str, object]) -> set[int]:
     """Those of the messages without an address whose users have one, only that no account takes it."""
     if not ids or not terms.carriers:
         return set()
-    asked = {name: values[name] for name in ("channel", "now", "seen_since")}
+    asked = {name: values[name] for name in ("channel", "now", "seen_since", "first_id", "past_id")}
     return set(connection.execute(_uncarried_sql(connection.dialect.name), {**asked, "ids": among(ids)}).scalars())

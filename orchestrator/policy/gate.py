@@ -126,7 +126,7 @@ def _step_before(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> V
 def _needs(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> Verdict | None:
     if terms.needs is None or facts.needs:
         return None
-    if facts.due_at > now:  # not claimed yet: somebody only asks
+    if facts.due_at is not None and facts.due_at > now:  # not claimed yet: somebody only asks
         return Hold(facts.due_at, terms.needs.waiting)
     return Leave(State.SKIPPED, terms.needs.missing)
 
@@ -136,6 +136,7 @@ def _awaited(facts: Facts, terms: Terms, _door: Opening, now: datetime) -> Verdi
     wait, sent, happened = terms.wait, facts.previous_sent_at, facts.awaited_at
     if wait is None:
         return None
+    assert facts.due_at is not None
     end = min(facts.due_at if sent is None else sent + wait.within, facts.deadline)
     if happened is not None and happened <= end:
         return _rested(happened + wait.after, wait, facts, now)

@@ -1,4 +1,4 @@
-"""One request per call, and whether a failed one may have left."""
+"""One request per call, and whether a failed one may have left: of both clients there are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Failure, NoAnswer, Transport, wrong_url
+from orchestrator.channel.wire import Wire
 from tests.channel.far_end import (
     Act,
     FarEnd,
@@ -26,9 +27,17 @@ from tests.channel.far_end import (
     silence,
 )
 
+Client = type[Transport] | type[Wire]
 
-async def _post(url: str, patience: float = 0.6, root_pem: bytes | None = None) -> Answer | NoAnswer:
-    transport = Transport(timedelta(seconds=patience), root_pem=root_pem)
+
+@pytest.fixture(params=[Transport, Wire])
+def client(request: pytest.FixtureRequest) -> Client:
+    made: Client = request.param
+    return made
+
+
+async def _post(client: Client, url: str, patience: float = 0.6, root_pem: bytes | None = None) -> Answer | NoAnswer:
+    transport = client(timedelta(seconds=patience), root_pem=root_pem)
     try:
         return await transport.request("POST", url, headers={"x-one": "1"}, body=b"body")
     finally:
@@ -47,31 +56,31 @@ async def _post(url: str, patience: float = 0.6, root_pem: bytes | None = None) 
         (drip, Failure.TIMEOUT),
     ],
 )
-def test_what_was_read_may_have_left_and_is_sent_once(act: Act, failure: Failure) -> None:
+def test_what_was_read_may_have_left_and_is_sent_once(client: Client, act: Act, failure: Failure) -> None:
     async def main() -> None:
         async with FarEnd().plays("/m", act) as far:
             started = time.monotonic()
-            assert await _post(f"{far.url}/m") == NoAnswer(failure, left=True)
+            assert await _post(client, f"{far.url}/m") == NoAnswer(failure, left=True)
             assert time.monotonic() - started < 3
             assert (len(far.requests), far.connections) == (1, 1)
 
     asyncio.run(main())
 
 
-def test_reset_before_reading_may_have_left() -> None:
+def test_reset_before_reading_may_have_left(client: Client) -> None:
     async def main() -> None:
         async with FarEnd(reset_unread=True) as far:
-            assert await _post(f"{far.url}/m") == NoAnswer(Failure.BROKEN, left=True)
+            assert await _post(client, f"{far.url}/m") == NoAnswer(Failure.BROKEN, left=True)
             assert far.connections == 1
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("status", [200, 307, 401, 408, 429, 500, 502, 503])
-def test_every_status_is_an_answer_to_one_request(status: int) -> None:
+def test_every_status_is_an_answer_to_one_request(client: Client, status: int) -> None:
     async def main() -> None:
         async with FarEnd().plays("/m", answers(status, {"a": 1}, location="/other", Retry_After="1")) as far:
-            answer = await _post(f"{far.url}/m")
+            answer = await _post(client, f"{far.url}/m")
             assert isinstance(answer, Answer)
             assert (answer.status, answer.body, answer.headers["retry-after"]) == (status, b'{"a": 1}', "1")
             assert len(far.requests) == 1
@@ -80,21 +89,21 @@ def test_every_status_is_an_answer_to_one_request(status: int) -> None:
     asyncio.run(main())
 
 
-def test_html_is_an_answer() -> None:
+def test_html_is_an_answer(client: Client) -> None:
     async def main() -> None:
         async with FarEnd().plays("/m", html(502)) as far:
-            answer = await _post(f"{far.url}/m")
+            answer = await _post(client, f"{far.url}/m")
             assert isinstance(answer, Answer)
             assert answer.status == 502
 
     asyncio.run(main())
 
 
-def test_200_megabytes_are_not_read() -> None:
+def test_200_megabytes_are_not_read(client: Client) -> None:
     async def main() -> None:
         async with FarEnd().plays("/m", huge) as far:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            answer = await _post(f"{far.url}/m", patience=5)
+            answer = await _post(client, f"{far.url}/m", patience=5)
             assert isinstance(answer, Answer)
             assert (len(answer.body), answer.whole) == (ANSWER_LIMIT, False)
             assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB
@@ -102,38 +111,38 @@ def test_200_megabytes_are_not_read() -> None:
     asyncio.run(main())
 
 
-def test_refused_and_unknown_host_never_left() -> None:
+def test_refused_and_unknown_host_never_left(client: Client) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}/m", "https://no-such-host.invalid/m"):
-        assert asyncio.run(_post(url, patience=5)) == NoAnswer(Failure.CONNECT, left=False)
+        assert asyncio.run(_post(client, url, patience=5)) == NoAnswer(Failure.CONNECT, left=False)
 
 
-def test_a_handshake_that_fails_never_left(tls: ssl.SSLContext, certificate: bytes) -> None:
+def test_a_handshake_that_fails_never_left(client: Client, tls: ssl.SSLContext, certificate: bytes) -> None:
     async def main() -> None:
         async with FarEnd(tls=tls).plays("/m", answers(200)) as far:
             for root in (None, certificate):  # nobody vouches for it; it is for another name
-                assert await _post(f"{far.url}/m", root_pem=root) == NoAnswer(Failure.CONNECT, left=False)
+                assert await _post(client, f"{far.url}/m", root_pem=root) == NoAnswer(Failure.CONNECT, left=False)
             assert not far.requests
-            answer = await _post(f"https://localhost:{far.port}/m", patience=5, root_pem=certificate)
+            answer = await _post(client, f"https://localhost:{far.port}/m", patience=5, root_pem=certificate)
             assert isinstance(answer, Answer)
 
     asyncio.run(main())
 
 
-def test_a_handshake_that_hangs_never_left() -> None:
+def test_a_handshake_that_hangs_never_left(client: Client) -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         url = f"https://127.0.0.1:{mute.getsockname()[1]}/m"
-        assert asyncio.run(_post(url)) == NoAnswer(Failure.CONNECT, left=False)
+        assert asyncio.run(_post(client, url)) == NoAnswer(Failure.CONNECT, left=False)
 
 
-def test_a_full_pool_never_left() -> None:
+def test_a_full_pool_never_left(client: Client) -> None:
     async def main() -> None:
         async with FarEnd().plays("/m", silence) as far:
-            transport = Transport(timedelta(seconds=1), connections=1, pool_timeout=timedelta(seconds=0.2))
+            transport = client(timedelta(seconds=1), connections=1, pool_timeout=timedelta(seconds=0.2))
             url = f"{far.url}/m"
             both = await asyncio.gather(*(transport.request("POST", url, headers={}, body=b"x") for _ in range(2)))
             assert NoAnswer(Failure.POOL, left=False) in both
@@ -144,20 +153,20 @@ def test_a_full_pool_never_left() -> None:
     asyncio.run(main())
 
 
-def test_a_request_that_cannot_be_built_never_left() -> None:
-    assert asyncio.run(_post("ftp://127.0.0.1/")) == NoAnswer(Failure.REQUEST, left=False)
+def test_a_request_that_cannot_be_built_never_left(client: Client) -> None:
+    assert asyncio.run(_post(client, "ftp://127.0.0.1/")) == NoAnswer(Failure.REQUEST, left=False)
 
     async def main() -> Answer | NoAnswer:
-        transport = Transport(timedelta(seconds=1))
+        transport = client(timedelta(seconds=1))
         return await transport.request("POST", "http://127.0.0.1:9/", headers={"x": "a\nb"})
 
     assert asyncio.run(main()) == NoAnswer(Failure.REQUEST, left=False)
 
 
-def test_one_silent_server_does_not_slow_another_down() -> None:
+def test_one_silent_server_does_not_slow_another_down(client: Client) -> None:
     async def main() -> None:
         async with FarEnd().plays("/quick", answers(200)).plays("/mute", silence) as far:
-            transport = Transport(timedelta(seconds=2))
+            transport = client(timedelta(seconds=2))
 
             async def post(path: str) -> Answer | NoAnswer:
                 return await transport.request("POST", far.url + path, headers={}, body=b"x")

@@ -11,7 +11,7 @@ from orchestrator.dispatch.account import Account, open_account
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import LaneId
 from orchestrator.limits.breaker import LAST, OPEN_SECONDS, BreakerState
-from orchestrator.limits.rate import MemoryLimiter
+from orchestrator.limits.rate import MemoryLimiter, Rate
 
 LANE = Lane(LaneId(17), 1, 1, "push", "acc", None, 50, "lunch", "v")
 SLOW = Lane(LaneId(18), 1, 2, "push", "acc", 2.0, 50, "lunch", "v")
@@ -113,6 +113,22 @@ def test_a_failing_provider_is_left_alone_and_then_asked_with_one(
     assert account.room(LANE, 200) == 0
     hear(account, OutcomeClass.ACCEPTED)
     assert account.room(LANE, 200) == 8
+
+
+def test_after_a_storm_the_rate_climbs_again(account: Account, hand: Hand) -> None:
+    """Promises R6: from nothing to the full rate in no less than the ramp."""
+    account.rate = Rate(100.0, 20, timedelta(seconds=60))
+    keys = account.buckets(LANE)
+    account.limiter.available(keys)
+    hand.now += 120
+    assert account.limiter.take(keys, 20) == 20  # warm
+    hear(account, OutcomeClass.RETRY, LAST)
+    hand.now += OPEN_SECONDS
+    assert account.room(LANE, 200) == 1
+    hear(account, OutcomeClass.ACCEPTED)
+    assert account.limiter.available(keys) == 0
+    hand.now += 1
+    assert 9 <= account.limiter.available(keys) <= 12, "a tenth of 100/s"
 
 
 def test_the_probe_is_not_spent_while_nothing_could_leave(account: Account, hand: Hand) -> None:

@@ -31,8 +31,8 @@ from orchestrator.ledger.ids import parts
 from orchestrator.ledger.runs import Run
 from orchestrator.ledger.states import RunState, State
 from orchestrator.limits.rate import MemoryLimiter
+from orchestrator.plan.chunks import chunk_end
 from orchestrator.plan.due import due_runs
-from orchestrator.plan.planner import chunk_end
 from orchestrator.policy.resolver import Send
 from orchestrator.store import Store
 from orchestrator.store.tables import message, run
@@ -217,7 +217,7 @@ def test_a_worker_that_trusts_the_mark_is_caught(store: Store, monkeypatch: pyte
 
 SLACK = 0.1
 """Seconds within which a thread may lose its turn between two lines."""
-LAG = 0.25
+LAG = 0.5
 """How long the machine takes from some marks to their requests."""
 
 
@@ -229,7 +229,7 @@ def raced(store: Store) -> list[Refused]:
     refusals, marks = Refusals(store, clock, phones, time.monotonic), count()
     accounts = opened(time.monotonic, begun)
     for account in accounts.values():
-        account.connections = max(THREADED // 6, 1)
+        account.connections = max(THREADED // 3, 1)
 
     def slow(step: str) -> None:
         if step == "marked" and next(marks) % 2 == 0:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from typing_extensions import override
 
 from orchestrator import metrics
 from orchestrator.audience import people
@@ -15,14 +17,17 @@ from orchestrator.audience.merging import merge_users
 from orchestrator.campaign.version import forget_versions
 from orchestrator.channel.base import Ambiguity, Envelope, Inquiry, Outcome, OutcomeClass, Payload
 from orchestrator.clock import ManualClock
+from orchestrator.dispatch import worker as workers
 from orchestrator.dispatch.account import Account, open_account
+from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
 from orchestrator.errors import LeaseLostError
+from orchestrator.ledger.recover import Recovered
 from orchestrator.ledger.states import State
 from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.due import due_runs
 from orchestrator.store import Store
-from orchestrator.store.tables import address, message, run, version, worker
+from orchestrator.store.tables import address, attempt, message, run, version, worker
 from orchestrator.timing.quiet import QuietHours
 from tests import world
 from tests.dispatch.doors import door, ends, through
@@ -55,6 +60,16 @@ class Silent:
 
     async def close(self) -> None:
         raise NotImplementedError
+
+
+class Slow(Silent):
+    """A channel that takes a second to answer."""
+
+    @override
+    async def send(self, envelope: Envelope) -> Outcome:
+        answer = await super().send(envelope)
+        await asyncio.sleep(1)
+        return answer
 
 
 def account(channel: Silent) -> Account:
@@ -96,6 +111,81 @@ def test_a_worker_that_lost_its_lease_gives_its_connections_back(store: Store) -
     with store.read() as connection:
         assert set(connection.execute(select(message.c.state)).scalars()) == {State.SENDING}  # recovery's to judge
     store.close()
+
+
+@pytest.mark.parametrize("on_the_wire", [False, True])
+def test_a_worker_that_breaks_lets_go_at_once(store: Store, on_the_wire: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after its lease: what was claimed goes back, what nobody answered is in doubt (push: sent again)."""
+    monkeypatch.setattr(workers, "DRAIN_SECONDS", 0.2)
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    planned(store, clock)
+    channel = Silent()
+
+    def breaks(step: str) -> None:
+        if step == ("beating" if on_the_wire else "composed"):
+            raise ValueError(step)
+
+    async def work() -> None:
+        made = Worker(
+            store, clock, QuietHours.load(None), {"fcm": account(channel)}, timedelta(seconds=1), probe=breaks
+        )
+        made.start()
+        with pytest.raises(ValueError, match=r"beating|composed"):
+            await made.run()
+
+    asyncio.run(work())
+    assert channel.asked.is_set() is on_the_wire
+    with store.read() as connection:
+        assert connection.execute(select(worker.c.ended_at)).scalar_one() is not None
+    found = recover_dead(store, clock, {"fcm": True})  # machine time stands still: no lease has run out
+    assert found == (Recovered(resent=1) if on_the_wire else Recovered(requeued=1))
+
+
+def test_an_answer_that_the_database_did_not_take_is_written_when_it_is_back(store: Store) -> None:
+    """A worker that cannot settle ends; what it was answered is not in doubt for that."""
+    clock, channel, failing = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), [True]
+    world.person(store, "ada")
+    planned(store, clock)
+
+    def away(step: str) -> None:
+        if step == "written" and failing:
+            failing.clear()
+            raise OperationalError("UPDATE message", None, OSError("the server closed the connection"))
+
+    async def work() -> None:
+        made = Worker(store, clock, QuietHours.load(None), {"fcm": account(channel)}, probe=away)
+        made.start()
+        with pytest.raises(OperationalError):
+            await made.run()
+
+    asyncio.run(work())
+    assert not failing
+    with store.read() as connection:
+        assert connection.execute(select(message.c.state)).scalar_one() == State.ACCEPTED
+
+
+def test_what_is_on_the_wire_of_a_worker_that_breaks_is_still_answered(store: Store) -> None:
+    clock, channel = ManualClock(world.OPENING), Slow(Outcome(OutcomeClass.ACCEPTED))
+    world.person(store, "ada")
+    planned(store, clock)
+
+    def breaks(step: str) -> None:
+        if step == "beating":
+            assert channel.asked.is_set()
+            raise ValueError(step)
+
+    async def work() -> None:
+        made = Worker(
+            store, clock, QuietHours.load(None), {"fcm": account(channel)}, timedelta(seconds=1), probe=breaks
+        )
+        made.start()
+        with pytest.raises(ValueError, match="beating"):
+            await made.run()
+
+    asyncio.run(work())
+    with store.read() as connection:
+        assert connection.execute(select(message.c.state)).scalar_one() == State.ACCEPTED
 
 
 def test_a_dead_address_does_not_move_on_to_a_stale_one(store: Store) -> None:
@@ -209,3 +299,63 @@ def test_a_version_that_cannot_be_read_stops_its_own_campaign_alone(store: Store
         connection.execute(run.delete())
         assert [item.campaign for item, _ in due_runs(connection, world.OPENING)] == ["lunch"]
     store.close()
+
+
+def test_a_request_that_hangs_is_ended_whatever_its_channel_thinks(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have arrived: a push is sent again, and its connection is free for that."""
+    monkeypatch.setattr(workers, "LOOK_EVERY", 0.05)
+    clock, channel = ManualClock(world.OPENING), Silent()
+    channel.timeout = timedelta(seconds=-0.8)  # and a second
+    world.person(store, "ada")
+    planned(store, clock)
+    one = account(channel)
+
+    async def work() -> None:
+        made = Worker(store, clock, QuietHours.load(None), {"fcm": one})
+        made.start()
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(10):
+            while not await asyncio.to_thread(tried):  # noqa: ASYNC110  # the ledger's news
+                await asyncio.sleep(0.02)
+        assert one.in_flight == 0
+        made.stop()
+        await running
+
+    def tried() -> list[tuple[str, str]]:
+        with store.read() as connection:
+            return [(row.outcome, row.code) for row in connection.execute(select(attempt))]
+
+    asyncio.run(work())
+    assert tried() == [("ambiguous", "timeout")]
+    with store.read() as connection:
+        assert connection.execute(select(message.c.state)).scalar_one() == State.PLANNED
+
+
+def test_answers_are_written_with_the_next_claim(store: Store) -> None:
+    clock, steps = ManualClock(world.OPENING), list[str]()
+    for n in range(25):  # of an account with ten connections
+        world.person(store, f"u{n}")
+    planned(store, clock)
+    channel = Silent(Outcome(OutcomeClass.ACCEPTED))
+
+    async def work() -> None:
+        quiet, accounts = QuietHours.load(None), {"fcm": account(channel)}
+        made = Worker(store, clock, quiet, accounts, probe=steps.append)
+        made.start()
+        running = asyncio.create_task(made.run())
+        async with asyncio.timeout(20):
+            while await asyncio.to_thread(states) != {State.ACCEPTED}:  # noqa: ASYNC110  # the ledger's news
+                await asyncio.sleep(0.02)
+        made.stop()
+        await running
+
+    def states() -> set[str]:
+        with store.read() as connection:
+            return set(connection.execute(select(message.c.state)).scalars())
+
+    asyncio.run(work())
+    told = " ".join(step for step in steps if step not in {"leaving", "sent", "beating"})
+    assert "settling written claiming settled claimed composed admitted marking marked" in told
+    assert told.endswith("settling written settled ending"), "what nobody claims after is written by itself"

@@ -131,7 +131,7 @@ def test_eight_workers_claim_everything_once(book: Ledger) -> None:
 
 def test_without_stepping_over_locked_rows_they_claim_twice(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "skip_locked_sql", lambda _: "")
-    queue._claim_sql.cache_clear()
+    queue._due_sql.cache_clear()
     taken = claims(book)
-    queue._claim_sql.cache_clear()
+    queue._due_sql.cache_clear()
     assert len(taken) > len(set(taken))

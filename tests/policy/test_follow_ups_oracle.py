@@ -281,7 +281,7 @@ NAIVE = {
 def test_a_naive_reading_is_caught(shared_store: Store, monkeypatch: pytest.MonkeyPatch, naive: str) -> None:
     true, (word, right, wrong) = cues._found, NAIVE[naive]
     monkeypatch.setattr(cues, "_found", lambda *asked: ((at, sql.replace(right, wrong)) for at, sql in true(*asked)))
-    caches = (facts._sql, ticks._wake_sql)
+    caches = (facts._columns, ticks._wake_sql)
     try:
         for cache in caches:
             cache.cache_clear()

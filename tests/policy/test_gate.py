@@ -33,7 +33,6 @@ TERMS = Terms(
     unless=BACK,
 )
 FACTS = Facts(
-    id=1,
     zone_key="Europe/Berlin",
     country="DE",
     campaign_state=CampaignState.RUNNING,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.ledger.states import RunState, State
+from tests.walk.cues import hear
 from tests.walk.door import used_by_others
 from tests.walk.ledger import Book, Message, carriers
 from tests.walk.shapes import RESEND, Say
@@ -200,6 +201,7 @@ def recover(book: Book, dead: Collection[int]) -> None:
 
 def sweep(book: Book, dead: Collection[int]) -> None:
     """One round of housekeeping."""
+    hear(book)
     recover(book, dead)
     for one in book.messages.values():
         late = one.state is State.PLANNED and one.due <= book.now and one.deadline <= book.now

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from tests.walk.shapes import TOPIC
+from tests.walk.shapes import TOPIC, OwnDates
 
 STALE = {"push": timedelta(days=270)}
 NOTED = timedelta(seconds=30)
@@ -26,6 +26,8 @@ class Person:
     locale: str
     tier: str
     into: int | None = None
+    dates: Mapping[str, str] = field(default_factory=dict)
+    """Of their own, as they are written."""
 
     @property
     def key(self) -> str:
@@ -66,8 +68,8 @@ class Audience:
 
     # --- people
 
-    def join(self, name: str, place: tuple[str | None, str | None], tier: str) -> Person:
-        made = Person(len(self.people) + 1, name, *place, "en", tier)
+    def join(self, name: str, place: tuple[str | None, str | None], tier: str, dates: Mapping[str, str]) -> Person:
+        made = Person(len(self.people) + 1, name, *place, "en", tier, dates=dates)
         self.people[made.id] = made
         return made
 
@@ -170,6 +172,13 @@ class Audience:
             case _:
                 chosen = self.did_within(user, "order_paid", timedelta(days=30), as_of)
         return chosen and one.into is None
+
+    def has_date(self, own: OwnDates, user: int, day: date) -> bool:
+        """Whether a run of this date is for the user; 29 February is kept on the 28th in years without one."""
+        said, on = self.people[user].dates[own.attribute], day - timedelta(days=own.days)
+        if not own.yearly:
+            return said == on.isoformat()
+        return said[5:] in ({f"{on:%m-%d}"} | ({"02-29"} if f"{on:%m-%d}" == "02-28" and on.year % 4 else set()))
 
     # --- addresses
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orchestrator.ledger.states import CampaignState, RunState, State
+from tests.walk.cues import did, did_not, happened
 from tests.walk.ledger import Book, Key, Message, lane_of
-from tests.walk.planning import opening
+from tests.walk.planning import is_of, opening
 from tests.walk.restraint import restrained
 
 MINUTE = timedelta(minutes=1)
@@ -34,14 +35,14 @@ def _is_due(book: Book, one: Message) -> bool:
 
 
 def claim(book: Book, worker: int, lane: Lane, n: int) -> list[Message]:
-    """The first ``n`` due; a message that has seen two workers die comes alone."""
+    """The first ``n`` due, in that order; a message that has seen two workers die comes alone."""
     mine = [one for one in book.messages.values() if (one.key[0], one.key[2], one.account) == lane]
     ready = sorted((one for one in mine if _is_due(book, one)), key=lambda one: (one.due, one.key))[:n]
     suspects = [one for one in ready if one.crashes >= SUSPECT]
     taken = [min(suspects, key=lambda one: one.key)] if suspects else ready
     for one in taken:
         one.state, one.worker = State.CLAIMED, worker
-    return sorted(taken, key=lambda one: one.key)
+    return taken
 
 
 def skipped_by_template(book: Book, one: Message) -> str | None:
@@ -73,7 +74,7 @@ Verdict = Send | Wait | Out
 def judge(book: Book, one: Message) -> Verdict:
     """What the gate says of a claimed message now."""
     run = book.runs[one.key[0]]
-    for rule in (_over, _standing, _back, _before):
+    for rule in (_over, _standing, _back, _before, _happened):
         if (said := rule(book, one)) is not None:
             return said
     now, member = book.now, run.members[one.key[1]]
@@ -130,29 +131,53 @@ def _back(book: Book, one: Message) -> Verdict | None:
     run, audience, user = book.runs[one.key[0]], book.audience, one.key[1]
     if run.shape.drop_if_back and audience.did_since(user, "app_open", run.as_of):
         return Out(State.SKIPPED, "came_back")
-    unless = one.key[2] > 1 and run.leg(one.key[2]).unless_back
-    since = run.members[user].anchor
-    return Out(State.SKIPPED, "reopened") if unless and audience.did_since(user, "app_open", since) else None
+    if run.shape.exits and happened(book, one.key, "converted"):
+        return Out(State.SKIPPED, "converted")
+    unless = run.leg(one.key[2]).unless
+    return Out(State.SKIPPED, did(unless)) if unless and happened(book, one.key, unless) else None
 
 
 def _before(book: Book, one: Message) -> Verdict | None:
-    """The step before: settled, and long enough ago."""
-    run, user, step = one.key
-    before = book.messages.get((run, user, step - 1))
+    """The last step before that there is: settled, and long enough ago."""
+    before = _step_before(book, one)
     if before is None:
         return None
     if before.state in {State.PLANNED, State.CLAIMED, State.SENDING}:
         wait = book.now + MINUTE
         return Wait(wait, "step_before") if wait < one.deadline else None
-    after = book.runs[run].leg(step).after
+    after = book.runs[one.key[0]].leg(one.key[2]).soonest
     if before.sent_at is None or before.sent_at + after <= book.now:
         return None
     return Wait(before.sent_at + after, "step_before")
 
 
+def _step_before(book: Book, one: Message) -> Message | None:
+    run, user, step = one.key
+    earlier = (book.messages.get((run, user, n)) for n in range(step - 1, 0, -1))
+    return next((message for message in earlier if message is not None), None)
+
+
+def _happened(book: Book, one: Message) -> Verdict | None:
+    """What the step asks for, and what it waits for."""
+    leg = book.runs[one.key[0]].leg(one.key[2])
+    if leg.needs and not happened(book, one.key, leg.needs):
+        return Out(State.SKIPPED, did_not(leg.needs))
+    if not leg.awaits:
+        return None
+    before, at = _step_before(book, one), happened(book, one.key, leg.awaits)
+    sent = before.sent_at if before is not None else None
+    end = min(one.due if sent is None else sent + leg.within, one.deadline)
+    if at is None or at > end:
+        return Wait(end, f"waiting:{leg.awaits}") if end > book.now else Out(State.SKIPPED, did_not(leg.awaits))
+    if at + leg.after >= one.deadline:
+        return Out(State.SKIPPED, "too_late_for_step")
+    return Wait(at + leg.after, f"after:{leg.awaits}") if at + leg.after > book.now else None
+
+
 def _moved_on(book: Book, one: Message) -> str | None:
-    shape, user = book.runs[one.key[0]].shape, one.key[1]
-    if not book.audience.selects(shape.segment, user, book.now):
+    run, user = book.runs[one.key[0]], one.key[1]
+    shape = run.shape
+    if not is_of(book, run, user, book.now):
         return "no_longer_in_segment"
     return "excluded" if any(book.audience.selects(name, user, book.now) for name in shape.exclude) else None
 

@@ -61,6 +61,8 @@ class Message:
     tries: list[tuple[int, str, str]] = field(default_factory=list)
     caps: Caps = field(default_factory=Caps)
     """Those under which it was marked."""
+    state_at: datetime | None = None
+    """Since when it is delivered; None: since this very instant."""
 
     @property
     def channel(self) -> str:
@@ -128,6 +130,15 @@ class Batch:
         return self.shape.legs[step - 1]
 
 
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A person opened a message, or clicked in it."""
+
+    key: Key
+    name: str
+    at: datetime
+
+
 @dataclass(slots=True)
 class Launched:
     """A campaign as it was launched last."""
@@ -148,6 +159,16 @@ class Book:
     stops: set[str] = field(default_factory=set)
     spent: Counter[str] = field(default_factory=Counter)
     caps: Caps = field(default_factory=Caps)
+    touches: list[Touch] = field(default_factory=list)
+    arrivals: list[datetime] = field(default_factory=list)
+    """When each event came in."""
+    heard_to: int | None = None
+    """How many of them whoever wakes waiting steps has passed."""
+
+    def did(self, user: int, name: str, at: datetime) -> None:
+        """An event comes in."""
+        self.audience.did(user, name, at)
+        self.arrivals.append(self.now)
 
     def of_run(self, run: int) -> Iterator[Message]:
         return (one for one in self.messages.values() if one.key[0] == run)

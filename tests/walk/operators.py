@@ -10,7 +10,7 @@ from tests.walk import planning
 from tests.walk.afterwards import recover, sweep
 from tests.walk.ledger import Launched
 from tests.walk.registry import AT_WORK, HOUR, MINUTE, SECOND, operation
-from tests.walk.shapes import CAPS, SHAPES, STARTS
+from tests.walk.shapes import CAPS, FOLLOW_UPS, OWN_DATES, SHAPES, STARTS, Shape
 from tests.walk.walk import Walk
 
 
@@ -57,7 +57,22 @@ def _jump(walk: Walk, ends: Iterable[datetime], which: int, after: int) -> None:
 def launch(walk: Walk, which: int, form: int) -> None:
     """A campaign for the first time, or in another form."""
     forms = list(SHAPES.values())[which % len(SHAPES)]
-    shape = forms[form % len(forms)]
+    _launch(walk, forms[form % len(forms)])
+
+
+@operation(weight=2, picks=1)
+def launch_follow_ups(walk: Walk, form: int) -> None:
+    """One more campaign, whose later steps go by what has happened."""
+    _launch(walk, FOLLOW_UPS[form % len(FOLLOW_UPS)])
+
+
+@operation(1, 1, "tick")
+def launch_own_dates(walk: Walk, form: int) -> None:
+    """And one whose runs are each for those whose own date it is."""
+    _launch(walk, OWN_DATES[form % len(OWN_DATES)])
+
+
+def _launch(walk: Walk, shape: Shape) -> None:
     walk.town.launch(shape)
     walk.book.campaigns[shape.name] = Launched(shape)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from orchestrator.ledger.ids import parts
 from orchestrator.ledger.states import State
 from tests.walk.audience import OWN_WORD, Person
+from tests.walk.ledger import Key, Touch
 from tests.walk.registry import DAY, SECOND, operation
 from tests.walk.shapes import PLACES, TIERS
 from tests.walk.walk import Walk
@@ -23,14 +27,21 @@ def join(walk: Walk, place: int, tier: int, how: int) -> None:
     audience = walk.book.audience
     if len(audience.in_use()) >= PEOPLE:
         return
-    name = f"u{len(audience.people) + 1}"
-    walk.town.profile(name, PLACES[place % len(PLACES)], TIERS[tier % len(TIERS)])
-    one = audience.join(name, PLACES[place % len(PLACES)], TIERS[tier % len(TIERS)])
+    name, dates = f"u{len(audience.people) + 1}", _dates(walk, tier, how)
+    walk.town.profile(name, PLACES[place % len(PLACES)], TIERS[tier % len(TIERS)], dates=dates)
+    one = audience.join(name, PLACES[place % len(PLACES)], TIERS[tier % len(TIERS)], dates)
     for bit, channel in enumerate(CHANNELS):
         if how >> bit & 15 != 15:
             _register(walk, one, channel, f"{channel}-{name}", how)
         if how >> (bit + 4) & 15 != 15:
             _agree(walk, one, channel, True)
+
+
+def _dates(walk: Walk, one: int, other: int) -> dict[str, str]:
+    """Dates of their own: around today, or so many years ago; now and then on 29 February."""
+    born, renews = (f"{walk.now + (pick % 5 - 1) * DAY:%Y-%m-%d}" for pick in (one, other))
+    leap = born[5:] == "02-28" and other % 2
+    return {"birthday": "1992-02-29" if leap else f"1990{born[4:]}", "renews": renews}
 
 
 def _register(walk: Walk, one: Person, channel: str, value: str, age: int) -> None:
@@ -99,8 +110,48 @@ def somebody_does_something(walk: Walk, who: int, what: int, when: int) -> None:
     one = _anybody(walk, who)
     if one is not None:
         name, at = ("app_open", "app_open", "order_paid")[what % 3], walk.now - (0, 0, 60, 7200)[when % 4] * SECOND
-        walk.town.did(one.name, name, at)
-        walk.book.audience.did(one.id, name, at)
+        _does(walk, one, name, at)
+
+
+TOUCHES = ("message_opened", "link_clicked")
+MAKERS = ("human", "human", "", "suspect", "machine")
+
+
+@operation(weight=4, picks=4)
+def somebody_touches_a_message(walk: Walk, which: int, what: int, who: int, when: int) -> None:
+    """Opens one of the latest, or clicks in it; or a machine does, which does not count."""
+    delivered = [parts(one.message) for one in walk.town.heard if one.took][-12:]
+    if delivered:
+        at = walk.now - (0, 0, 30, 600)[when % 4] * SECOND
+        _touch(walk, delivered[which % len(delivered)], TOUCHES[what % 2], MAKERS[who % 5], at)
+
+
+@operation(7, 4, "until_something_is_due", "until_something_is_due", "the_sweeper_comes")
+def somebody_answers(walk: Walk, which: int, what: int, who: int, when: int) -> None:
+    """One of those to whom a later step is still owed comes back, pays, or does something with an earlier message."""
+    owed = [one for one in walk.book.messages.values() if one.state is State.PLANNED and one.key[2] > 1]
+    if not owed:
+        return
+    run, user, step = owed[which % len(owed)].key
+    had = [key for each in walk.town.heard if each.took and (key := parts(each.message))[:2] == (run, user)]
+    at = walk.now - (0, 0, 60, 900)[when % 4] * SECOND
+    if had and what % 2:
+        _touch(walk, had[step % len(had)], TOUCHES[what // 2 % 2], MAKERS[who % 5], at)
+    else:
+        _does(walk, walk.book.audience.people[user], ("app_open", "order_paid", "order_paid")[what // 2 % 3], at)
+
+
+def _touch(walk: Walk, key: Key, name: str, who: str, at: datetime) -> None:
+    walk.town.did(walk.book.audience.people[key[1]].name, name, at, key, who)
+    walk.book.arrivals.append(walk.now)
+    if who in {"human", ""}:
+        walk.book.audience.did(key[1], name, at)
+        walk.book.touches.append(Touch(key, name, at))
+
+
+def _does(walk: Walk, one: Person, name: str, at: datetime) -> None:
+    walk.town.did(one.name, name, at)
+    walk.book.did(one.id, name, at)
 
 
 @operation(weight=2, picks=3)

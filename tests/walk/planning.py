@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from orchestrator.experiment.assign import arm_of, held_out
 from orchestrator.ledger.states import CampaignState, RunState
 from tests.walk.audience import Person
+from tests.walk.cues import wake
 from tests.walk.ledger import Batch, Book, Member, Message, Slot, carriers
 from tests.walk.shapes import Shape
 from tests.walk.wallclock import Hours, Open, opened
@@ -63,7 +64,14 @@ def plan(book: Book, item: Batch, *, cut: bool = False) -> None:
 
 
 def _selected(book: Book, item: Batch, one: Person) -> bool:
-    return book.audience.selects(item.shape.segment, one.id, item.as_of)
+    return is_of(book, item, one.id, item.as_of)
+
+
+def is_of(book: Book, item: Batch, user: int, as_of: datetime) -> bool:
+    """Whether a user is of a run's audience."""
+    own = item.shape.relative
+    theirs = own is None or book.audience.has_date(own, user, item.day)
+    return theirs and book.audience.selects(item.shape.segment, user, as_of)
 
 
 def opening(item: Batch, arm: str, channel: str, key: str, country: str) -> Open:
@@ -116,6 +124,9 @@ def _take(book: Book, item: Batch, those: Iterable[Person]) -> None:
     for step in range(1, len(shape.legs) + 1):
         for one in planned:
             _owe(book, item, one, step)
+        opened_for = [one.id for one in planned if (at := item.members[one.id].anchor) is not None and at <= book.now]
+        if item.leg(step).awaits:
+            wake(book, item, step, opened_for)
     for one in planned:
         _explain(book, item, one)
 
@@ -128,16 +139,21 @@ def _owe(book: Book, item: Batch, one: Person, step: int) -> None:
     if not audience.agreed(one.id, channel) or audience.refuses(one.id, channel):
         return
     first = item.slots[1, member.arm, member.key, member.country]
-    when = _spread(slot, one.id) if step == 1 else slot.due
-    if step > 1 and first.due is not None:
-        after = sum((leg.after for leg in item.shape.legs[:step]), timedelta(0))
-        when = max(slot.due, _spread(first, one.id) + after)
+    after = None if first.due is None else _spread(first, one.id) + _delay(item.shape, step)
+    when = _spread(slot, one.id) if step == 1 else max(slot.due, after or slot.due)
     taken = any(other.address == address and other.key[2] == step for other in book.of_run(item.id))
     if when < slot.deadline and not taken:
-        account = carriers(channel)[0]
-        book.messages[item.id, one.id, step] = Message(
-            (item.id, one.id, step), account, address, member.arm, member.held, when, slot.deadline
-        )
+        key, leg, account = (item.id, one.id, step), item.leg(step), carriers(channel)[0]
+        due = min((after or slot.due) + leg.within, slot.deadline) if leg.awaits else when
+        made = Message(key, account, address, member.arm, member.held, due, slot.deadline)
+        made.reason = f"waiting:{leg.awaits}" if leg.awaits else None
+        book.messages[key] = made
+
+
+def _delay(shape: Shape, step: int) -> timedelta:
+    """How long after the first step a step is due at the earliest."""
+    before = sum((leg.latest for leg in shape.legs[: step - 1]), timedelta(0))
+    return before + shape.legs[step - 1].soonest
 
 
 def _spread(slot: Slot, user: int) -> datetime:

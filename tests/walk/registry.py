@@ -25,7 +25,7 @@ class Kind:
 
 OPERATIONS: dict[str, Kind] = {}
 AT_WORK = (*("a_worker_works",) * 4, "a_worker_marks", "a_worker_dies", "something_happens_at_the_door")
-BEGINNING = ("begin", *("join",) * 6, "the_caps_change", *("launch",) * 3, "tick")
+BEGINNING = ("begin", *("join",) * 6, "the_caps_change", *("launch",) * 3, "launch_follow_ups", "tick")
 """Somebody arrives and something is launched before chance begins."""
 
 

@@ -12,6 +12,7 @@ from tests.walk.ledger import LEFT, Book, Message
 from tests.walk.shapes import Shape
 
 MINUTE = timedelta(minutes=1)
+ANSWERS = {"app_open", "message_opened", "link_clicked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def _may(book: Book, other: Message) -> bool:
 def _silenced(book: Book, backoff: Backoff, one: Message) -> Held | None:
     """The back-off: messages since the person last came back."""
     events = book.audience.events.get(one.key[1], [])
-    answered = max((at for what, at in events if what == "app_open"), default=None)
+    answered = max((at for what, at in events if what in ANSWERS), default=None)
     unanswered = [
         at
         for at, other, _ in _counted(book, one.key[1])

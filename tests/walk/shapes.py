@@ -21,11 +21,33 @@ HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A step. ``after`` and ``unless_back``: of later ones."""
+    """A step. All else is of later ones: ``unless``, ``needs`` and ``awaits`` are words of the file, or events."""
 
     channel: str
     after: timedelta = timedelta(0)
-    unless_back: bool = False
+    unless: str = ""
+    needs: str = ""
+    awaits: str = ""
+    within: timedelta = timedelta(0)
+
+    @property
+    def soonest(self) -> timedelta:
+        """When it is due at the earliest, from the step before."""
+        return timedelta(0) if self.awaits else self.after
+
+    @property
+    def latest(self) -> timedelta:
+        """When it is decided at the latest."""
+        return self.within if self.awaits else self.after
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDates:
+    """Dates of people's own: which attribute, so many days before or after, once or every year."""
+
+    attribute: str
+    days: int
+    yearly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,12 @@ class Shape:
     tags: tuple[str, ...] = ()
     max_audience: int | None = None
     sms_budget: int | None = None
+    converts: bool = False
+    """Whether there is a conversion."""
+    exits: bool = False
+    """Whether who has converted gets nothing more."""
+    relative: OwnDates | None = None
+    """Each run only for those whose own date it is."""
 
     @property
     def tagged(self) -> tuple[str, ...]:
@@ -89,14 +117,22 @@ def definition(shape: Shape) -> dict[str, Any]:
     }
     if len(shape.arms) > 1:
         found["experiment"] = {"arms": [_arm(window, *arm) for arm in shape.arms]}
+    if (own := shape.relative) is not None:
+        told = {"attribute": own.attribute, "offset": f"{own.days}d", "yearly": own.yearly}
+        found["schedule"]["relative_to"] = told
+    if shape.converts:
+        found["goal"]["conversion"] = {"event": "order_paid", "within": "72h"}
+        found["exit_on_conversion"] = shape.exits
     found |= {"recheck": "segment"} if shape.recheck else {}
     found |= {"max_audience": shape.max_audience} if shape.max_audience else {}
     return found | ({"budget": {"sms": shape.sms_budget}} if shape.sms_budget else {})
 
 
 def _step(leg: Leg) -> dict[str, Any]:
-    when: dict[str, Any] = {"after": f"{leg.after // timedelta(minutes=1)}m"} if leg.after else {}
-    when |= {"not": "reopened"} if leg.unless_back else {}
+    spans = {"after": leg.after, "within": leg.within}
+    when: dict[str, Any] = {name: f"{span // timedelta(minutes=1)}m" for name, span in spans.items() if span}
+    words = {"not": leg.unless, "is": leg.needs, "wait_for": leg.awaits}
+    when |= {name: word for name, word in words.items() if word}
     return {"channel": leg.channel, "template": "walk", **({"when": when} if when else {})}
 
 
@@ -130,7 +166,7 @@ def _hours(text: str) -> Hours:
 
 
 _PUSH, _SMS = Leg("push"), Leg("sms")
-_UNLESS_BACK = (_PUSH, Leg("sms", timedelta(minutes=25), unless_back=True))
+_UNLESS_BACK = (_PUSH, Leg("sms", timedelta(minutes=25), unless="reopened"))
 _LUNCH, _NIGHT, _GAP, _DAY, _LONG = (
     _hours(text) for text in ("10:30-11:45", "22:00-02:00", "01:30-03:30", "00:00-24:00", "08:00-21:00")
 )
@@ -162,11 +198,52 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "news": (
         Shape("news", _DAY, (_SMS,), priority=20, tags=("news",), sms_budget=6, recheck=True, exclude=("buyers",)),
-        Shape("news", _DAY, (_PUSH, Leg("sms", timedelta(minutes=10), unless_back=True)), priority=90, holdout=0.2),
+        Shape("news", _DAY, (_PUSH, Leg("sms", timedelta(minutes=10), unless="reopened")), priority=90, holdout=0.2),
         Shape("news", _LONG, (_PUSH,), tags=("news", "urgent"), priority=20, weekdays=_WORKDAYS),
     ),
 }
 """Every campaign in the forms that it may be launched in."""
+
+_MINUTES = {n: timedelta(minutes=n) for n in (5, 10, 20, 30)}
+FOLLOW_UPS: tuple[Shape, ...] = (
+    Shape("care", _LONG, (_PUSH, Leg("sms", _MINUTES[20], unless="delivered"), Leg("push", HOUR, unless="clicked"))),
+    Shape(
+        "care",
+        _DAY,
+        (_PUSH, Leg("sms", _MINUTES[10], awaits="opened", within=3 * HOUR), Leg("push", HOUR, needs="opened")),
+        drop_if_back=False,
+        holdout=0.2,
+    ),
+    Shape("care", _DAY, (_SMS, Leg("push", awaits="order_paid", within=2 * HOUR)), priority=70, late_next=True),
+    Shape(
+        "care",
+        _LONG,
+        (
+            _PUSH,
+            Leg("sms", _MINUTES[5], awaits="reopened", within=4 * HOUR),
+            Leg("push", awaits="clicked", within=HOUR),
+        ),
+        drop_if_back=False,
+        spread=0.5,
+    ),
+    Shape("care", _LONG, (_PUSH, Leg("sms", _MINUTES[30], unless="converted")), converts=True, exits=True),
+    Shape(
+        "care",
+        _NIGHT,
+        (_PUSH, Leg("sms", HOUR, awaits="converted", within=HOUR), Leg("push", _MINUTES[30], needs="order_paid")),
+        converts=True,
+        late_next=True,
+        expires=48 * HOUR,
+    ),
+)
+"""Steps that go by what has happened, in the forms of one more campaign."""
+
+OWN_DATES: tuple[Shape, ...] = (
+    Shape("dates", _LONG, (_PUSH, Leg("sms", HOUR, unless="opened")), relative=OwnDates("renews", -1)),
+    Shape("dates", _DAY, (_SMS,), relative=OwnDates("birthday", 0, yearly=True), recheck=True, late_next=True),
+    Shape("dates", _LUNCH, (_PUSH,), relative=OwnDates("birthday", 2, yearly=True), holdout=0.2),
+)
+"""Runs that are each for those whose own date it is, in the forms of one more campaign."""
 
 CAPS = (
     Caps(),

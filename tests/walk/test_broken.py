@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -13,9 +14,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import text
 
+from orchestrator.campaign.spec import RelativeTo
+from orchestrator.dispatch import sweep
 from orchestrator.ledger import lease, mark, receipts, recover, settle
 from orchestrator.ledger.states import State
-from orchestrator.policy import caps_sql, gate
+from orchestrator.plan import awaken
+from orchestrator.policy import caps_sql, cues, facts, gate
 from orchestrator.policy.caps import CapRule
 from orchestrator.policy.facts import Facts, Terms
 from orchestrator.policy.gate import Leave, Verdict
@@ -73,7 +77,8 @@ def calendar_days() -> AbstractContextManager[object]:
 
 def forgetful_caps() -> AbstractContextManager[object]:
     """What waits to be sent again after a lost answer is not counted."""
-    return _uncached(mock.patch.object(caps_sql, "in_doubt_sql", return_value="1 = 0"), caps_sql._sent_sql)
+    made = (caps_sql._sent_sql, caps_sql._reserved_sql, caps_sql._streak_sql)
+    return _uncached(mock.patch.object(caps_sql, "in_doubt_sql", return_value="1 = 0"), *made)
 
 
 @contextmanager
@@ -144,6 +149,27 @@ def hasty() -> AbstractContextManager[object]:
     return mock.patch("orchestrator.dispatch.worker.just_refused", return_value=False)
 
 
+def machines_count() -> AbstractContextManager[object]:
+    """An open is an open, whoever made it."""
+    found = cues._found
+
+    def naive(dialect: str, kind: str, name: str) -> Iterator[tuple[str, str]]:
+        for at, rows in found(dialect, kind, name):
+            yield at, re.sub(r"AND \(\(CASE .*$", "", rows, flags=re.DOTALL)
+
+    return _uncached(mock.patch.object(cues, "_found", naive), facts._columns, awaken._wake_sql)
+
+
+def deaf() -> AbstractContextManager[object]:
+    """Nobody listens for what steps wait for: the gate alone asks, at the end of the wait."""
+    return mock.patch.object(sweep, "awaken", return_value=0)
+
+
+def on_the_day() -> AbstractContextManager[object]:
+    """Dates of people's own, as if nothing was ever said of days before or after them."""
+    return mock.patch.object(RelativeTo, "dated", lambda _self, day: day)
+
+
 BROKEN: dict[str, Variant] = {
     "no fence": no_fence,
     "text messages sent again": text_messages_again,
@@ -158,12 +184,35 @@ BROKEN: dict[str, Variant] = {
     "receipts that go back": backward_receipts,
     "receipts that are lost": unheard,
     "doubt that is forgotten": certainly_not_sent,
+    "follow-ups whatever has happened": without("not"),
+    "follow-ups whatever has not": without("is"),
+    "who has converted goes on": without("converted"),
+    "waits that end in any case": without("wait_for"),
+    "opens by machines": machines_count,
+    "nobody is woken": deaf,
+    "own dates without their offset": on_the_day,
 }
+
+
+FIRST = {
+    "caps that forget what waits": 68,
+    "refusals after the mark": 12,
+    "pause asked before the claim alone": 21,
+    "receipts that are lost": 17,
+    "follow-ups whatever has happened": 39,
+    "follow-ups whatever has not": 22,
+    "who has converted goes on": 35,
+    "opens by machines": 34,
+}
+"""The seed that is tried before all others, where it takes many to find one."""
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_variant_is_caught(store: Store, loop: asyncio.AbstractEventLoop, name: str) -> None:
     with BROKEN[name]():
-        caught = next((words for seed in range(WITHIN) if (words := fails(store, loop, drawn(seed, LENGTH)))), "")
+        seeds = (FIRST.get(name, 0), *range(WITHIN))
+        found = ((seed, words) for seed in seeds if (words := fails(store, loop, drawn(seed, LENGTH))))
+        seed, caught = next(found, (0, ""))
     assert caught
     assert RAISED not in caught, "it was to be caught by what it does, not by a variant that does not work"
+    assert not fails(store, loop, drawn(seed, LENGTH)), "it was to be caught by what is broken, and by nothing else"

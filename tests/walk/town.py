@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from unittest import mock
 
 from typing_extensions import override
@@ -208,8 +209,15 @@ class Town:
 
     # --- people
 
-    def profile(self, name: str, place: tuple[str | None, str | None], tier: str, locale: str = "en") -> None:
-        row = people.UserRow(name, name, locale, *place, {"tier": tier})
+    def profile(  # one value each
+        self,
+        name: str,
+        place: tuple[str | None, str | None],
+        tier: str,
+        locale: str = "en",
+        dates: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        row = people.UserRow(name, name, locale, *place, {"tier": tier, **dates})
         with self.store.write() as connection:
             people.upsert_users(connection, [row], self.clock.now())
 
@@ -231,10 +239,15 @@ class Town:
         with self.store.write() as connection:
             people.lift(connection, channel=channel, at=self.clock.now(), address=address, user_id=user)
 
-    def did(self, name: str, event: str, at: datetime) -> None:
+    def did(
+        self, name: str, event: str, at: datetime, of: tuple[int, int, int] | None = None, confidence: str = ""
+    ) -> None:
+        """An event; ``of``: which message it is about, and who is thought to have made it."""
         self.told += 1
+        said = {"confidence": confidence} if confidence else {}
+        one = IncomingEvent(name, event, at, f"e{self.told}", said, None if of is None else message_id(*of))
         with self.store.write() as connection:
-            record_events(connection, [IncomingEvent(name, event, at, f"e{self.told}")], self.clock.now())
+            record_events(connection, [one], self.clock.now())
 
     def merge(self, keep: str, other: str) -> None:
         merge_users(self.store, keep, other, self.clock, OPERATOR)

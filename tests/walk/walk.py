@@ -19,6 +19,7 @@ from orchestrator.audience import refused
 from orchestrator.channel.base import Envelope
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch import storm
+from orchestrator.ledger.states import State
 from orchestrator.store import Store
 from tests.walk.afterwards import STORM_LEAST, Guard, Heard
 from tests.walk.compare import denied, differences, history, improper, too_many
@@ -146,6 +147,9 @@ class Walk:
             *denied(self.book, self.town.heard),
         ]
         self.refuse(wrong)
+        for one in self.book.messages.values():
+            if one.state is State.DELIVERED and one.state_at is None:
+                one.state_at = self.now
 
     def refuse(self, wrong: Sequence[str]) -> None:
         if wrong:

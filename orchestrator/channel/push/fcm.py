@@ -38,7 +38,8 @@ from orchestrator.channel.push.fcm_errors import classify, read_error, slow
 from orchestrator.channel.push.fcm_message import message_json, problems, shape
 from orchestrator.channel.retry_after import retry_after
 from orchestrator.channel.rules import by_status, unanswered, unsendable
-from orchestrator.channel.transport import Answer, NoAnswer, Transport
+from orchestrator.channel.transport import Answer, Http, NoAnswer
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
 
@@ -65,7 +66,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     read = read_options(FcmOptions, account, options)
     service = _service(account, read)
     base_url = safe_url(account, "base_url", read.base_url)
-    return FcmChannel(service, Transport(read.timeout), SystemClock(), base_url=base_url)
+    return FcmChannel(service, Wire(read.timeout), SystemClock(), base_url=base_url)
 
 
 def _service(account: str, given: FcmOptions) -> ServiceAccount:
@@ -88,16 +89,14 @@ class FcmChannel:
     kinds = frozenset({"token", "fid"})
     ambiguity = Ambiguity.RESEND
 
-    def __init__(
-        self, service: ServiceAccount, transport: Transport, clock: Clock, *, base_url: str = BASE_URL
-    ) -> None:
+    def __init__(self, service: ServiceAccount, transport: Http, clock: Clock, *, base_url: str = BASE_URL) -> None:
         self.timeout = 2 * (transport.timeout + _TOKEN_LIMIT)  # the worst: token, 401, token again, message again
         self._transport = transport
         self._clock = clock
         self._exchange = Exchange(service, transport, clock)
         self._tokens = CachedToken(self._exchange, clock)
         self._url = f"{base_url}/v1/projects/{service.project}/messages:send"
-        self._accepted_shapes: set[frozenset[str]] = set()
+        self._accepted_shapes: set[tuple[bool | str, ...]] = set()
 
     async def send(self, envelope: Envelope) -> Outcome:
         """One request; a second one only after a 401, which certainly was not accepted."""

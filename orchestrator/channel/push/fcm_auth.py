@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from orchestrator.channel.base import Outcome
 from orchestrator.channel.cached_token import Token, json_object, lasting, unminted
 from orchestrator.channel.options import problem, read_file, safe_url
-from orchestrator.channel.transport import Answer, NoAnswer, Transport
+from orchestrator.channel.transport import Answer, Http, NoAnswer
 from orchestrator.clock import Clock
 from orchestrator.errors import ConfigError
 
@@ -94,7 +94,7 @@ class Exchange:
     """Google's token server, as far as one service account has to do with it. What it does is a ``Mint``."""
 
     service: ServiceAccount
-    transport: Transport
+    transport: Http
     clock: Clock
 
     async def __call__(self) -> Token | Outcome:

@@ -15,6 +15,8 @@ PAYLOAD_LIMIT = 4096
 TTL_LIMIT = timedelta(weeks=4)
 _APNS_ID_LIMIT = 64
 _ID_ROOM = 20  # decimal digits of our longest message id
+_NAMES = tuple(map(len, ("title", "body", "image", "link")))
+_OWN_ROOM = len("msg_id") + _ID_ROOM + len("ack") + ACK_LENGTH
 _RESERVED = frozenset({"from", "message_type", "notification"})
 _RESERVED_PREFIXES = ("google", "gcm")
 _OURS = frozenset({"msg_id", "link", "ack"})
@@ -65,14 +67,15 @@ def problems(payload: Payload) -> list[str]:
 
 def payload_size(payload: PushPayload) -> int:
     """Bytes of keys and values, with the longest id and acknowledgement that we may add."""
-    parts = _notification(payload) | _data(payload, "0" * _ID_ROOM, "0" * ACK_LENGTH)
-    return len("".join([*parts, *parts.values()]).encode())
+    shown = (payload.title, payload.body, payload.image, payload.link)
+    names = sum(room for room, text in zip(_NAMES, shown, strict=True) if text)
+    return _OWN_ROOM + names + len("".join((*shown, *payload.data, *payload.data.values())).encode())
 
 
-def shape(payload: PushPayload) -> frozenset[str]:
+def shape(payload: PushPayload) -> tuple[bool | str, ...]:
     """Which fields a payload uses: what was accepted in this shape once is not to blame for a refusal."""
-    parts = {"title": payload.title, "body": payload.body, "link": payload.link, "image": payload.image}
-    return frozenset([name for name, value in parts.items() if value] + [f"data.{key}" for key in payload.data])
+    shown = (bool(payload.title), bool(payload.body), bool(payload.link), bool(payload.image))
+    return (*shown, *sorted(payload.data))
 
 
 def _notification(payload: PushPayload) -> dict[str, str]:

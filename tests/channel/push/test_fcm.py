@@ -16,7 +16,7 @@ from orchestrator.channel.base import Envelope, Inquiry, Outcome, OutcomeClass, 
 from orchestrator.channel.push.fcm import FcmChannel
 from orchestrator.channel.push.fcm_auth import ServiceAccount
 from orchestrator.channel.push.fcm_message import apns_collapse_id, payload_size, problems
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 
@@ -40,7 +40,7 @@ async def opened(
         tokens = [answers(200, {"access_token": f"t-{n}", "expires_in": 3600}) for n in (1, 2, 3)]
         far.plays("/token", *tokens).plays(SEND, *acts)
         service = ServiceAccount("proj-1", "push@p.example", "key-1", key, f"{far.url}/token")
-        channel = FcmChannel(service, Transport(timedelta(seconds=patience)), clock, base_url=far.url)
+        channel = FcmChannel(service, Wire(timedelta(seconds=patience)), clock, base_url=far.url)
         yield channel, far
         await channel.close()
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from orchestrator.channel.base import Outcome, OutcomeClass, Scope
 from orchestrator.channel.cached_token import CachedToken
 from orchestrator.channel.push.fcm_auth import GRANT, SCOPE, Exchange, ServiceAccount
-from orchestrator.channel.transport import Answer, Transport
+from orchestrator.channel.transport import Answer
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, html, reset, silence
 
@@ -28,7 +29,7 @@ def token(value: str = "t-1", seconds: object = 3600) -> Act:
 @asynccontextmanager
 async def opened(key: RSAPrivateKey, clock: ManualClock, *acts: Act) -> AsyncIterator[tuple[CachedToken, FarEnd]]:
     async with FarEnd().plays("/token", *acts) as far:
-        transport = Transport(timedelta(seconds=0.5))
+        transport = Wire(timedelta(seconds=0.5))
         service = ServiceAccount("p", "push@p.example", "key-1", key, f"{far.url}/token")
         tokens = CachedToken(Exchange(service, transport, clock), clock)
         yield tokens, far
