@@ -6,6 +6,9 @@ nothing whose number of values a stranger could drive up.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Collection, Iterable
 from typing import Any, Self
 
 import prometheus_client
@@ -51,6 +54,13 @@ class Gauge(_Kept, prometheus_client.Gauge):
 
 class Histogram(_Kept, prometheus_client.Histogram):
     """How large things are."""
+
+    def observe_all(self, values: Collection[float]) -> None:
+        """:meth:`observe` each of them, at the price of one or two."""
+        if values:
+            self._sum.inc(sum(values))
+            for place, count in Counts(bisect_left(self._upper_bounds, value) for value in values).items():
+                self._buckets[place].inc(count)
 
 
 def _counter(name: str, says: str, *labels: str) -> Counter:
@@ -103,11 +113,15 @@ unknown_codes = _counter("unknown_codes", "Answers with a code that no table of 
 breaker_open = _gauge("breaker_open", "0 closed, 1 half open, 2 open, 3 stopped until an operator acts.", "account")
 storm_holds = _counter("storm_holds", "Addresses set aside instead of ended, since too many died at once.", "account")
 
-# --- leases ----------------------------------------------------------------------------------------------------------
+# --- processes and leases --------------------------------------------------------------------------------------------
 
 limiter_away = _gauge("limiter_away", "1 while Redis, which keeps the shared rates, does not answer: nothing is sent.")
 lease_steals = _counter("lease_steals", "Times that messages of dead workers were taken back.")
 fence_rejects = _counter("fence_rejects", "Workers that found their lease gone and wrote nothing more.")
+leads = _gauge("leads", "1 while this process leads in the role, which one process at a time does.", "role")
+clock_skew_seconds = _gauge(
+    "clock_skew_seconds", "How far this machine's clock is from the database's: over 1 s it sends and leads nothing."
+)
 poisoned = _counter("poisoned", "Messages quarantined after the worker died over them three times.", "channel")
 
 # --- what comes back -------------------------------------------------------------------------------------------------
@@ -131,8 +145,28 @@ hits = _counter(
 acks = _counter("acks", "What the app reported of messages, by verdict: taken, known, ignored.", "deed", "verdict")
 wishes = _counter("wishes", "What people asked on our pages: unsubscribe, preferences, confirm.", "asked")
 replies = _counter("replies", "Messages people wrote back, by what they asked: stop, start, other.", "account", "asked")
+forgotten = _counter("forgotten", "Runs and events forgotten because they are old: keep_messages, keep_events.", "what")
 attributed = _counter("attributed", "Members for whom a reopen or a conversion was found.", "what")
 attribution_seconds = _histogram("attribution_seconds", "How long one pass of attribution took.")
+
+
+def expect(accounts: Iterable[tuple[str, str, str]]) -> None:
+    """Show the counters that alerts watch from 0 on, for these (account, channel, provider).
+
+    A series that begins at 1 has not increased, as Prometheus counts: the first trouble would go unheard.
+    """
+    for account, channel, provider in accounts:
+        storm_holds.labels(account)
+        webhooks.labels(account, "forged")
+        poisoned.labels(channel)
+        unknown_codes.labels(provider)
+
+
+def forget_queue() -> None:
+    """Another process measures the queue from now on: what this one knew is no longer so."""
+    for gauge in (queue_due, unknown_messages, oldest_due_seconds):
+        gauge.clear()
+    workers.set(0)
 
 
 def exposition() -> tuple[bytes, str]:

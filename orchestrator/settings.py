@@ -147,6 +147,12 @@ class BestTimeSettings(BaseModel):
     )
 
 
+LEAST_KEPT = timedelta(days=100)
+"""Caps and back-off look back 90 days at the most."""
+LEAST_EVENTS = timedelta(days=400)
+"""A year of habits, and a month to compare it with."""
+
+
 class ClockSettings(BaseModel):
     """An accelerated business clock: for demonstrations against the sandbox alone."""
 
@@ -171,6 +177,12 @@ class Settings(BaseSettings):
     channels: Path = Field(default=Path("channels.yaml"), description="a file beside this one with more accounts")
     host: str = Field(default="127.0.0.1", description="address the API listens on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="port the API listens on")
+    metrics_address: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] | None = Field(
+        default=None, description="HOST:PORT that /metrics is served on instead of the API's; needs one a process"
+    )
+    traces: str | None = Field(
+        default=None, description="an OpenTelemetry collector, http://localhost:4318; else OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     public_url: str = Field(
         default="", description="where providers and apps reach the API; signatures are checked on it"
     )
@@ -179,6 +191,12 @@ class Settings(BaseSettings):
     )
     api_keys: list[SecretStr] = Field(default_factory=list, description="keys that may send events")
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a silent worker keeps its messages")
+    keep_messages: Annotated[timedelta, Field(ge=LEAST_KEPT)] | None = Field(
+        default=None, description="how long members and messages of runs that are over are kept; none: for ever"
+    )
+    keep_events: Annotated[timedelta, Field(ge=LEAST_EVENTS)] | None = Field(
+        default=None, description="how long events are kept; none: for ever"
+    )
     quiet_hours: Path | None = Field(default=None, description="your own quiet hours instead of the built-in file")
     confirm_above: Annotated[int, Field(ge=0)] = Field(
         default=10_000, description="launching to more people than so many asks first"
@@ -217,6 +235,11 @@ class Settings(BaseSettings):
         """Arguments, then the environment, then the file."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read_all()[0])
+
+
+def traces_endpoint(settings: Settings) -> str:
+    """Where spans go: as set, else where OpenTelemetry's own variable says; "" is nowhere."""
+    return settings.traces or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 
 
 def config_file() -> Path:

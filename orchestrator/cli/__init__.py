@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, OrchestratorError
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 
 def main() -> None:
@@ -12,10 +16,8 @@ def main() -> None:
 
     Exit codes: 0 done; 1 refused or failed; 2 a file or an argument is wrong; 130 interrupted.
     """
-    from orchestrator.cli.app import app
-
     try:
-        app(prog_name="orchestrator")
+        _commands()(prog_name="orchestrator")
     except ConfigError as error:
         _complain(error)
         sys.exit(2)
@@ -24,6 +26,15 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _commands() -> Typer:
+    """All of them; but the daemon, which stays, does not load what the others need: 12 MB."""
+    if sys.argv[1:2] == ["run"]:
+        from orchestrator.cli.serve import app
+    else:
+        from orchestrator.cli.app import app
+    return app
 
 
 def _complain(error: OrchestratorError) -> None:

@@ -16,6 +16,7 @@ from orchestrator.cli import (
     opens,
     operate,
     preview,
+    quarantine,
     rehearse,
     report,
     restore,
@@ -50,6 +51,7 @@ app.add_typer(segment.app, name="segment", help="Count and look at segments.")
 app.add_typer(importing.app, name="import", help="Take in users, events, addresses, consents and suppressions.")
 app.add_typer(accounts.app, name="accounts", help="Accounts at providers.")
 app.add_typer(operate.unknown, name="unknown", help="Messages whose fate is not known.")
+app.add_typer(quarantine.app, name="quarantine", help="Messages and addresses that were set aside.")
 app.add_typer(users.app, name="users", help="What is known of a user; two users who are one.")
 app.add_typer(users.attributes, name="attributes", help="What campaigns/attributes.yaml declares.")
 app.add_typer(restore.app, name="restore", help="A database that was restored from a backup.")

@@ -13,7 +13,7 @@ from orchestrator.cli.context import Context
 if TYPE_CHECKING:
     from orchestrator.sandbox.server import Sandbox
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)  # the daemon's whole tree
 db = typer.Typer(no_args_is_help=True)
 
 

@@ -10,32 +10,31 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Health
 from orchestrator.channel.plugins import calls_back
-from orchestrator.clock import Clock, from_micros
+from orchestrator.clock import Clock
 from orchestrator.daemon.control import socket_path
 from orchestrator.daemon.line import Line
+from orchestrator.daemon.servers import look_at_postgresql, look_at_redis
 from orchestrator.daemon.wiring import redis_address
 from orchestrator.errors import ConfigError, NotFoundError, OrchestratorError
 from orchestrator.ledger.restored import REASON as RESTORED
 from orchestrator.ledger.stops import stopped_accounts
-from orchestrator.limits.shared import ask, connect
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.engine import lock_holder
+from orchestrator.store.migrate import newest
 
 FINE, WARNING, BROKEN = Health.FINE, Health.WARNING, Health.BROKEN
 SCARCE, FULL = 1 << 30, 100 << 20
 """Bytes left on the disk."""
 OLD = timedelta(days=400)
-SKEW = timedelta(seconds=1)
-"""From here on workers refuse to send."""
 RECENT_RUNS = 5
 
 
@@ -45,7 +44,8 @@ def look_around(settings: Settings, clock: Clock) -> Iterator[Line]:
     yield _zone_data(clock.machine())
     yield _disk(settings)
     yield from _settings(settings)
-    yield from _redis(settings)
+    if (address := redis_address(settings)) is not None:
+        yield from look_at_redis(address)
     try:
         store = Store(settings.database, writer=False)
     except NotFoundError:
@@ -105,18 +105,6 @@ def _settings(settings: Settings) -> Iterator[Line]:
     yield Line("api keys", FINE if keys else WARNING, f"{keys} set", hint)
 
 
-def _redis(settings: Settings) -> Iterator[Line]:
-    """Whether the server of the shared rates answers."""
-    if (address := redis_address(settings)) is None:
-        return
-    found = ask(connect(address))
-    if found is None:
-        hint = "start it, or mend `redis`: nothing is sent while it does not answer"
-        yield Line("redis", BROKEN, "no answer", hint)
-    else:
-        yield Line("redis", FINE, f"{found} answers; rates are those of all processes together")
-
-
 def _calls_back(name: str, provider: str) -> bool:
     try:
         return calls_back(name, provider)
@@ -124,10 +112,14 @@ def _calls_back(name: str, provider: str) -> bool:
         return False
 
 
+_AWAY = "see that PostgreSQL runs, that `database` leads there, and that it lets this user in"
+_OLDER = "orchestrator db upgrade brings it to this program's schema; else see the error's class"
+
+
 def _database(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
     looks: tuple[Callable[[], Iterator[Line]], ...] = (
-        lambda: _writer(store),
-        lambda: _clock(store, clock),
+        lambda: look_at_postgresql(store, clock) if store.path is None else _writer(store, store.path),
+        lambda: _schema(store),
         lambda: _stops(store),
         lambda: _campaigns(store, settings),
         lambda: _sums(store),
@@ -136,37 +128,33 @@ def _database(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
         try:
             yield from look()
         except SQLAlchemyError as error:
-            hint = "orchestrator db upgrade brings it to this program's schema; else see the error's class"
-            yield Line("database", BROKEN, f"cannot be read: {type(error).__name__}", hint)
+            away = store.path is None and isinstance(error, OperationalError)
+            yield Line("database", BROKEN, f"cannot be read: {type(error).__name__}", _AWAY if away else _OLDER)
             return
         except OrchestratorError as error:
             yield Line("database", BROKEN, error.message, error.hint)
             return
 
 
-def _writer(store: Store) -> Iterator[Line]:
-    if store.path is None:
-        with store.read() as connection:
-            connection.execute(text("SELECT 1"))
-        yield Line("database", FINE, "PostgreSQL answers")
-        return
-    running = socket_path(store.path).exists() and bool(lock_holder(store.path))
+def _writer(store: Store, path: Path) -> Iterator[Line]:
+    running = socket_path(path).exists() and bool(lock_holder(path))
     with store.read() as connection:
         connection.execute(text("SELECT count(*) FROM run"))
-    said = f"written by process {lock_holder(store.path)}" if running else "nobody writes it: no daemon is running"
-    yield Line("database", FINE, f"{store.path.name} can be read; {said}")
+    said = f"written by process {lock_holder(path)}" if running else "nobody writes it: no daemon is running"
+    yield Line("database", FINE, f"{path.name} can be read; {said}")
 
 
-def _clock(store: Store, clock: Clock) -> Iterator[Line]:
-    if store.path is not None:
-        return
+def _schema(store: Store) -> Iterator[Line]:
     with store.read() as connection:
-        theirs = from_micros(
-            connection.execute(text("SELECT (extract(epoch FROM now()) * 1000000)::bigint")).scalar_one()
-        )
-    apart = abs(clock.machine() - theirs)
-    hint = "" if apart < SKEW else "let both be set by NTP: timedatectl set-ntp true"
-    yield Line("clock", FINE if apart < SKEW else BROKEN, f"{apart.total_seconds():.1f} s from the database's", hint)
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    if found < newest():
+        said = f"the schema is of {found}, and this program's is {newest()}"
+        yield Line("schema", WARNING, said, "orchestrator db upgrade; older processes go on working beside it")
+    elif found > newest():
+        said = f"the schema is of {found}, which this program does not know: it is the older one of an upgrade"
+        yield Line("schema", FINE, said, "upgrade this program too")
+    else:
+        yield Line("schema", FINE, f"{found}, as this program wants it")
 
 
 def _stops(store: Store) -> Iterator[Line]:
@@ -228,7 +216,8 @@ def _steps(connection: Connection, settings: Settings, found: Campaign, without:
 
 _SUMS = text(f"""
     SELECT run.id, run.campaign, run.audience, (SELECT count(*) FROM member WHERE member.run_id = run.id) AS members
-    FROM run WHERE run.state IN ('active', 'done') ORDER BY run.id DESC LIMIT {RECENT_RUNS}""")
+    FROM run WHERE run.state IN ('active', 'done') AND run.forgotten_at IS NULL
+    ORDER BY run.id DESC LIMIT {RECENT_RUNS}""")
 
 
 def _sums(store: Store) -> Iterator[Line]:

@@ -30,7 +30,7 @@ class Role(StrEnum):
     SWEEPER = "sweeper"
     """Dead workers, passed deadlines, runs that are over: one process at a time, the others stand by."""
     WORKER = "worker"
-    """Sends."""
+    """Sends, and helps to plan large runs."""
     WEB = "web"
     """Takes in events, callbacks, and what people ask."""
 

@@ -4,41 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
-import uvicorn
 import uvloop
+from apscheduler.job import Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
-from typing_extensions import override
 
+from orchestrator import metrics, traces
 from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.caps import CapsFile
 from orchestrator.campaign.topics import topics_in
 from orchestrator.content.links import Links
 from orchestrator.daemon.alerting import Places, places_of
+from orchestrator.daemon.bell import Bell
 from orchestrator.daemon.control import serve, socket_path
 from orchestrator.daemon.errands import Errands
+from orchestrator.daemon.listening import Listener, listen
 from orchestrator.daemon.restoring import check_restored, open_guard
 from orchestrator.daemon.roles import ALL, LEADING, Leadership, Role
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.verbs import Desk
-from orchestrator.daemon.wiring import Parts, build, links_of, public_url
+from orchestrator.daemon.wiring import Parts, bell_of, build, links_of, public_url
+from orchestrator.dispatch import interpreter
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
-from orchestrator.errors import InputError, LeaseLostError, OrchestratorError
+from orchestrator.errors import InputError, LeaseLostError
 from orchestrator.ledger.leader import RENEW
+from orchestrator.ledger.skew import MOST, skew
 from orchestrator.policy.allowed import only_to
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, traces_endpoint
 from orchestrator.store import Store, upgrade
 from orchestrator.store.guard import Guard
 from orchestrator.web.app import create_app, create_watch
@@ -48,16 +51,11 @@ log = logging.getLogger(__name__)
 TICK = timedelta(seconds=20)
 """How often the periodic work runs, in business time."""
 TICK_AT_LEAST, TICK_AT_MOST = timedelta(milliseconds=250), timedelta(seconds=20)
+SHARDS = timedelta(seconds=1)
+"""How often a worker's process looks whether there is something to plan."""
+RECOVER = timedelta(seconds=2)
+"""How often dead workers are looked for: what they held is free again within their lease and five seconds."""
 RESTART_SECONDS = 1.0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: the daemon has one."""
-
-    @contextmanager
-    @override
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @dataclass(slots=True)
@@ -72,6 +70,8 @@ class Daemon:
     links: Links = field(init=False)
     worker: Worker | None = field(default=None, init=False)
     ticked: datetime | None = field(default=None, init=False)
+    skewed: bool = field(default=False, init=False)
+    """Whether this machine's clock is too far from the database's to take, lead or end anything."""
     _stopping: asyncio.Event = field(init=False)
     _ending: threading.Event = field(default_factory=threading.Event, init=False)
     _threads: ThreadPoolExecutor = field(init=False)
@@ -80,7 +80,11 @@ class Daemon:
     _places: Places | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
     _caps: CapsFile = field(init=False)
+    _bell: Bell = field(init=False)
     _leadership: Leadership = field(init=False)
+    _led: set[Role] = field(default_factory=set, init=False)
+    _jobs: dict[Role, list[Job]] = field(default_factory=dict, init=False)
+    """The ticks of each role."""
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT.
@@ -92,7 +96,8 @@ class Daemon:
         """
         self._places = places_of(self.settings)
         self.parts, self.links = build(self.settings), links_of(self.settings)
-        self._caps = CapsFile(self.settings.campaigns)
+        self._caps, self._bell = CapsFile(self.settings.campaigns), bell_of(self.settings)
+        metrics.expect((name, one.channel, one.provider) for name, one in self.parts.channels.items())
         if self.roles != ALL and "://" not in self.settings.database:
             problem = "one process writes a SQLite file, so it has every role"
             raise InputError(problem, hint="leave --role out, or set `database` to a postgresql:// address")
@@ -100,13 +105,20 @@ class Daemon:
         self._leadership = Leadership(self.store, self.parts.clock, self.roles)
         try:
             upgrade(self.store)
-            recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
+            self._compare_clocks()
+            if not self.skewed:
+                recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
             check_restored(self.store, self.parts.clock, self.settings)
             self._guard = open_guard(self.settings, self.parts.clock)
             if self.settings.only_to is not None:
                 log.warning("only_to", extra={"entries": len(self.settings.only_to)})
+            if endpoint := traces_endpoint(self.settings):
+                traces.begin(endpoint)
+            if Role.WORKER in self.roles:
+                interpreter.set_up()
             uvloop.run(self._serve())
         finally:
+            traces.end()
             if self._guard is not None:
                 self._guard.close()
             self.store.close()
@@ -123,19 +135,21 @@ class Daemon:
         self._begin_threads()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        server, serving = await self._start_api()
+        listeners = await self._start_http()
+        listening = asyncio.create_task(self._bell.listen(self._wake))
         control = await self._start_control()
         scheduler = self._start_ticks()
-        log.info("ready", extra={"port": _port(server)})
-        self.ready(_port(server))
+        log.info("ready", extra={"port": listeners[0].port})
+        self.ready(listeners[0].port)
         try:
             await self._work()
         finally:
             scheduler.shutdown(wait=False)
             if control is not None:
                 control.close()
-            server.should_exit = True
-            await serving
+            listening.cancel()
+            for listener in listeners:
+                await listener.end()
             self._end_threads()
             for channel in self.parts.channels.values():
                 await channel.close()
@@ -155,22 +169,37 @@ class Daemon:
         if Role.WORKER not in self.roles:
             await self._stopping.wait()
         while not self._stopping.is_set():
+            self.worker = None
             try:
                 self.worker = self._started()
                 await self.worker.run()
             except LeaseLostError:
                 log.warning("lease_lost", extra={"worker": self.worker.id if self.worker else None})
-                with suppress(SQLAlchemyError):  # the sweeper does it later: the database may be away
-                    recover_dead(self.store, self.parts.clock, self.parts.resend)  # not a whole tick later
+                await self._recover()
             except Exception:
                 log.exception("worker_failed")
+                await self._recover()
                 await asyncio.sleep(RESTART_SECONDS)
+
+    async def _recover(self) -> None:
+        """Let others have what the worker held, and not a whole tick later."""
+        if self.worker is None or self.skewed:
+            return
+        work = partial(recover_dead, self.store, self.parts.clock, self.parts.resend)
+        with suppress(SQLAlchemyError):  # the sweeper does it later: the database may be away
+            await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._bell.ring)
+
+    def _wake(self) -> None:
+        if self.worker is not None:
+            self.worker.wake()
 
     def _started(self) -> Worker:
         """A new incarnation, registered; a database that is away is asked again by the next."""
         parts, listed = self.parts, only_to(self.settings.only_to)
         worker = Worker(self.store, parts.clock, parts.quiet, parts.accounts, self.settings.lease, only_to=listed)
         worker.links, worker.routing, worker.caps = self.links, parts.planner.routing, self._caps
+        worker.steady = lambda: not self.skewed
         if self._guard is not None:
             worker.marked = self._guard.marked
         worker.start()
@@ -192,24 +221,20 @@ class Daemon:
             links=self.links,
             topics=lambda: topics_in(self.settings.campaigns),
             declared=lambda: declared_in(self.settings.campaigns),
+            watched=self.settings.metrics_address is None,
         )
 
-    async def _start_api(self) -> tuple[uvicorn.Server, asyncio.Task[None]]:
-        config = uvicorn.Config(
-            self._app(),
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=5,
-            lifespan="on",
-        )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve([_listen(self.settings.host, self.settings.port)]))
-        while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
-            await asyncio.sleep(0.01)
-        if serving.done():
-            serving.result()
-        return server, serving
+    async def _start_http(self) -> list[Listener]:
+        """The API or, for processes without that role, how they are; and ``/metrics`` where it has its own address."""
+        where, apart = self.settings.host, self.settings.metrics_address
+        made = []
+        if Role.WEB in self.roles or apart is None:
+            made.append(await listen(self._app(), where, self.settings.port, "`port` or `host`"))
+        if apart is not None:
+            host, _, port = apart.rpartition(":")
+            watch = create_watch(self.health)
+            made.append(await listen(watch, host.strip("[]"), int(port), "`metrics_address`"))
+        return made
 
     async def _start_control(self) -> asyncio.Server | None:
         if self.store.path is None:
@@ -224,24 +249,58 @@ class Daemon:
         scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        ticks = Ticks(self.store, self.parts, lambda: self._ending.is_set() or not self._leads(Role.SCHEDULER))
+        ends = lambda: self._ending.is_set() or not self._leads(Role.SCHEDULER)  # noqa: E731
+        ticks = Ticks(self.store, self.parts, ends, self._bell.ring, self._ending.is_set)
         every = min(max(self.parts.clock.machine_span(TICK), TICK_AT_LEAST), TICK_AT_MOST).total_seconds()
         errands = Errands(self.store, self.parts.clock, self.settings, self._places, self._guard)
         scheduled = (ticks.runs, ticks.enrol, ticks.attribution, *errands.works())
-        works = [(Role.SCHEDULER, work) for work in scheduled] + [(Role.SWEEPER, ticks.sweeper)]
+        works = [(Role.SCHEDULER, work) for work in scheduled]
+        works += [(Role.SWEEPER, ticks.sweeper), (Role.SWEEPER, errands.room), (Role.WORKER, ticks.brakes)]
         start = {"next_run_time": self.parts.clock.machine()}
         scheduler.add_job(self._lead, "interval", seconds=RENEW.total_seconds(), **start)
+        self._led = {role for role in LEADING if self._leads(role)}
         for role, work in works:
             if role in self.roles:
-                scheduler.add_job(self._tick, "interval", (role, work), seconds=every, **start)
+                job = scheduler.add_job(self._tick, "interval", (role, work), seconds=every, **start)
+                self._jobs.setdefault(role, []).append(job)
+        if Role.WORKER in self.roles and not self._leadership.alone:
+            seconds = SHARDS.total_seconds()
+            scheduler.add_job(self._tick, "interval", (Role.WORKER, ticks.shards), seconds=seconds, **start)
+        if Role.SWEEPER in self.roles and not self._leadership.alone:
+            seconds = RECOVER.total_seconds()
+            scheduler.add_job(self._tick, "interval", (Role.SWEEPER, ticks.recover), seconds=seconds, **start)
         scheduler.start()
         return scheduler
 
     def _leads(self, role: Role) -> bool:
-        return self._leadership.leads(role)
+        return role not in LEADING or (not self.skewed and self._leadership.leads(role))
+
+    def _compare_clocks(self) -> None:
+        try:
+            with self.store.read() as connection:
+                apart = skew(connection, self.parts.clock)
+        except SQLAlchemyError:  # away: nothing is taken or led without it anyhow
+            return
+        metrics.clock_skew_seconds.set(apart.total_seconds())
+        if (apart > MOST) != self.skewed:
+            self.skewed = not self.skewed
+            log.warning("clock_skewed" if self.skewed else "clock_right", extra={"seconds": apart.total_seconds()})
+
+    def _ask(self) -> None:
+        self._compare_clocks()
+        if not self.skewed:
+            self._leadership.ask()
 
     async def _lead(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._asking, self._leadership.ask)
+        await asyncio.get_running_loop().run_in_executor(self._asking, self._ask)
+        led, self._led = self._led, {role for role in self.roles & LEADING if self._leads(role)}
+        for role in self.roles & LEADING:
+            metrics.leads.labels(role).set(role in self._led)
+        for role in self._led - led:  # what the last leader left is taken on now, not at the next tick
+            for job in self._jobs.get(role, ()):
+                job.modify(next_run_time=self.parts.clock.machine())
+        if not self._leads(Role.SWEEPER):
+            metrics.forget_queue()  # whoever leads now measures it: two measures would be added up
 
     async def _tick(self, role: Role, work: Callable[[], None]) -> None:
         if not self._leads(role):
@@ -250,7 +309,8 @@ class Daemon:
             await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except Exception:
             log.exception("tick_failed", extra={"work": work.__name__})
-        self.ticked = self.parts.clock.machine()
+        if role in LEADING:
+            self.ticked = self.parts.clock.machine()
 
     def health(self) -> dict[str, object]:
         """Whether the parts are alive: for ``/healthz``, quick, from memory."""
@@ -259,24 +319,6 @@ class Daemon:
         leads = [role.value for role in sorted(self.roles & LEADING) if self._leads(role)]
         ticking = fresh or not leads
         lease_ok = Role.WORKER not in self.roles or (self.worker is not None and self.worker.alive())
-        said = {"ok": ticking and lease_ok, "ticking": ticking, "worker": lease_ok, "leads": leads}
+        ok = ticking and lease_ok and not self.skewed
+        said = {"ok": ok, "ticking": ticking, "worker": lease_ok, "clock": not self.skewed, "leads": leads}
         return {**said, "roles": sorted(self.roles), "business_time": self.parts.clock.now()}
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The API's socket: uvicorn would end the process with a line of its own.
-
-    Raises:
-        OrchestratorError: somebody else listens there, or there is no such address.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as error:
-        problem = f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}"
-        raise OrchestratorError(problem, hint="stop what listens there, or set another `port` or `host`") from None
-
-
-def _port(server: uvicorn.Server) -> int:
-    port: int = server.servers[0].sockets[0].getsockname()[1]
-    return port

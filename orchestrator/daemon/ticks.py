@@ -12,22 +12,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator import metrics
 from orchestrator.campaign.occasions import named
 from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import Clock, to_micros
 from orchestrator.daemon.wiring import Parts
-from orchestrator.dispatch.sweep import sweep
+from orchestrator.dispatch.sweep import recover_dead, sweep
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.alerts import raise_alert
+from orchestrator.ledger.recover import Recovered
 from orchestrator.ledger.runs import Run, runs_in
+from orchestrator.ledger.shards import drop_over
 from orchestrator.ledger.states import RunState
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.limits.breaker import BreakerState
 from orchestrator.plan.brakes import waits
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.enrolling import Enroller
+from orchestrator.plan.sharding import ShardPlanner
 from orchestrator.store import Store
 from orchestrator.tracking.attribution import attribute
 
@@ -42,11 +46,17 @@ class Ticks:
     parts: Parts
     ends: Callable[[], bool] = lambda: False
     """Whether the process is to end, or another one leads by now: a plan stops at its next chunk."""
+    ring: Callable[[], None] = lambda: None
+    """Tell the workers that there is something to send: see ``bell.py``."""
+    stops: Callable[[], bool] = lambda: False
+    """Whether the process is to end."""
     enroller: Enroller = field(init=False)
+    sharing: ShardPlanner = field(init=False)
 
     def __post_init__(self) -> None:
-        """It keeps what it has compiled, from tick to tick."""
+        """They keep what they have compiled, from tick to tick."""
         self.enroller = Enroller(self.store, self.parts.planner, self.ends)
+        self.sharing = ShardPlanner(self.store, self.parts.planner)
 
     @property
     def clock(self) -> Clock:
@@ -56,6 +66,7 @@ class Ticks:
     def runs(self) -> None:
         """Create the runs that are due, and plan every run that is not planned to its end."""
         with self.store.write() as connection:
+            drop_over(connection)
             for item, _bundle in due_runs(connection, self.clock.now()):
                 log.info("run_due", extra={"campaign": item.campaign, "run": item.id, "date": item.occasion.key})
         with self.store.read() as connection:
@@ -64,11 +75,25 @@ class Ticks:
             for item in waiting:
                 self._plan(item)
 
+    def shards(self) -> None:
+        """Help to plan the runs that are in shards, until there is no shard that nobody else has in hand."""
+        worked = False
+        try:
+            while not self.stops() and self.sharing.chunk() is not None:
+                worked = True
+        except OrchestratorError as error:  # a later release's campaign: others go on with it
+            log.warning("shard_failed", extra={"error": error.message})
+        except SQLAlchemyError as error:  # rolled back; whoever takes the shard next goes on where it was
+            log.warning("shard_failed", extra={"error": type(error).__name__})
+        if worked:  # the run may be whole by now
+            self.ring()
+
     def enrol(self) -> None:
         """Let those join whose event triggers a campaign."""
         for joined in self.enroller.tick():
             of, run = f"{joined.run.local_date}", joined.run
             log.info("joined", extra={"campaign": run.campaign, "run": run.id, "date": of, "users": len(joined.users)})
+            self.ring()
 
     def _go_on(self, _count: int) -> None:
         if self.ends():
@@ -88,14 +113,29 @@ class Ticks:
         metrics.runs_planned.labels(item.campaign).inc(planned.state is RunState.ACTIVE)
         what = {"campaign": item.campaign, "run": item.id, "audience": planned.audience, "state": planned.state}
         log.info("run_planned", extra=what)
+        self.ring()
 
     def sweeper(self) -> None:
         """Recover, expire, finish; and measure the queue."""
-        swept = sweep(self.store, self.clock, self.parts.resend, self.parts.planner.routing)
-        if any((swept.recovered.requeued, swept.recovered.resent, swept.recovered.unknown, swept.recovered.poisoned)):
-            metrics.lease_steals.inc()
-            log.warning("recovered", extra={"counts": str(swept.recovered)})
-        self._measure()
+        try:
+            swept = sweep(self.store, self.clock, self.parts.resend, self.parts.planner.routing)
+            self._measure()
+        except SQLAlchemyError:
+            metrics.forget_queue()  # what was is not what is: no worker at all is what an alert should see
+            raise
+        self._told(swept.recovered)
+        if swept.moved or swept.woken:
+            self.ring()
+
+    def recover(self) -> None:
+        """Take back what dead workers held: within seconds of their lease's end, not with the next sweep."""
+        self._told(recover_dead(self.store, self.clock, self.parts.resend))
+
+    def _told(self, recovered: Recovered) -> None:
+        if recovered != Recovered():
+            log.warning("recovered", extra={"counts": str(recovered)})
+        if recovered.requeued or recovered.resent:
+            self.ring()
 
     def _measure(self) -> None:
         now = to_micros(self.clock.now())
@@ -103,9 +143,7 @@ class Ticks:
             queue = connection.execute(_QUEUE, {"now": now}).all()
             unknown = connection.execute(_UNKNOWN).all()
             live = connection.execute(_WORKERS, {"machine": to_micros(self.clock.machine())}).scalar_one()
-            stopped = stopped_accounts(connection)
-        for gauge in (metrics.queue_due, metrics.unknown_messages, metrics.oldest_due_seconds):
-            gauge.clear()
+        metrics.forget_queue()
         for row in queue:
             metrics.queue_due.labels(row.channel, row.account).set(row.n)
         for channel in {row.channel for row in queue}:
@@ -114,6 +152,11 @@ class Ticks:
         for row in unknown:
             metrics.unknown_messages.labels(row.channel).set(row.n)
         metrics.workers.set(live)
+
+    def brakes(self) -> None:
+        """Show how the breakers of this process stand, and which accounts are stopped: for every process that sends."""
+        with self.store.read() as connection:
+            stopped = stopped_accounts(connection)
         for name, account in self.parts.accounts.items():
             level = STOPPED if name in stopped else LEVELS[account.breaker.state(name)]
             metrics.breaker_open.labels(name).set(level)
@@ -136,6 +179,7 @@ _WORKERS = text("SELECT count(*) FROM worker WHERE ended_at IS NULL AND lease_un
 _QUEUE = text("""
     SELECT lane.channel, lane.account, count(message.id) AS n, min(message.due_at) AS oldest
     FROM lane JOIN run ON run.id = lane.run_id AND run.state = 'active'
+    JOIN campaign ON campaign.name = run.campaign AND campaign.state = 'running'
     LEFT JOIN message ON message.lane_id = lane.id AND message.state = 'planned' AND message.due_at <= :now
     GROUP BY lane.channel, lane.account""")
 _UNKNOWN = text("""

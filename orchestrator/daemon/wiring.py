@@ -12,6 +12,7 @@ from orchestrator.channel.callback import Callbacks, Postbox
 from orchestrator.channel.plugins import kinds_of, open_channel
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.content.links import Links
+from orchestrator.daemon.bell import Bell
 from orchestrator.daemon.key import read_key
 from orchestrator.dispatch.account import Account, open_account, restrain
 from orchestrator.errors import ConfigError, Problem
@@ -189,6 +190,11 @@ def redis_address(settings: Settings) -> str | None:
         hint = "write the address into it, readable by this user"
         problem = f"{settings.redis_file} cannot be read"
         raise ConfigError([Problem(str(config_file()), 0, "redis_file", problem, hint)]) from None
+
+
+def bell_of(settings: Settings) -> Bell:
+    """What wakes idle workers: of this process, and through Redis or Valkey of all."""
+    return Bell(redis_address(settings), settings.redis_name)
 
 
 def limits_of(settings: Settings, clock: Clock) -> tuple[Limiter, Probes]:

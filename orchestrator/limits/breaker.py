@@ -102,8 +102,11 @@ class Breaker:
             one.probed_at = now
             return True
 
-    def record(self, account: str, failed: bool) -> None:  # noqa: FBT001  # an answer is one or the other
-        """One answer of the provider; ``failed``: 5xx, or none. Late answers to an open breaker change nothing."""
+    def record(self, account: str, failed: bool) -> bool:  # noqa: FBT001  # an answer is one or the other
+        """One answer of the provider; ``failed``: 5xx, or none. Late answers to an open breaker change nothing.
+
+        Answers whether this one closed the breaker.
+        """
         with self._turn:
             one, now = self._of(account), self._monotonic()
             match self._state(one, now):
@@ -116,8 +119,10 @@ class Breaker:
                     else:
                         one.opened_at = one.probed_at = None
                         self._probes.release(account)
+                        return True
                 case BreakerState.OPEN | BreakerState.HALF_OPEN:
                     pass
+        return False
 
     def _of(self, account: str) -> _Account:
         found = self._accounts.get(account)

@@ -92,6 +92,19 @@ if operation == 'pause' then
   return '0'
 end
 
+if operation == 'ease' then
+  local found = redis.call('HMGET', KEYS[1], 'p', 'b', 'm')
+  if found[1] then
+    local one = open(KEYS[1], tonumber(found[1]), tonumber(found[2]), tonumber(found[3]))
+    if one.m > 0 then
+      one.l, one.a = 0, math.max(one.a, now)
+      one.r = one.a
+    end
+    keep(one)
+  end
+  return '0'
+end
+
 local buckets, least = {}, nil
 for place, key in ipairs(KEYS) do
   local at = 4 + (place - 1) * 3

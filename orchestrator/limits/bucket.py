@@ -117,6 +117,12 @@ class Bucket:
             self.ramped_at += end - max(self.at, now)  # the ramp stands still meanwhile
         self.at = self.used_at = end
 
+    def ease(self, now: float) -> None:
+        """Empty the bucket and begin its ramp again, if it has one; what is stopped stays so for as long."""
+        if self.rate.ramp_seconds:
+            self.level = 0.0
+            self.at = self.ramped_at = max(self.at, now)
+
     def seconds_to_one(self, now: float) -> float:
         """How long from ``now`` until a whole token is in the bucket."""
         if self.level >= 1:

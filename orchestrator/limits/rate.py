@@ -51,6 +51,10 @@ class Limiter(Protocol):
         """Let nothing through ``key`` for so long (a provider said Retry-After); never shortens an earlier pause."""
         ...
 
+    def ease(self, key: str) -> None:
+        """Begin the ramp of ``key`` again: what was down comes back to a little first."""
+        ...
+
 
 class MemoryLimiter:
     """Limits of one process. Thread-safe; never blocks for longer than its lock. ``monotonic`` is in seconds."""
@@ -107,6 +111,12 @@ class MemoryLimiter:
                 self._stopped[key] = max(end, self._stopped.get(key, end))
             elif end > max(bucket.at, now):
                 bucket.stop_until(end, now)
+
+    def ease(self, key: str) -> None:
+        """Begin the ramp of ``key`` again; a bucket that nobody has used yet begins at its foot by itself."""
+        with self._turn:
+            if (bucket := self._buckets.get(key)) is not None:
+                bucket.ease(self._monotonic())
 
     def _available(self, keys: Mapping[str, Rate], now: float) -> int:
         return min((self._bucket(key, rate, now).refill(rate, now) for key, rate in keys.items()), default=sys.maxsize)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from threading import Lock
 from typing import Any
@@ -47,14 +51,34 @@ def connect(url: str) -> redis.Redis:
         raise InputError("not an address of Redis or Valkey", hint=hint) from None
 
 
-def ask(client: redis.Redis) -> str | None:
-    """What the server calls itself, with its version; None when it does not answer, or does not let us in."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a server says of itself: its name with its release, how long it took, how much of its memory is used.
+
+    ``refuses``: it takes nothing more when its memory is full (``noeviction``), where others forget what is oldest.
+    """
+
+    name: str
+    took: timedelta
+    filled: float
+    refuses: bool
+
+
+def ask(client: redis.Redis, monotonic: Callable[[], float] = time.perf_counter) -> Told | None:
+    """What the server says of itself; None when it does not answer, or does not let us in."""
     try:
-        told: Any = client.info("server")
+        client.ping()  # connects
+        began = monotonic()
+        client.ping()
+        took = timedelta(seconds=monotonic() - began)
+        told: Any = client.info()
     except redis.RedisError:
         return None
     valkey = told.get("valkey_version")
-    return f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version', '?')}"
+    name = f"Valkey {valkey}" if valkey else f"Redis {told.get('redis_version', '?')}"
+    most = told.get("maxmemory", 0)
+    filled = told.get("used_memory", 0) / most if most else 0.0
+    return Told(name, took, filled, told.get("maxmemory_policy") == "noeviction")
 
 
 class SharedLimiter:
@@ -77,6 +101,7 @@ class SharedLimiter:
         self._away_until = float("-inf")
         self._paused: dict[str, float] = {}  # told by providers while the server was away, too
         self._turn = Lock()
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="limiter")
 
     def available(self, keys: Keys) -> int:
         """How many could be taken now; 0 while the server is away."""
@@ -105,11 +130,22 @@ class SharedLimiter:
         return max(found + _ROUNDING if found else 0.0, paused)
 
     def pause(self, key: str, seconds: float) -> None:
-        """Let nothing through ``key`` for so long: everywhere, and here even if the server does not hear it."""
+        """Let nothing through ``key`` for so long: here at once, everywhere as soon as the server hears it.
+
+        Answers of providers are read on the event loop, which waits for no server: it is told on a thread.
+        """
         end = self._monotonic() + seconds
         with self._turn:
             self._paused[key] = max(end, self._paused.get(key, end))
-        self._decide("pause", [(key, None)], 0, seconds)
+        self._aside.submit(self._decide, "pause", [(key, None)], 0, seconds)
+
+    def ease(self, key: str) -> None:
+        """Begin the ramp of ``key`` again, for all; told on a thread, as a pause is."""
+        self._aside.submit(self._decide, "ease", [(key, None)])
+
+    def flush(self) -> None:
+        """Wait until the server was told everything, or is away."""
+        self._aside.submit(int).result()
 
     def _is_paused(self, keys: Keys) -> bool:
         return self._pause_left(keys) > 0
@@ -153,6 +189,7 @@ class SharedProbes:
     def __init__(self, client: redis.Redis, name: str) -> None:
         self._client = client
         self._prefix = f"{{{name}}}:probe:"
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="probes")
 
     def claim(self, account: str) -> bool:
         """Whether no other process has a probe under way."""
@@ -162,7 +199,14 @@ class SharedProbes:
             return False
 
     def release(self, account: str) -> None:
-        """Let the others probe at once."""
+        """Let the others probe at once. An answer is heard on the event loop, so a thread tells the server."""
+        self._aside.submit(self._forget, account)
+
+    def flush(self) -> None:
+        """Wait until the server was told everything, or is away."""
+        self._aside.submit(int).result()
+
+    def _forget(self, account: str) -> None:
         with suppress(redis.ConnectionError, redis.TimeoutError):  # then they wait until it ends by itself
             self._client.delete(self._prefix + account)
 

@@ -46,6 +46,7 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     declared: Callable[[], Declarations] = lambda: NONE,
     links: Links | None = None,
     topics: Callable[[], Mapping[str, Topic]] = dict,
+    watched: bool = True,
 ) -> FastAPI:
     """The API over ``store``.
 
@@ -53,8 +54,8 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
     back, and ``account_channels`` the (channel, provider) of each; all are read at every request, so they may grow.
     ``health`` answers quickly and says ``"ok": False`` when the process is not well. Without ``api_keys`` nobody may
     send events. ``declared`` says which attributes have types. Without ``links`` no link is
-    genuine; ``topics`` says what topics are called, and which ask for double opt-in. Serve with
-    lifespan on.
+    genuine; ``topics`` says what topics are called, and which ask for double opt-in. ``watched``: ``/metrics`` is here,
+    and not at an address of its own. Serve with lifespan on.
     """
     intake = Intake(store, clock, _asking(topics))
 
@@ -81,7 +82,7 @@ def create_app(  # noqa: PLR0913  # everything the daemon has to wire
         Route(mail_routes.PATH, mail.post, methods=["POST"]),
         Route(callback_routes.PATH, back.post, methods=["POST"]),
         *_for_recipients(store, clock, intake, signed, topics),
-        *_for_watchers(health),
+        *(_for_watchers(health) if watched else _for_watchers(health)[:1]),
     ]
     return app
 

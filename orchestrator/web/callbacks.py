@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from orchestrator import metrics
+from orchestrator import metrics, traces
 from orchestrator.channel.callback import CallbackRequest, Callbacks, Heard, Refused, Reply, Report, Seen
 from orchestrator.tracking.callbacks import Callback
 from orchestrator.web.body import read_body
@@ -53,10 +53,11 @@ class CallbackDoor:
             return Response(status_code=400)
         if body is None:
             return _refuse(account, "malformed", 413)
-        heard = await self._hear(account, self._read(request, body))
-        if isinstance(heard, Refused):
-            return _refuse(account, heard, _STATUS[heard])
-        return await self._keep(account, heard)
+        with traces.span("callback", account=account):
+            heard = await self._hear(account, self._read(request, body))
+            if isinstance(heard, Refused):
+                return _refuse(account, heard, _STATUS[heard])
+            return await self._keep(account, heard)
 
     def _read(self, request: Request, body: bytes) -> CallbackRequest:
         path = request.scope.get("raw_path") or request.scope["path"].encode()

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from orchestrator.limits.rate import Limiter, MemoryLimiter, Rate
 from orchestrator.limits.shared import SharedLimiter, connect
@@ -42,6 +43,20 @@ class Rig:
     again: Callable[[], Limiter]
 
 
+class Prompt(SharedLimiter):
+    """Time stands still until the server was told of a pause."""
+
+    @override
+    def pause(self, key: str, seconds: float) -> None:
+        super().pause(key, seconds)
+        self.flush()
+
+    @override
+    def ease(self, key: str) -> None:
+        super().ease(key)
+        self.flush()
+
+
 @pytest.fixture(params=BACKENDS)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     time = Hand()
@@ -50,7 +65,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
             yield Rig(MemoryLimiter(time), time, lambda: MemoryLimiter(time))
         case "shared":
             client, name = connect(request.getfixturevalue("valkey")), uuid4().hex
-            yield Rig(SharedLimiter(client, name, time, time), time, lambda: SharedLimiter(client, name, time, time))
+            yield Rig(Prompt(client, name, time, time), time, lambda: Prompt(client, name, time, time))
             client.close()
         case other:
             pytest.fail(f"no rig for {other}")
@@ -256,6 +271,34 @@ def test_polling_is_no_use_and_does_not_keep_a_bucket_warm(rig: Rig) -> None:
         rig.limiter.available(keys)
         rig.limiter.wait(keys)
     assert sum(n for _at, n in drain(rig, keys, seconds=1)) <= 5 + 12
+
+
+def test_what_is_eased_ramps_again(rig: Rig) -> None:
+    keys = [("a", Rate(100, 10, timedelta(seconds=60)))]
+    drain(rig, keys, seconds=90)
+    warm = sum(n for _, n in drain(rig, keys, seconds=6))
+    rig.limiter.ease("a")
+    assert rig.limiter.available(keys) == 0
+    first, rest = (sum(n for _, n in drain(rig, keys, seconds=seconds)) for seconds in (6, 54))
+    assert 595 <= warm <= 605
+    assert 75 <= first <= 95, "6 s from a tenth on: 60, and a little that has climbed"
+    assert 3200 <= first + rest <= 3310, "a minute's ramp is worth 55 hundredths of it"
+    assert sum(n for _, n in drain(rig, keys, seconds=6)) >= 595
+
+
+def test_easing_lifts_no_pause_and_nobodys_bucket_is_eased_for_nothing(rig: Rig) -> None:
+    keys = [("a", Rate(100, 10, NO_RAMP))]
+    rig.limiter.ease("a")
+    drain(rig, keys, seconds=1)
+    rig.limiter.pause("a", 30)
+    rig.limiter.ease("a")
+    rig.time.seconds += 29
+    assert rig.limiter.take(keys, 1) == 0
+    rig.time.seconds += 2
+    assert rig.limiter.take(keys, 10) == 10
+    rig.time.seconds += 1
+    rig.limiter.ease("a")
+    assert rig.limiter.take(keys, 10) == 10, "without a ramp there is none to begin again"
 
 
 def test_a_rate_slower_than_its_ramp_still_flows(rig: Rig) -> None:

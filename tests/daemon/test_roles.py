@@ -11,6 +11,7 @@ import pytest
 from orchestrator.clock import ManualClock
 from orchestrator.daemon.roles import ALL, Leadership, Role, roles
 from orchestrator.daemon.service import Daemon
+from orchestrator.daemon.wiring import build
 from orchestrator.errors import InputError
 from orchestrator.ledger.leader import LEASE
 from orchestrator.settings import Settings
@@ -70,7 +71,7 @@ def test_the_one_writer_of_a_sqlite_file_always_leads(new_database: NewDatabase)
     store.close()
 
 
-def test_long_ticks_do_not_cost_the_leader_its_lease() -> None:
+def test_long_ticks_do_not_cost_the_leader_its_lease(new_database: NewDatabase) -> None:
     """Each tick has a thread while it lasts; asking who leads must not wait for one of them."""
 
     class Asked:
@@ -80,8 +81,12 @@ def test_long_ticks_do_not_cost_the_leader_its_lease() -> None:
         def ask(self) -> None:
             self.times += 1
 
+        def leads(self, _role: Role) -> bool:
+            return True
+
     daemon, asked, go_on = Daemon(Settings()), Asked(), threading.Event()
     daemon._leadership = asked  # type: ignore[assignment]
+    daemon.store, daemon.parts = world.fresh(new_database("sqlite")), build(daemon.settings)
     daemon._begin_threads()
     try:
         for _ in range(10):
@@ -91,3 +96,4 @@ def test_long_ticks_do_not_cost_the_leader_its_lease() -> None:
     finally:
         go_on.set()
         daemon._end_threads()
+        daemon.store.close()

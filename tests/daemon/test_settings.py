@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,11 @@ def test_kinds_are_known_without_opening_an_account() -> None:
     write("channels.yaml", {"accounts": {"fcm": fcm, "log": LOG}})
     found = {one.name: one.kinds for one in routing_of(load_settings(), {}).carriers}
     assert found == {"fcm": frozenset({"token", "fid"}), "log": frozenset({"*"})}
+
+
+@pytest.mark.parametrize(("name", "least"), [("keep_messages", 100), ("keep_events", 400)])
+def test_what_is_still_asked_for_cannot_be_forgotten(name: str, least: int) -> None:
+    write("orchestrator.yaml", {name: f"P{least}D"})
+    assert getattr(load_settings(), name) == timedelta(days=least)
+    write("orchestrator.yaml", {name: f"P{least - 1}D"})
+    assert f"orchestrator.yaml: {name}: Input should be greater than or equal to {least} days" in wrong()

@@ -68,6 +68,35 @@ def test_what_does_not_exist_is_caught(wrong: str) -> None:
         test_it_asks_for_what_exists("here", wrong, "")
 
 
+OF_ALL = ("queue_due", "oldest_due_seconds", "unknown_messages", "workers")
+"""Gauges of the whole deployment: for a moment, while the lead changes, two processes may tell of them."""
+
+
+@pytest.mark.parametrize(("where", "expression", "legend"), ASKED)
+def test_several_processes_count_once(where: str, expression: str, legend: str) -> None:
+    """Counters are added up over processes; what one tells of all is not."""
+    assert not miscounted(expression), f"{where}: {expression}"
+
+
+def miscounted(expression: str) -> list[str]:
+    plain = re.sub(r" by \([^)]*\) ?", "", expression)
+    told = "|".join(OF_ALL)
+    twice = re.findall(rf"(?<!max\()(?<!absent\()orchestrator_(?:{told})\b", plain)
+    return twice + re.findall(r"(?<!sum\()(?:rate|increase)\(orchestrator_\w+", plain)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "sum by (channel) (max by (channel, instance) (orchestrator_queue_due)) + sum(orchestrator_queue_due)",
+        "sum by (channel) (orchestrator_unknown_messages)",
+        "increase(orchestrator_lease_steals_total[1h]) + increase(orchestrator_fence_rejects_total[1h]) > 3",
+    ],
+)
+def test_what_would_count_twice_or_apart_is_caught(wrong: str) -> None:
+    assert miscounted(wrong)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_says_what_is_the_matter_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"page", "warn"}
@@ -99,4 +128,5 @@ def test_every_metric_that_tells_of_trouble_is_watched() -> None:
     asked = {name for _, expression, _ in ASKED for name in series_in(expression)}
     wanted = {"oldest_due_seconds", "unknown_messages", "lease_steals_total", "fence_rejects_total", "holds_total"}
     wanted |= {"breaker_open", "webhook_lag_seconds_bucket", "unknown_codes_total", "queue_age_seconds_bucket"}
+    wanted |= {"leads", "clock_skew_seconds", "limiter_away"}
     assert {f"orchestrator_{name}" for name in wanted} <= asked

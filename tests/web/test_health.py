@@ -33,7 +33,7 @@ def test_metrics_are_named_and_explained(client: Client) -> None:
 def test_no_label_could_hold_an_address() -> None:
     labels = {name for metric in REGISTRY._collector_to_names for name in getattr(metric, "_labelnames", ())}
     ours = {"account", "asked", "campaign", "channel", "decision", "outcome", "provider", "reason", "result", "state"}
-    assert labels <= ours | {"status", "verdict", "what", "deed", "confidence"}
+    assert labels <= ours | {"status", "verdict", "what", "deed", "confidence", "role"}
 
 
 def test_the_app_shows_no_more_than_its_doors(client: Client) -> None:
