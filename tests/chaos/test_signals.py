@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -13,18 +12,13 @@ from sqlalchemy import select
 from orchestrator.clock import SystemClock
 from orchestrator.ledger.states import State
 from orchestrator.store.tables import message, worker
-from tests.chaos.scene import People, Scene, Victim
+from tests.chaos.experiments.frozen import stands_still
+from tests.chaos.scene import People, Scene
 from tests.chaos.test_kills import slow
 from tests.far_end import wait_for
 
 LEASE = 1.5
 SEED = 8
-
-
-def stopped(victim: Victim) -> bool:
-    """Whether the kernel says that the process stands still."""
-    status = Path(f"/proc/{victim.process.pid}/stat").read_text()
-    return status.rpartition(")")[2].split()[0] == "T"
 
 
 def lease_over(scene: Scene) -> bool:
@@ -43,7 +37,7 @@ def held(scene: Scene, state: State) -> set[str]:
 def test_frozen_beyond_its_lease_a_worker_starts_nothing_and_writes_nothing(scene: Scene, step: str) -> None:
     scene.populate(People(sms=24), holdout="0%")
     victim = scene.start("--stop-at", f"{step}:1", "--lease", str(LEASE), "--connections", "12")
-    wait_for(lambda: stopped(victim), f"the victim to stop at {step}", seconds=60)
+    wait_for(lambda: stands_still(victim), f"the victim to stop at {step}", seconds=60)
     wait_for(lambda: lease_over(scene), "its lease to run out", seconds=10)
     marked, taken = held(scene, State.SENDING), {record["message_id"] for record in scene.far.accepted()}
     victim.hit(signal.SIGCONT)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.ledger.states import State
-from orchestrator.store.tables import attempt
+from orchestrator.store.tables import attempt, message, worker
 from tests.chaos.scene import People, Scene, Victim
 from tests.chaos.test_kills import slow
 from tests.far_end import far_end, wait_for
@@ -56,12 +56,20 @@ def shares(scene: Scene) -> Counter[int]:
         return Counter(connection.execute(select(attempt.c.worker_id)).scalars())
 
 
+def sending(scene: Scene, pid: int) -> int:
+    """How many messages a process has on their way."""
+    with scene.reader() as store, store.read() as connection:
+        held = select(message.c.id).join(worker, worker.c.id == message.c.worker_id)
+        return len(connection.execute(held.where(worker.c.pid == pid, message.c.state == State.SENDING)).all())
+
+
 def test_two_workers_share_the_work_and_the_death_of_one_is_made_good(scene: Scene) -> None:
     scene.speed = 10.0  # a text message waits a minute for the push before it
     scene.populate(People(push=400, sms=250, both=30))
     slow(scene, 0.25)
     one, other = pair(scene)
     wait_for(lambda: len(scene.far.accepted()) > 120, "both to be busy", seconds=30)
+    wait_for(lambda: sending(scene, one.process.pid) > 5, "the first to have requests on the wire", seconds=30)
     one.hit(signal.SIGKILL)
     assert one.end() == -signal.SIGKILL
     scene.kills += 1

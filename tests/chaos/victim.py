@@ -24,14 +24,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import uvloop
+from pydantic import SecretStr
 from sqlalchemy import event, text
 
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Channel, Payload, PushPayload
 from orchestrator.clock import AcceleratedClock, to_micros
+from orchestrator.content.links import Links
 from orchestrator.daemon.logs import configure
+from orchestrator.daemon.roles import roles
 from orchestrator.daemon.service import Daemon
-from orchestrator.daemon.wiring import Parts, build
+from orchestrator.daemon.wiring import Parts, build, links_of
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
 from orchestrator.errors import LeaseLostError
@@ -40,8 +43,12 @@ from orchestrator.ledger.states import RunState
 from orchestrator.plan.due import due_runs
 from orchestrator.settings import ClockSettings, Settings
 from orchestrator.store import Store
+from tests.chaos.broken import VARIANTS
 from tests.far_end import FarEnd
 
+API_KEY = "a key of the app"
+DISCARD = 9
+"""Nobody listens on this port: what Twilio calls back is lost."""
 SOON = timedelta(hours=1)
 """A message that falls due within this is waited for: it is a retry. What is due later is another zone's lunch."""
 
@@ -94,6 +101,7 @@ class Victim:
     parts: Parts
     trap: Trap
     lease: timedelta
+    links: Links
 
     def recover(self) -> None:
         alone = self.store.path is not None
@@ -116,6 +124,7 @@ class Victim:
             worker = Worker(
                 self.store, self.parts.clock, self.parts.quiet, self.parts.accounts, self.lease, probe=self.trap
             )
+            worker.links, worker.routing = self.links, self.parts.planner.routing
             worker.start()
             ending = asyncio.create_task(self._end(worker, stopping))
             try:
@@ -152,9 +161,14 @@ def say(line: str) -> None:
 def main() -> None:
     given = _arguments()
     settings = _settings(given)
+    with VARIANTS[given.broken]():
+        _live(given, settings)
+
+
+def _live(given: argparse.Namespace, settings: Settings) -> None:
     if given.daemon:
         configure(json=True)
-        Daemon(settings, lambda _port: say("up")).run()
+        Daemon(settings, lambda port: say(f"up {port}"), roles(given.role)).run()
         return
     logging.basicConfig(stream=sys.stderr)
     clock = AcceleratedClock(given.start, given.speed, given.origin)
@@ -166,7 +180,7 @@ def main() -> None:
     store = Store(settings.database)
     event.listen(store.writer_engine, "commit", lambda _connection: trap("commit"))
     say("up")
-    victim = Victim(store, parts, trap, settings.lease)
+    victim = Victim(store, parts, trap, settings.lease, links_of(settings))
     victim.recover()
     victim.plan()
     uvloop.run(victim.work())
@@ -190,6 +204,14 @@ def _arguments() -> argparse.Namespace:
     add("--delay", type=float, default=0.0)
     add("--allergy", default="")
     add("--daemon", action="store_true")
+    add("--role", action="append", default=[], help="of the daemon; all if none is named")
+    add("--rate", type=float, default=2000.0, help="messages a second of each account")
+    add("--burst", type=int, default=0, help="of each account; 0: as many as connections")
+    add("--ramp", type=float, default=0.0)
+    add("--redis", default="")
+    add("--campaigns", type=Path, default=Path("campaigns"), help="where caps.yaml is")
+    add("--port-of-api", type=int, default=0)
+    add("--broken", default="", help="a deliberately broken variant")
     return parser.parse_args()
 
 
@@ -204,11 +226,17 @@ def _settings(given: argparse.Namespace) -> Settings:
     made = far.settings(
         given.database,
         lease=timedelta(seconds=given.lease),
-        public_url="http://127.0.0.1:9",  # nobody listens on the discard port: what Twilio calls back is lost
-        port=0,
+        public_url=f"http://127.0.0.1:{given.port_of_api or DISCARD}",
+        port=given.port_of_api,
+        api_keys=[SecretStr(API_KEY)],
+        campaigns=given.campaigns,
+        redis=SecretStr(given.redis) if given.redis else None,
+        links_key_file=given.state / "links.key",
         clock=ClockSettings(start=given.start, origin=given.origin, speed=given.speed),
     )
-    few = {"connections": given.connections, "burst": given.connections}
+    burst = given.burst or given.connections
+    few: dict[str, Any] = {"connections": given.connections, "burst": burst, "rate": given.rate}
+    few["ramp"] = timedelta(seconds=given.ramp)
     accounts = {name: account.model_copy(update=few) for name, account in made.accounts.items()}
     return made.model_copy(update={"accounts": accounts})
 

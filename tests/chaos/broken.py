@@ -1,0 +1,61 @@
+"""Deliberately broken variants of a victim: each breaks one promise as naive systems do, and the checker catches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import datetime, timedelta
+from unittest import mock
+
+from orchestrator.dispatch import worker
+from orchestrator.dispatch.worker import Worker
+from orchestrator.ledger import lease, recover
+from orchestrator.ledger.states import State
+from orchestrator.policy import gate
+from orchestrator.policy.decide import OBJECTIONS
+from orchestrator.policy.facts import Facts, Terms
+from orchestrator.policy.gate import Leave, Verdict
+from orchestrator.policy.resolver import Opening, Send
+
+Variant = Callable[[], AbstractContextManager[object]]
+
+
+@contextmanager
+def no_fence() -> Iterator[None]:
+    """Nobody asks whether a worker's lease has run out."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(lease, "check", return_value=None))
+        stack.enter_context(mock.patch.object(Worker, "alive", return_value=True))
+        stack.enter_context(mock.patch.object(worker, "STALE_SECONDS", 1e9))
+        yield
+
+
+def send_again() -> AbstractContextManager[object]:
+    """A recovery that puts back whatever a dead worker had on its way, text messages and mail too."""
+    real, everything = recover._move, dict.fromkeys(("fcm", "twilio", "mail"), True)
+    return mock.patch.object(recover, "_move", lambda row, now, _resend: real(row, now, everything))
+
+
+def planned_window() -> AbstractContextManager[object]:
+    """A window that is asked when planning alone; what is due leaves, whatever the time is by then."""
+
+    def late(facts: Facts, _terms: Terms, _door: Opening, now: datetime) -> Verdict:
+        return Leave(State.HELD_OUT, "holdout") if facts.held_out else Send(now + timedelta(hours=1))
+
+    kept = tuple(rule for rule in gate.RULES if rule[0] not in {"late", "window"})
+    return mock.patch.object(gate, "RULES", (*kept, ("window", late)))
+
+
+def trusting() -> AbstractContextManager[object]:
+    """A door that trusts the plan: who has refused since is sent to."""
+    refusals = {reason for reason, _ in OBJECTIONS}
+    return mock.patch.object(gate, "RULES", tuple(rule for rule in gate.RULES if rule[0] not in refusals))
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "": nullcontext,
+    "no_fence": no_fence,
+    "send_again": send_again,
+    "planned_window": planned_window,
+    "trusting": trusting,
+}
