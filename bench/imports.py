@@ -1,7 +1,8 @@
 """Events out of a CSV file against a bare executemany INSERT of the same rows into the same schema.
 
-Run as ``python -m bench.imports [ROWS] [random|ordered]``; prints one JSON object. ``random``: the rows come in no
-order of time, ten of each user, without ids of their own: the worst there is.
+Run as ``python -m bench.imports [ROWS] [random|ordered] [postgresql]``; prints one JSON object. ``random``: the rows
+come in no order of time, ten of each user, without ids of their own: the worst there is. ``postgresql``: into the
+server of the tests, which syncs nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from orchestrator.audience.importing import import_file
 from orchestrator.clock import SystemClock
 from orchestrator.store import Store, upgrade
+from tests.postgres import serving
 
 MAPPING = {
     "columns": {
@@ -44,20 +48,21 @@ def write_file(path: Path, rows: int, *, ordered: bool) -> None:
             file.write(f"user-{chance.randrange(people)},{name},{at},{chance.randrange(10_000) / 100}\n")
 
 
-def measure(rows: int, *, ordered: bool) -> dict[str, object]:
+def measure(rows: int, *, ordered: bool, kind: str = "sqlite") -> dict[str, object]:
     """Import, import again, then insert what is there into a second database."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _databases(Path(name), kind) as (first, second):
         folder = Path(name)
         write_file(folder / "e.csv", rows, ordered=ordered)
-        store = _store(folder / "imported.db")
+        store = _store(first)
         seconds, cpu, done = _timed(store, folder)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         again_seconds, _, again = _timed(store, folder)
-        reference, reference_cpu = _reference(store, folder)
+        reference, reference_cpu = _reference(store, second)
         store.close()
     assert (done, again) == (rows, 0)
     return {
         "rows": rows,
+        "database": kind,
         "order": "by time" if ordered else "random",
         "seconds": round(seconds, 1),
         "rows_per_second": round(rows / seconds),
@@ -71,8 +76,18 @@ def measure(rows: int, *, ordered: bool) -> dict[str, object]:
     }
 
 
-def _store(path: Path) -> Store:
-    store = Store(str(path))
+@contextmanager
+def _databases(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
+    """The addresses of two databases."""
+    if kind == "sqlite":
+        yield str(folder / "imported.db"), str(folder / "bare.db")
+        return
+    with serving(folder) as server, server.database() as one, server.database() as other:
+        yield one, other
+
+
+def _store(url: str) -> Store:
+    store = Store(url)
     upgrade(store)
     return store
 
@@ -83,13 +98,14 @@ def _timed(store: Store, folder: Path) -> tuple[float, float, int]:
     return time.perf_counter() - began, time.process_time() - cpu, done.written
 
 
-def _reference(store: Store, folder: Path) -> tuple[float, float]:
+def _reference(store: Store, url: str) -> tuple[float, float]:
     """The same rows in the same order, ready made, a thousand a transaction, with nothing asked."""
     sql = "SELECT user_id, name, at, received_at, source_id, properties FROM event ORDER BY id"
     with store.read() as connection:
-        rows = [tuple(row) for row in connection.exec_driver_sql(sql)]
-    bare = _store(folder / "bare.db")
-    into = "INSERT INTO event (user_id, name, at, received_at, source_id, properties) VALUES (?, ?, ?, ?, ?, ?)"
+        rows = [(*row[:5], _text(row[5])) for row in connection.exec_driver_sql(sql)]
+    bare = _store(url)
+    marks = ", ".join("?" * 6 if store.dialect == "sqlite" else ["%s"] * 6)
+    into = f"INSERT INTO event (user_id, name, at, received_at, source_id, properties) VALUES ({marks})"
     began, cpu = time.perf_counter(), time.process_time()
     for start in range(0, len(rows), CHUNK):
         with bare.write() as connection:
@@ -99,5 +115,10 @@ def _reference(store: Store, folder: Path) -> tuple[float, float]:
     return spent
 
 
+def _text(value: object) -> object:
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(int((sys.argv[1:] or ["200000"])[0]), ordered="ordered" in sys.argv)))
+    on = "postgresql" if "postgresql" in sys.argv else "sqlite"
+    print(json.dumps(measure(int((sys.argv[1:] or ["200000"])[0]), ordered="ordered" in sys.argv, kind=on)))

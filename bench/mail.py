@@ -1,7 +1,7 @@
 """Mails a second through the whole door to a mail server on this machine: personal HTML of some 5 KB.
 
 Against a bare client that writes the same bytes, pipelined, over as many connections, without templates or ledger; and
-against postfix's ``smtp-source``.
+against postfix's ``smtp-source``, which keeps as many connections open: ``share`` is how much of its rate is reached.
 
 Run as ``python -m bench.mail COUNT``; prints one JSON object.
 """
@@ -24,30 +24,18 @@ import uvloop
 from sqlalchemy import text
 
 from bench import letter
-from bench.channels import Counted
-from bench.dispatch import LUNCH, Watch, states_of
+from bench.door import plan, send_all
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, NOW, fill
-from orchestrator.campaign.document import Document
-from orchestrator.campaign.parse import parse_campaign
-from orchestrator.campaign.version import Bundle, save_version
 from orchestrator.channel.base import EmailPayload
 from orchestrator.channel.email.smtp import open_channel
 from orchestrator.channel.email.smtp_address import read_mailbox
 from orchestrator.channel.email.smtp_message import Sender, Writer
 from orchestrator.channel.email.smtp_signing import Signer
-from orchestrator.clock import AcceleratedClock, ManualClock, SystemClock, to_micros
+from orchestrator.clock import to_micros
 from orchestrator.content.links import Links
 from orchestrator.content.templates import TemplateSet
-from orchestrator.dispatch.account import open_account
-from orchestrator.dispatch.worker import Worker
-from orchestrator.ledger import runs
-from orchestrator.limits.rate import MemoryLimiter
-from orchestrator.plan.due import due_runs
-from orchestrator.plan.planner import Planner
-from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
-from orchestrator.timing.quiet import QuietHours
 from tests.peers.postfix import find_postfix, sink, source_rate
 
 CONNECTIONS = 32
@@ -73,16 +61,12 @@ _MAILBOXES = (
 @contextmanager
 def planned(count: int) -> Iterator[Store]:
     """A database with a run of ``count`` mails planned and due."""
-    templates = {**letter.FILES, **letter.DEFAULTS}
-    what = Bundle(parse_campaign(Document("bench.yaml", DEFINITION)), DEFINITION, {"dormant": SEGMENT}, templates)
     with tempfile.TemporaryDirectory() as folder:
         store = fill(str(Path(folder) / "bench.db"), count, LUNCH_ZONES)
         with store.write() as connection:
             for statement in _MAILBOXES:
                 connection.execute(text(statement), {"old": to_micros(NOW - timedelta(days=90))})
-            runs.launch(connection, "bench", save_version(connection, what, NOW), NOW, "bench")
-            [(item, found)] = due_runs(connection, NOW)
-        Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"mail": "email"})).plan(store, item, found)
+        plan(store, DEFINITION, SEGMENT, {**letter.FILES, **letter.DEFAULTS}, {"mail": "email"})
         yield store
         store.close()
 
@@ -92,45 +76,6 @@ def _options(port: int, folder: Path) -> dict[str, Any]:
     key.write_text("a key for benchmarks alone, of no use elsewhere")
     sender = {"from": "Food <news@food.example>", "bounce": "bounce@b.food.example", "verp_key_file": str(key)}
     return {"host": "127.0.0.1", "port": port, "tls": "none", "connections": CONNECTIONS, **sender}
-
-
-async def through_the_door(store: Store, count: int, port: int, folder: Path) -> dict[str, Any]:
-    """Send all of it as the daemon does."""
-    channel = Counted(open_channel("mail", _options(port, folder), ""), count)
-    system, watch = SystemClock(), Watch()
-    account = open_account(
-        "mail",
-        channel,
-        rate=1e6,
-        burst=100_000,
-        ramp=timedelta(0),
-        connections=CONNECTIONS,
-        limiter=MemoryLimiter(system.monotonic),
-        monotonic=system.monotonic,
-    )
-    clock = AcceleratedClock(LUNCH, 1.0, system.machine())
-    worker = Worker(store, clock, QuietHours.load(None), {"mail": account}, timedelta(seconds=60), watch.probe)
-    worker.links = LINKS
-    worker.start()
-    began, used = time.perf_counter(), time.process_time()
-    running = asyncio.create_task(worker.run())
-    everything = asyncio.create_task(channel.done.wait())
-    await asyncio.wait({everything, running}, timeout=600, return_when=asyncio.FIRST_COMPLETED)
-    everything.cancel()
-    worker.stop()
-    await running
-    seconds, used = time.perf_counter() - began, time.process_time() - used
-    await channel.close()
-    states = states_of(store)
-    assert states.get("accepted") == count, f"only {states} of {count}"
-    split = {name: round(spent / count * 1e6, 1) for name, spent in watch.seconds.items()}
-    split["event_loop"] = round(used / count * 1e6 - sum(split.values()), 1)
-    return {
-        "per_second": round(count / seconds),
-        "cpu_us_per_message": round(used / count * 1e6, 1),
-        "cpu_us_split": split,
-        "duplicates": len(channel.sent) - len(set(channel.sent)),
-    }
 
 
 def content_bytes() -> int:
@@ -176,20 +121,22 @@ def measure(count: int) -> dict[str, Any]:
     if postfix is None:
         raise SystemExit("bench.mail needs postfix's smtp-sink: apt-get install postfix, or let apt-get download it")
     with sink(postfix) as port, planned(count) as store, tempfile.TemporaryDirectory() as folder:
-        figures = uvloop.run(through_the_door(store, count, port, Path(folder)))
+        options = _options(port, Path(folder))
+        done = send_all(store, "mail", lambda: open_channel("mail", options, ""), CONNECTIONS, links=LINKS)
+        assert done.messages == count, f"{done.messages} of {count} mails were planned"
         size = content_bytes()
         content = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * (size // 72) + b".\r\n"
         reference = uvloop.run(bare(port, count, content))
         source = source_rate(postfix, port, count, size, CONNECTIONS)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        **figures,
-        "messages": count,
+        **done.figures(),
         "content_bytes": size,
         "connections": CONNECTIONS,
         "reference_per_second": round(reference),
-        "ratio": round(reference / figures["per_second"], 2),
+        "ratio": round(reference / done.per_second, 2),
         "source_per_second": round(source),
+        "share": round(done.per_second / source, 3),
         "peak_mb": round(peak, 1),
     }
 

@@ -24,7 +24,7 @@ LUNCH_ZONES = ("Europe/Berlin", "Europe/Paris", "Europe/Madrid", "Europe/Rome", 
 _STATEMENTS = (
     f"""INSERT INTO users (id, external_id, name, locale, zone, zone_key, attributes, created_at, updated_at)
         {_NUMBERS} SELECT i, 'user-' || i, 'Name ' || i, CASE i % 2 WHEN 0 THEN 'zh' ELSE 'en' END, :zone, :zone,
-        '{{"orders": 3, "favourite": "ramen"}}', :old, :old FROM n""",
+        :attributes, :old, :old FROM n""",
     f"""INSERT INTO address (id, user_id, channel, kind, value, last_seen_at, valid_from)
         {_NUMBERS} SELECT i, i, 'push', 'token', 'token-' || i, :old, :old FROM n WHERE i % 20 <> 0""",
     f"""INSERT INTO address (id, user_id, channel, kind, value, country, last_seen_at, valid_from)
@@ -39,22 +39,31 @@ _STATEMENTS = (
 )
 
 
+_ATTRIBUTES = '{"orders": 3, "favourite": "ramen"}'
+
+
 def _zone(zones: Sequence[str]) -> str:
     cases = " ".join(f"WHEN {index} THEN '{zone}'" for index, zone in enumerate(zones))
     return f"CASE i % {len(zones)} {cases} END"
 
 
-def fill(path: str, count: int, zones: Sequence[str] = ZONES) -> Store:
-    """A new database of ``count`` users: 95 % with a token, half with a phone; 90 % and two thirds of those consent."""
-    store = Store(path)
+def fill(url: str, count: int, zones: Sequence[str] = ZONES) -> Store:
+    """A new database of ``count`` users: 95 % with a token, half with a phone; 90 % and two thirds of those consent.
+
+    ``url``: a path to a SQLite file, or the ``postgresql://`` address of an empty database.
+    """
+    store = Store(url)
     upgrade(store)
     old = to_micros(NOW - timedelta(days=90))
     for statement in _STATEMENTS:
+        sql = statement.replace(":count", str(count)).replace(":zone", _zone(zones))
+        values = {"old": old, **({"attributes": _ATTRIBUTES} if ":attributes" in sql else {})}
+        sql = sql.replace(":attributes", "CAST(:attributes AS jsonb)") if store.dialect == "postgresql" else sql
         with store.write() as connection:
-            connection.execute(
-                text(statement.replace(":count", str(count)).replace(":zone", _zone(zones))),
-                {"old": old} if ":old" in statement else {},
-            )
+            connection.execute(text(sql), values)
     with store.write() as connection:
+        for table in ("users", "address") if store.dialect == "postgresql" else ():  # their ids were given, not drawn
+            drawn = f"pg_get_serial_sequence('{table}', 'id')"
+            connection.exec_driver_sql(f"SELECT setval({drawn}, max(id)) FROM {table}")
         connection.exec_driver_sql("ANALYZE")
     return store

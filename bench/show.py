@@ -1,14 +1,16 @@
-"""Figures as lines of a table, for the terminal and for docs/benchmarks.md: the same lines in both."""
+"""Bars and figures as lines of tables, for the terminal and for docs/benchmarks.md: the same lines in both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
-Figures = Mapping[str, Any]
+from bench import bars
+from bench.bars import Figures, Verdict
+
 HEADINGS = ("what", "measured", "reference", "ratio", "beside it")
 
 
@@ -28,6 +30,12 @@ class Line:
         return (self.what, self.measured, self.reference, self.ratio, self.beside)
 
 
+def _plan_on_postgresql(f: Figures) -> list[Line]:
+    planners = f["planners"]
+    what = f"plan {f['members']:,} members on PostgreSQL, {planners} planner{'s' if planners > 1 else ''}"
+    return [Line(what, f"{f['seconds']:.1f} s", "", "", f"{f['members'] / f['seconds']:,.0f} members/s")]
+
+
 def _plan(f: Figures) -> list[Line]:
     beside = (
         f"{f['messages']:,} messages; {f['cpu_seconds']:.1f} s of processor time; peak {f['peak_mb']:.0f} MB; "
@@ -38,14 +46,16 @@ def _plan(f: Figures) -> list[Line]:
     return [Line(what, f"{f['seconds']:.1f} s", reference, f"{f['ratio']}", beside)]
 
 
+def _split(f: Figures) -> str:
+    """Microseconds by phase."""
+    return ", ".join(f"{name.replace('_', ' ')} {spent:.0f}" for name, spent in f["cpu_us_split"].items())
+
+
 def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
     def lines(f: Figures) -> list[Line]:
-        if "why" in f:
-            return [Line(what, "not measured", "", "", f["why"])]
-        split = ", ".join(f"{name.replace('_', ' ')} {spent:.0f}" for name, spent in f["cpu_us_split"].items())
         beside = (
             f"{f['messages']:,} messages in batches of {f['mean_batch']}; {f['duplicates']} duplicates; peak "
-            f"{f['peak_mb']:.0f} MB; {f['cpu_us_per_message']:.0f} µs of processor time a message: {split}"
+            f"{f['peak_mb']:.0f} MB; {f['cpu_us_per_message']:.0f} µs of processor time a message: {_split(f)}"
         )
         if "far_end_per_second" in f:
             beside += f"; the far end by itself: {f['far_end_per_second']:,}/s (wrk)"
@@ -55,12 +65,26 @@ def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
     return lines
 
 
+def _contention(f: Figures) -> list[Line]:
+    what = f"dispatch, {f['workers']} workers on one PostgreSQL, a channel that answers at once"
+    beside = f"{f['messages']:,} messages; the ratio is of processor time a message, workers and database: "
+    beside += f"{f['cpu_us_per_message']:.0f} µs against {f['reference_cpu_us_per_message']:.0f} µs"
+    reference = f"{f['reference_per_second']:,}/s: one worker"
+    return [Line(what, f"{f['per_second']:,} messages/s", reference, f"{f['ratio']}", beside)]
+
+
+def _against(f: Figures) -> list[Line]:
+    what = "a campaign, planned and sent" if f["whole"] else "dispatch"
+    beside = f"{f['messages']:,} messages; theirs: {f['their_messages']:,}; here the ratio is ours ÷ theirs"
+    against = f"{f['their_per_second']:,}/s: {f['peer']}"
+    return [Line(what, f"{f['per_second']:,} messages/s", against, f"{f['ratio']}", beside)]
+
+
 def _mail(f: Figures) -> list[Line]:
-    split = ", ".join(f"{name.replace('_', ' ')} {spent:.0f}" for name, spent in f["cpu_us_split"].items())
     beside = (
         f"personal HTML, {f['content_bytes'] / 1000:.1f} kB on the wire; {f['connections']} connections; "
         f"{f['duplicates']} duplicates; peak {f['peak_mb']:.0f} MB; {f['cpu_us_per_message']:.0f} µs of processor time "
-        f"a mail: {split}; postfix's smtp-source: {f['source_per_second']:,}/s"
+        f"a mail: {_split(f)}; postfix's smtp-source: {f['source_per_second']:,}/s"
     )
     reference = f"{f['reference_per_second']:,}/s: a bare client writing as many bytes"
     return [Line("mail to postfix's smtp-sink", f"{f['per_second']:,} mails/s", reference, f"{f['ratio']}", beside)]
@@ -79,9 +103,10 @@ def _rehearse(f: Figures) -> list[Line]:
 
 def _segments(f: Figures) -> list[Line]:
     size = f"{f['users']:,} users, {f['events']:,} events"
+    database = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[f["database"]]
     return [
         Line(
-            f"count a segment, {one['segment']}",
+            f"count a segment on {database}, {one['segment']}",
             f"{one['seconds'] * 1000:.0f} ms",
             f"{one['by_hand_seconds'] * 1000:.0f} ms: SQL written by hand",
             f"{one['ratio']}",
@@ -122,24 +147,74 @@ def _events(f: Figures) -> list[Line]:
     ]
 
 
+def _memory(f: Figures) -> list[Line]:
+    heavy = f"imported: {', '.join(f['heavy'])}" if f["heavy"] else "no statistics, Alembic, pyarrow imported"
+    if not f["messages"]:
+        return [Line("memory of an idle daemon", f"{f['rss_mb']:.0f} MB", "", "", heavy)]
+    beside = (
+        f"{f['messages']:,} messages at {f['per_second']:,}/s to nginx; before: {f['before_mb']:.0f} MB; after half of "
+        f"them {f['half_mb']:.0f} MB, after all {f['rss_mb']:.0f} MB; {heavy}"
+    )
+    return [Line("memory of a daemon while sending", f"peak {f['peak_mb']:.0f} MB", "", "", beside)]
+
+
+def _growth(f: Figures) -> list[Line]:
+    least = f["points"][0]
+    return [
+        Line(
+            f"time per message, {f['of']}: {one['n']:,}",
+            f"{one['us_per_message']:.0f} µs",
+            f"{least['us_per_message']:.0f} µs: {least['n']:,}",
+            f"{one['us_per_message'] / least['us_per_message']:.2f}",
+            f"{one['messages']:,} messages, median of {len(one['turns'])} turns; of the processor: "
+            f"{one['cpu_us_per_message']:.0f} µs: {_split(one)}",
+        )
+        for one in f["points"]
+    ]
+
+
+def _scale(f: Figures) -> list[Line]:
+    beside = "the rest is in docs/scale.md"
+    worker, database = f["worker_cpu_us"], f["database_cpu_us"]
+    what = "a message on PostgreSQL and Valkey"
+    return [Line(what, f"{worker:.0f} µs worker, {database:.0f} µs database", "", "", beside)]
+
+
 LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "plan-1": _plan,
     "plan-2": _plan,
+    "plan-postgresql-1": _plan_on_postgresql,
+    "plan-postgresql-2": _plan_on_postgresql,
     "dispatch-null": _dispatch("dispatch, a channel that answers at once", "the same three transactions, no logic"),
     "dispatch-nginx": _dispatch("dispatch, FCM over HTTP to nginx", "bare requests to the same nginx"),
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
+    "dispatch-postgresql": _dispatch(
+        "dispatch, PostgreSQL and Valkey, FCM to nginx", "bare requests to the same nginx"
+    ),
+    **dict.fromkeys((f"contention-{workers}" for workers in bars.CROWDS), _contention),
     "mail": _mail,
     "rehearse": _rehearse,
     "segments": _segments,
+    "segments-postgresql": _segments,
     "imports": _imports,
     "render": _render,
     "events": _events,
+    "memory-idle": _memory,
+    "memory-sending": _memory,
+    **dict.fromkeys(("growth-messages", "growth-campaigns", "growth-rows"), _growth),
+    "scale": _scale,
 }
 
 
 def lines_of(figures: Mapping[str, Figures]) -> list[Line]:
     """All lines, in the order of the figures."""
-    return [line for name, found in figures.items() for line in LINES[name](found)]
+    return [line for name, found in figures.items() for line in _lines(name, found)]
+
+
+def _lines(name: str, found: Figures) -> list[Line]:
+    if "why" in found:
+        return [Line(name, "not measured", "", "", str(found["why"]))]
+    return (_against if name.startswith("against-") else LINES[name])(found)
 
 
 def table(lines: list[Line]) -> Table:
@@ -150,22 +225,63 @@ def table(lines: list[Line]) -> Table:
     return made
 
 
-def markdown(lines: list[Line], command: str, machine: Mapping[str, object], date: str) -> str:
+def bars_table(held: Sequence[Verdict], runs: Mapping[str, int]) -> Table:
+    """The bars, for the terminal."""
+    made = Table(*bars.HEADINGS)
+    for verdict in held:
+        made.add_row(*(cell.replace("**", "") for cell in verdict.cells(runs)))
+    return made
+
+
+def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def markdown(results: Mapping[str, Any], held: Sequence[Verdict], runs: Mapping[str, int]) -> str:
     """``docs/benchmarks.md``."""
-    shape = ", ".join(f"{name} {value}" for name, value in machine.items())
-    rows = "\n".join(f"| {' | '.join(line.cells)} |" for line in lines)
+    shape = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
+    found = results["benchmarks"]
+    times = sorted(one["at"] for one in found.values())
+    lines = lines_of({name: one["median"] for name, one in found.items()})
+    met = sum(verdict.met is True for verdict in held)
     return f"""# Benchmarks
 
-Written by `{command}` on {date}; nothing in the table is typed by hand. Machine: {shape}.
+Written by `{results["command"]}`; nothing in the tables is typed by hand. Measured from {times[0]} to {times[-1]} UTC.
+Machine: {shape}. The figures of every run are in `bench/results.json`.
+
+## The bars
+
+{met} of {len(held)} are met. Where a benchmark was run several times, the run with the median ratio is shown.
+
+{_markdown_table(bars.HEADINGS, (verdict.cells(runs) for verdict in held))}
+
+{NOTES}
+## Every figure
 
 Every figure stands beside a reference measured in the same run on the same machine; on another machine, or one with
 other work to do, the ratios stay closer than the figures. A ratio says how many times as long as the reference
-something takes (less is better). Where a run takes seconds, three were made and the median one is shown.
+something takes (less is better) unless the line says otherwise.
 
-| {" | ".join(HEADINGS)} |
-|{"---|" * len(HEADINGS)}
-{rows}
+{_markdown_table(HEADINGS, (line.cells for line in lines))}
 
 How each is measured stands at the top of its file in `bench/`. `python -m bench NAME` runs one, `--quick` all of them
-on small data.
+on small data, `--full` those that take long at the issue's whole size.
+"""
+
+
+NOTES = """How they are measured, where that is a choice:
+
+- A run of a segment or of growth is five turns in itself, of which the median counts; a run that takes a minute or more
+  is made once. `--full` sends a million messages and puts 50 M old rows beside them.
+- The far end of pushes is nginx on the same two cores as the sender and everything else; its own limit, as wrk finds
+  it, stands below.
+- The bare clients of others get messages that are ready; ours are claimed from the ledger, rendered, gated, recorded.
+  pyfcm opens a connection per message, firebase-admin and aioapns keep theirs.
+- The campaigns on Celery and Dramatiq run a process per core against PostgreSQL without syncing to disk, ours one
+  process on SQLite that syncs each commit. Both forms are shown that people write: a task per user, and chunks.
+- `smtp-source` keeps its connections open (`-d`), as ours does.
+- PostgreSQL comes from a wheel and runs on the same cores. It syncs its commits where dispatch and unit costs are
+  measured; for plans and segments it does not.
+- The daemon's memory is what Linux counts as resident; a MB is 2^20 bytes everywhere.
 """
