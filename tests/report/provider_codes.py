@@ -28,6 +28,7 @@ from orchestrator.channel.push import (
 )
 from orchestrator.channel.sms import aliyun_errors, twilio_errors
 from orchestrator.channel.transport import Failure
+from orchestrator.dispatch.outcome import NOT_BEGUN
 
 SOURCES = [path for part in ("channel", "dispatch", "ledger") for path in Path("orchestrator", part).rglob("*.py")]
 MAKERS = {"Outcome": 1, "outcome": 0, "_dead": 0}
@@ -98,7 +99,7 @@ TABLES: dict[str, set[str]] = {
         *(f"dropped {start}" for start, kind, _ in sendgrid_events.DROPS if kind is not None),
         *("bounce", "blocked", "dropped", "Invalid Address", "spamreport", "unsubscribe", "group_unsubscribe"),
     },
-    "any": {*ours() - {"OK", "token:timeout"}, *Failure, *Unfit, *map(str, rules.BY_STATUS)},
+    "any": {*ours() - {"OK", "token:timeout"}, NOT_BEGUN, *Failure, *Unfit, *map(str, rules.BY_STATUS)},
 }
 """What must have words. ``OK`` is Aliyun's yes, which is never shown; ``token:…`` is told by what follows."""
 

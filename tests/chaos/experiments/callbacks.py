@@ -37,6 +37,12 @@ class Poster:
     port: int
     seconds: list[float] = field(default_factory=list)
     _own: threading.local = field(default_factory=threading.local)
+    _open: list[http.client.HTTPConnection] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Hang up, of all threads."""
+        for connection in self._open:
+            connection.close()
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the first answer there is."""
@@ -59,6 +65,7 @@ class Poster:
         connection = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            self._open.append(connection)
         connection.request("POST", path, body, dict(headers))
         answer = connection.getresponse()
         answer.read()
@@ -140,6 +147,7 @@ def callbacks(ground: Ground) -> Told:
             for one in posted:
                 one.result()
         took = time.monotonic() - began
+        mill.poster.close()
         fleet.end()
         held([*mill.wrong, *_differences(scene, mill)])
     ranked = sorted(mill.poster.seconds)

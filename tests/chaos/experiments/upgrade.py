@@ -74,12 +74,11 @@ def _killed_migrations(ground: Ground, scene: Scene, times: int) -> int:
     """Upgrade under load, killed at random moments; how many times the schema was still the old one after that."""
     killed, before = 0, _schema(scene)
     for _ in range(times):
-        process = _python(ROOT, UPGRADE, scene.database)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(ground.chance.uniform(0.0, 0.12))
-        process.kill()
-        process.wait()
+        with _python(ROOT, UPGRADE, scene.database) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(ground.chance.uniform(0.0, 0.12))
+            process.kill()
         killed += _schema(scene) == before
     return killed
 
