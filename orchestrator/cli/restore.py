@@ -20,7 +20,7 @@ def status(as_json: Json = False) -> None:
     """The runs of which more was sent than this database knows."""
     context = Context.load()
     with context.reader() as store:
-        found = behind(store, context.settings)
+        found = behind(store, context.clock, context.settings)
     rows = [
         {
             "campaign": one.campaign,

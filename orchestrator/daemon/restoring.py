@@ -12,25 +12,25 @@ from orchestrator.ledger.restored import REASON, Behind
 from orchestrator.ledger.stops import resume_account, stop_account, stopped_accounts
 from orchestrator.settings import Settings
 from orchestrator.store import Store
-from orchestrator.store.guard import Guard, compact_guard, guard_path, read_guard
+from orchestrator.store.guard import Guard, compact_guard, guard_path, remembered
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1000
 
 
-def behind(store: Store, settings: Settings) -> list[Behind]:
+def behind(store: Store, clock: Clock, settings: Settings) -> list[Behind]:
     """The runs of which more was sent than this database knows."""
     path = guard_path(settings.database)
     if path is None:
         return []
     with store.read() as connection:
-        return restored.runs_behind(connection, read_guard(path))
+        return restored.runs_behind(connection, remembered(path, clock.now()))
 
 
 def check_restored(store: Store, clock: Clock, settings: Settings) -> list[Behind]:
     """Stop every account when the database is older than what was sent; call it before anything may leave."""
-    found = behind(store, settings)
+    found = behind(store, clock, settings)
     if found:
         with store.write() as connection:
             known = stopped_accounts(connection)
@@ -55,7 +55,7 @@ def open_guard(settings: Settings, clock: Clock) -> Guard | None:
 
 def accept_restored(store: Store, clock: Clock, settings: Settings, actor: str) -> dict[str, Any]:
     """Skip what may have left after the backup was made, then use the accounts again."""
-    found, skipped = behind(store, settings), 0
+    found, skipped = behind(store, clock, settings), 0
     for one in found:
         done = CHUNK
         while done == CHUNK:

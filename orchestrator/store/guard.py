@@ -100,9 +100,14 @@ class Guard:
         os.close(self._file)
 
 
+def remembered(path: Path, now: datetime) -> dict[RunKey, datetime]:
+    """The last mark of each run, but of those long over: their messages may be forgotten, by a ledger that is whole."""
+    return {key: at for key, at in read_guard(path).items() if at > now - KEPT}
+
+
 def compact_guard(path: Path, now: datetime) -> None:
     """One line a run, and none of runs long over. Nobody may have the file open."""
-    kept = {key: at for key, at in read_guard(path).items() if at > now - KEPT}
+    kept = remembered(path, now)
     if not path.exists():
         return
     fresh = path.with_name(path.name + ".new")

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from orchestrator.clock import ManualClock, to_micros
 from orchestrator.daemon.restoring import accept_restored, behind, check_restored
 from orchestrator.errors import InputError
+from orchestrator.ledger.retention import forget_messages
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.plan.due import due_runs
 from orchestrator.settings import AccountSettings, Settings
@@ -53,7 +54,7 @@ def backed_up(tmp_path: Path, clock: ManualClock) -> Settings:
         clock.instant += timedelta(minutes=1)
         through(made, clock, tmp_path)
     guard.close()
-    assert behind(store, settings(tmp_path)) == []
+    assert behind(store, clock, settings(tmp_path)) == []
     store.close()
     for name in ("t.db-wal", "t.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
@@ -115,7 +116,25 @@ def test_of_several_runs_of_one_date_only_that_which_was_sent_is_barred(tmp_path
     assert item.fires_at == evening
     assert [tuple(row) for row in states] == [(morning, "stopped"), (evening, "planning")]
     path.write_text(f"lunch 2026-12-07T14:00:00Z {to_micros(evening)} .\n")
-    assert [(one.of, one.run_id) for one in behind(store, options)] == [("2026-12-07T14:00:00Z", item.id)]
+    assert [(one.of, one.run_id) for one in behind(store, clock, options)] == [("2026-12-07T14:00:00Z", item.id)]
+    store.close()
+
+
+def test_a_run_that_was_forgotten_is_no_backup(tmp_path: Path, clock: ManualClock) -> None:
+    """A daemon that ran for months has marks in its guard of messages that it has forgotten since."""
+    store, options = world.fresh(tmp_path / "t.db"), settings(tmp_path)
+    world.person(store, "anna")
+    item = world.plan(store, world.bundle(**ONE_STEP), clock)
+    guard = Guard(tmp_path / "t.db.guard", clock.monotonic)
+    clock.instant = LUNCH + timedelta(minutes=50)
+    assert len(through(door(store, clock, marked=guard.marked), clock, tmp_path)) == 1
+    guard.close()
+    with store.write() as connection:
+        connection.execute(update(message).values(state="accepted", worker_id=None))
+        connection.execute(update(run).values(state="done", finished_at=item.closes_at))
+    clock.instant += timedelta(days=120)
+    assert forget_messages(store, clock.now(), timedelta(days=100)) == 1
+    assert check_restored(store, clock, options) == []
     store.close()
 
 
