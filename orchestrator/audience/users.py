@@ -144,6 +144,7 @@ class UserIds:
     def __init__(self, room: int = 200_000) -> None:
         self._room = room
         self._known: dict[str, int] = {}
+        self._added: Mapping[str, int] = {}
         self._merges: Any = None
 
     def of(self, connection: Connection, external_ids: Iterable[str], now: datetime) -> Mapping[str, int]:
@@ -151,9 +152,12 @@ class UserIds:
         merges = connection.execute(_MERGES).one()
         if merges != self._merges or len(self._known) > self._room:
             self._known, self._merges = {}, merges
-        missing = [name for name in set(external_ids) if name not in self._known]
-        if missing:
-            self._known |= ensure_users(connection, sorted(missing), now)
+        for name in self._added:  # their transaction may have been rolled back: then these are nobody's ids
+            self._known.pop(name, None)
+        missing = sorted(name for name in set(external_ids) if name not in self._known)
+        there = user_ids(connection, missing)
+        self._added = ensure_users(connection, (name for name in missing if name not in there), now)
+        self._known |= there | self._added
         return self._known
 
 

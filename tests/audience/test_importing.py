@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, func, select
+from psycopg.errors import DeadlockDetected
+from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.exc import OperationalError
 
 from orchestrator.audience.importing import Imported, import_file
 from orchestrator.audience.segment import clause, count
+from orchestrator.audience.takers import Events, Wrote
 from orchestrator.clock import ManualClock
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.store.engine import Store
@@ -110,6 +113,23 @@ AGAIN: list[tuple[str, str, dict[str, Any], Table]] = [
         suppression,
     ),
 ]
+
+
+@pytest.mark.on("postgresql")
+def test_events_of_a_transaction_that_is_begun_again_are_those_of_users_there_are(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, failures = Events.write, iter([True])
+
+    def written_in_vain_once(self: Events, connection: Connection, values: Any, now: datetime) -> Wrote:
+        done = write(self, connection, values, now)
+        if next(failures, False):
+            raise OperationalError("INSERT", None, DeadlockDetected())
+        return done
+
+    monkeypatch.setattr(Events, "write", written_in_vain_once)
+    assert counts(desk.take("events", "who,date,amount\na,20261101,1.5\nb,20261102,2\n", EVENTS)) == (2, 2, 0, 0)
+    assert [row["user_id"] for row in desk.rows(event)] == [row["id"] for row in desk.rows(users)]
 
 
 @pytest.mark.parametrize(("kind", "text", "mapping", "table"), AGAIN)
