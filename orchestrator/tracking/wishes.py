@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, literal_column, select
+from sqlalchemy import Connection, bindparam, literal_column, select
 
 from orchestrator.audience import people
 from orchestrator.audience.aliases import aliases
 from orchestrator.audience.opt_in import Asks, never_asks, waiting_choices
 from orchestrator.campaign.version import about
+from orchestrator.ledger.ids import parts
 from orchestrator.ledger.lanes import VERSION
 from orchestrator.store.tables import address, consent, lane, message, run, suppression, users
 
@@ -57,11 +58,22 @@ _MESSAGE = (
     .join(lane, lane.c.id == message.c.lane_id)
     .join(run, run.c.id == message.c.run_id)
 )
+_FORGOTTEN = (
+    select(users.c.id.label("user_id"), lane.c.channel, literal_column(VERSION).label("version"))
+    .select_from(lane)
+    .join(run, run.c.id == lane.c.run_id)
+    .join(users, users.c.id == bindparam("user"))
+    .where(lane.c.run_id == bindparam("run"), lane.c.step == bindparam("step"), run.c.forgotten_at.is_not(None))
+    .order_by(lane.c.version, lane.c.id)
+)
+"""What the id of a message says by itself, once its run is forgotten: the step's lane stays, and the user."""
 
 
 def standing(connection: Connection, message_id: int, now: datetime, topics: Collection[str] = ()) -> Standing | None:
     """Where the person of a message stands now, also on ``topics``; None when there is no such message."""
     row = connection.execute(_MESSAGE.where(message.c.id == message_id)).first()
+    if row is None:
+        row = connection.execute(_FORGOTTEN, parts(message_id)._asdict()).first()
     if row is None:
         return None
     topic, title = about(connection, row.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -10,8 +11,10 @@ from sqlalchemy import insert, select, update
 from orchestrator.audience import people
 from orchestrator.campaign import version as versions_kept
 from orchestrator.content.links import Kind
+from orchestrator.ledger.retention import forget_messages
+from orchestrator.ledger.states import RunState
 from orchestrator.store import Store
-from orchestrator.store.tables import consent, lane, suppression, users, version
+from orchestrator.store.tables import consent, lane, run, suppression, users, version
 from tests.tracking.world import HOUR, NOW, World
 from tests.web.server import LINKS, Client
 
@@ -74,6 +77,17 @@ def test_unsubscribing_from_a_version_that_is_not_read_any_more_works(client: Cl
     answer = client.request("POST", link(Kind.UNSUBSCRIBE, sent), b"List-Unsubscribe=One-Click", headers=FORM)
     assert answer.status == 200
     assert agreed(store)["email", "promotions"] == (False, "unsubscribe")
+
+
+@pytest.mark.on("sqlite")
+@pytest.mark.parametrize("kind", [Kind.UNSUBSCRIBE, Kind.PREFERENCES])
+def test_a_link_of_a_run_that_was_forgotten_works(client: Client, store: Store, sent: int, kind: Kind) -> None:
+    with store.write() as connection:
+        connection.execute(update(run).values(state=RunState.DONE, finished_at=NOW, closes_at=NOW))
+    assert forget_messages(store, NOW + timedelta(days=101), timedelta(days=100)) == 1
+    body = b"" if kind is Kind.UNSUBSCRIBE else b"shown=email:promotions"
+    assert client.request("POST", link(kind, sent), body, FORM).status == 200
+    assert not agreed(store)["email", "promotions"][0]
 
 
 @pytest.mark.parametrize(
