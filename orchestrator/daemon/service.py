@@ -42,7 +42,7 @@ from orchestrator.ledger.leader import RENEW
 from orchestrator.ledger.skew import MOST, skew
 from orchestrator.policy.allowed import only_to
 from orchestrator.settings import Settings, traces_endpoint
-from orchestrator.store import Store, upgrade
+from orchestrator.store import AWAY, Store, upgrade
 from orchestrator.store.guard import Guard
 from orchestrator.web.app import create_app, create_watch
 
@@ -186,7 +186,7 @@ class Daemon:
         if self.worker is None or self.skewed:
             return
         work = partial(recover_dead, self.store, self.parts.clock, self.parts.resend)
-        with suppress(SQLAlchemyError):  # the sweeper does it later: the database may be away
+        with suppress(*AWAY):  # the sweeper does it later: the database may be away
             await asyncio.get_running_loop().run_in_executor(self._threads, work)
             await asyncio.get_running_loop().run_in_executor(self._threads, self._bell.ring)
 

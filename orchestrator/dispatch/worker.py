@@ -20,7 +20,6 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator import metrics, traces
 from orchestrator.audience.refused import just_refused
@@ -41,7 +40,7 @@ from orchestrator.ledger.ids import WorkerId, parts
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
-from orchestrator.store import Store
+from orchestrator.store import AWAY, Store
 from orchestrator.timing.quiet import QuietHours
 
 log = logging.getLogger(__name__)
@@ -139,7 +138,7 @@ class Worker:
             raise
         except Exception:
             await _cancel(tasks)  # nothing begins any more; what is on the wire may still be answered
-            with suppress(SQLAlchemyError, LeaseLostError):  # away: the lease runs out by itself
+            with suppress(*AWAY, LeaseLostError):  # away: the lease runs out by itself
                 await self._drain()
             raise
         finally:
@@ -313,7 +312,7 @@ class Worker:
         """What the database did not take is an answer still: it is in doubt only once the worker has ended."""
         try:
             yield answers
-        except SQLAlchemyError:
+        except AWAY:
             for answer in answers:
                 self._answers.put_nowait(answer)
             raise

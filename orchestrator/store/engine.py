@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import NotFoundError, StoreLockedError
@@ -26,6 +26,8 @@ from orchestrator.store.dialect import register_functions
 
 T = TypeVar("T")
 
+AWAY = (SQLAlchemyError, StoreLockedError)
+"""What says that the database did not do what it was asked: it is away, or another program holds its file."""
 BUSY_SECONDS = 5.0
 TRIES = 3
 _FOR_ANOTHERS_SAKE = {"40P01", "40001"}  # deadlock, serialization failure

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from orchestrator.daemon import service
 from orchestrator.daemon.service import Daemon
+from orchestrator.errors import StoreLockedError
 from orchestrator.settings import Settings
 
 
@@ -42,3 +44,41 @@ def test_a_worker_that_cannot_register_is_followed_by_another(monkeypatch: pytes
 
     asyncio.run(work())
     assert len(tried) == 3
+
+
+@pytest.mark.parametrize("problem", [OperationalError("BEGIN", {}, Exception("gone")), StoreLockedError("held")])
+def test_a_worker_whose_database_is_away_or_held_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """Another program may hold a SQLite file for longer than we wait: recovery cannot write then either."""
+    monkeypatch.setattr(service, "RESTART_SECONDS", 0.0)
+    tried: list[int] = []
+
+    class Broken(Incarnation):
+        id = 1
+
+        async def run(self) -> None:
+            tried.append(1)
+            if len(tried) == 1:
+                raise problem
+            await super().run()
+
+    def started(self: Daemon) -> Any:
+        return Broken(self)
+
+    def held(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(Daemon, "_started", started)
+    monkeypatch.setattr(service, "recover_dead", held)
+
+    async def work() -> None:
+        daemon = Daemon(Settings())
+        daemon._stopping = asyncio.Event()
+        daemon._begin_threads()
+        daemon.store = daemon.parts = cast("Any", SimpleNamespace(clock=None, resend={}))
+        await asyncio.wait_for(daemon._work(), 10)
+        daemon._end_threads()
+
+    asyncio.run(work())
+    assert len(tried) == 2

@@ -21,7 +21,7 @@ from orchestrator.dispatch import worker as workers
 from orchestrator.dispatch.account import Account, open_account
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
-from orchestrator.errors import LeaseLostError
+from orchestrator.errors import LeaseLostError, StoreLockedError
 from orchestrator.ledger.recover import Recovered
 from orchestrator.ledger.states import State
 from orchestrator.limits.rate import MemoryLimiter
@@ -142,7 +142,15 @@ def test_a_worker_that_breaks_lets_go_at_once(store: Store, on_the_wire: bool, m
     assert found == (Recovered(resent=1) if on_the_wire else Recovered(requeued=1))
 
 
-def test_an_answer_that_the_database_did_not_take_is_written_when_it_is_back(store: Store) -> None:
+@pytest.mark.parametrize(
+    "problem",
+    [
+        OperationalError("UPDATE message", None, OSError("the server closed the connection")),
+        StoreLockedError("t.db is being written by another program"),
+    ],
+    ids=["away", "locked"],
+)
+def test_an_answer_that_the_database_did_not_take_is_written_when_it_is_back(store: Store, problem: Exception) -> None:
     """A worker that cannot settle ends; what it was answered is not in doubt for that."""
     clock, channel, failing = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), [True]
     world.person(store, "ada")
@@ -151,12 +159,12 @@ def test_an_answer_that_the_database_did_not_take_is_written_when_it_is_back(sto
     def away(step: str) -> None:
         if step == "written" and failing:
             failing.clear()
-            raise OperationalError("UPDATE message", None, OSError("the server closed the connection"))
+            raise problem
 
     async def work() -> None:
         made = Worker(store, clock, QuietHours.load(None), {"fcm": account(channel)}, probe=away)
         made.start()
-        with pytest.raises(OperationalError):
+        with pytest.raises(type(problem)):
             await made.run()
 
     asyncio.run(work())
