@@ -344,7 +344,7 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._headed = False
-        """Whether the headers are complete."""
+        """Whether the headers are complete, of the answer itself and not of a provisional one."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
@@ -355,7 +355,7 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """What comes now is the body."""
-        self._size, self._headed = 0, True
+        self._size, self._headed = 0, self._parser.get_status_code() >= _FIRST_FINAL
 
     def on_body(self, chunk: bytes) -> None:
         """Some of it; what is too long is cut."""

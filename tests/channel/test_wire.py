@@ -100,6 +100,15 @@ def test_what_nobody_asked_for_is_nobodys_answer(more: bytes) -> None:
         assert connections == 2
 
 
+@pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints"])
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_provisional_answer_that_none_follows_is_no_answer(
+    run: Callable[..., tuple[list[Answer | NoAnswer], int]], status: bytes
+) -> None:
+    said, _ = run(spoken(b"HTTP/1.1 " + status + b"\r\nlink: </close>\r\n\r\n"))  # and the server hangs up
+    assert said == [NoAnswer(Failure.BROKEN, left=True)]
+
+
 def test_headers_without_end_break_off() -> None:
     endless = OK + b"".join(b"x-%d: %s\r\n" % (n, b"y" * 1000) for n in range(100))
     said, _ = asyncio.run(spoken(endless))
