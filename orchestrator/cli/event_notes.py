@@ -43,7 +43,7 @@ def event_notes(bundles: Sequence[Bundle], segments: Mapping[str, Condition], da
 def _known(database: str) -> EventNames | None:
     try:
         store = Store(_impatient(database), writer=False)
-    except NotFoundError:
+    except (NotFoundError, SQLAlchemyError, ValueError):  # the latter two: no address of a database
         return None
     try:
         with store.read() as connection:

@@ -108,6 +108,11 @@ def test_a_server_that_is_away_is_not_waited_for() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("address", ["postgresql://db:${PORT}/app", "postgresql://[::1/app", "://"])
+def test_what_is_no_address_of_a_database_keeps_nobody_from_checking_files(address: str) -> None:
+    assert event_notes([], {}, address) == []
+
+
 def test_the_newest_events_alone_are_looked_at(store: Store) -> None:
     world.person(store, "ada")
     for n, name in enumerate(("rare", "usual", "usual")):
