@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from sqlalchemy import text
+
+from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import Clock
 from orchestrator.daemon.alerting import Herald, Places, limits_of
 from orchestrator.daemon.confirming import Asker
 from orchestrator.daemon.seeds import Sower
 from orchestrator.daemon.watch import SLOWLY, watch
 from orchestrator.daemon.wiring import habits_of
+from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.retention import forget_events, forget_messages
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.blocks import keep_blocks
 from orchestrator.store.guard import Guard
 from orchestrator.timing.best_hours import refresh
+from orchestrator.tracking.attribution import GRACE
 
 AT_A_TIME = 1.0
 """Seconds of the machine that the refresh of best hours takes of a tick: messages are not to wait for it."""
+
+_VERSIONS = text("SELECT DISTINCT version FROM campaign WHERE state <> 'stopped'")
 
 
 @dataclass(slots=True)
@@ -47,9 +56,21 @@ class Errands:
         """The sweeper's: make room for the runs to come, and forget those long over, and old events."""
         keep_blocks(self.store)
         if self.settings.keep_messages is not None:
-            forget_messages(self.store, self.clock.now(), self.settings.keep_messages)
+            forget_messages(self.store, self.clock.now(), max(self.settings.keep_messages, self._asked_for()))
         if self.settings.keep_events is not None:
             forget_events(self.store, self.clock.now(), self.settings.keep_events)
+
+    def _asked_for(self) -> timedelta:
+        """How long after a run is over a campaign still asks who its members were: for its goal, and for a trigger."""
+        asked = timedelta(0)
+        with self.store.read() as connection:
+            for version in connection.execute(_VERSIONS).scalars():
+                with suppress(OrchestratorError):  # this release cannot read it: the worker says so
+                    campaign = read_bundle(connection, version).campaign
+                    goal, trigger = campaign.goal, campaign.schedule.trigger
+                    spans = [goal.within, *([goal.conversion.within] if goal.conversion else [])]
+                    asked = max(asked, *(span + GRACE for span in spans), trigger.again_after if trigger else asked)
+        return asked
 
     def seeds(self) -> None:
         """Send the seeds of new runs their copies."""

@@ -48,3 +48,23 @@ def test_what_is_old_is_forgotten_where_the_settings_say_so(store: Store, kept: 
         there = {block.first for block in blocks(connection)}
     assert (gone, events) == (([1], 0) if kept else ([], 1))
     assert store.dialect == "sqlite" or 256 + BLOCK in there  # ahead of the run 300, which came before its own block
+
+
+@pytest.mark.on("sqlite")
+@pytest.mark.parametrize(
+    "asks",
+    [
+        {"goal": {"event": "order_paid", "within": "180d"}},
+        {"goal": {"event": "app_open", "conversion": {"event": "order_paid", "within": "180d"}}},
+        {"schedule": {"trigger": {"event": "cart_updated", "again_after": "180d"}}},
+    ],
+    ids=["goal", "conversion", "again_after"],
+)
+def test_who_is_still_asked_about_is_not_forgotten(store: Store, asks: dict[str, object]) -> None:
+    world.launch(store, world.bundle(asks), NOW)
+    over(store, 1, ended=NOW - timedelta(days=101))
+    for days, gone in (0, 0), (100, 1):
+        clock = ManualClock(NOW + timedelta(days=days))
+        Errands(store, clock, Settings(database=store.url, keep_messages=timedelta(days=100)), None, None).room()
+        with store.read() as connection:
+            assert len(connection.execute(select(run.c.id).where(run.c.forgotten_at.is_not(None))).all()) == gone
