@@ -5,6 +5,7 @@ Source of the vocabulary: the classes all providers' answers are sorted into, wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -142,6 +143,9 @@ class Envelope:
     """What else is known of the address: ``environment`` and ``app`` of an APNs token, the keys of a Web Push one."""
     ack: str = ""
     """What the app shows when it reports this push as delivered or opened; empty: nothing is reported."""
+    begin_by: float = math.inf
+    """``time.monotonic()`` until when the message itself may begin to be written: a channel that first has to ask and
+    to wait looks at it again, for its process may have stood still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -95,16 +97,19 @@ class Worker:
     _stopping: asyncio.Event = field(init=False)
     _woken: asyncio.Event = field(init=False)
     _held_until: datetime = field(init=False)
+    _begin_by: float = field(init=False)
+    """The same in ``time.monotonic()``: what asks and waits before it writes must not write later than that."""
     _unreadable: set[str] = field(default_factory=set, init=False)
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatch-db")
         self._answers, self._stopping, self._woken = asyncio.Queue(), asyncio.Event(), asyncio.Event()
+        began = time.monotonic()
         with self.store.write() as connection:
             host, pid, machine = socket.gethostname(), os.getpid(), self.clock.machine()
             self.id = lease.register(connection, host=host, pid=pid, machine=machine, lease=self.lease)
-        self._held_until = machine + self.lease
+        self._held_until, self._begin_by = machine + self.lease, began + self.lease.total_seconds()
         self._door = Door(
             self.store, self.clock, self.quiet, self.id, self.probe, self.only_to, self.marked, self.links
         )
@@ -280,7 +285,7 @@ class Worker:
             return Outcome(OutcomeClass.RETRY, NOT_BEGUN, may_have_left=False)
         began = self.clock.monotonic()
         ack = self._ack(item) if account.channel.channel in ACKNOWLEDGED else ""
-        envelope = envelope_of(item, self.clock.machine_span(item.until - now), ack)
+        envelope = envelope_of(item, self.clock.machine_span(item.until - now), ack, self._begin_by)
         outcome = await self._exchange(account, envelope)
         account.heard(outcome, self.clock.monotonic() - began)
         return outcome
@@ -346,11 +351,12 @@ class Worker:
             await self._db(self._beat)
 
     def _beat(self) -> None:
+        began = time.monotonic()
         with self.store.write() as connection:
             holder = self._door.holder()
             lease.renew(connection, holder, self.lease)
             self.probe("beating")
-        self._held_until = holder.machine + self.lease
+        self._held_until, self._begin_by = holder.machine + self.lease, began + self.lease.total_seconds()
 
     def alive(self) -> bool:
         """Whether its lease, as it stands in the database, is not over."""
@@ -381,7 +387,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def envelope_of(item: Ready, ttl: timedelta, ack: str = "") -> Envelope:
+def envelope_of(item: Ready, ttl: timedelta, ack: str = "", begin_by: float = math.inf) -> Envelope:
     """What goes to the channel. The collapse key names the member's run, so a resend replaces what it repeats."""
     message = item.composed.message
     run, user, step = parts(message.id)
@@ -395,4 +401,5 @@ def envelope_of(item: Ready, ttl: timedelta, ack: str = "") -> Envelope:
         collapse_key=f"r{run}-{user}-{step}",
         details=item.composed.details,
         ack=ack,
+        begin_by=begin_by,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -197,3 +198,34 @@ def test_who_waits_for_a_connection_gets_the_next_that_is_free(run: Callable[...
             await line.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_stood_still_while_it_connected_asks_nothing(run: Callable[..., tuple[Answer | NoAnswer, int]]) -> None:
+    """The lease under which the request was to be made may be over by then."""
+
+    async def frozen() -> tuple[Answer | NoAnswer, int]:
+        heard = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal heard
+            heard += len(await reader.read(1))
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        line = Wire(timedelta(seconds=0.2), pool_timeout=timedelta(seconds=0.1))
+        asking = asyncio.create_task(
+            line.request("POST", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/m", headers={})
+        )
+        await asyncio.sleep(0)
+        time.sleep(0.4)  # noqa: ASYNC251  # the process stands still
+        said = await asking
+        await asyncio.sleep(0.1)
+        await line.close()
+        server.close()
+        return said, heard
+
+    said, heard = run(frozen())
+    assert isinstance(said, NoAnswer)
+    assert not said.left
+    assert heard == 0

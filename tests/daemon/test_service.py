@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from typing_extensions import override
 
 from orchestrator.daemon import service
 from orchestrator.daemon.service import Daemon
@@ -57,6 +58,7 @@ def test_a_worker_whose_database_is_away_or_held_is_followed_by_another(
     class Broken(Incarnation):
         id = 1
 
+        @override
         async def run(self) -> None:
             tried.append(1)
             if len(tried) == 1:

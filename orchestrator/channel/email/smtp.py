@@ -197,7 +197,7 @@ class SmtpChannel:
         if (wait := self._brakes.wait(to.domain)) is not None:
             return Outcome(OutcomeClass.RETRY_AFTER, "domain_slowed", retry_after=wait, may_have_left=False)
         mail = self._writer.write(envelope.message_id, to, payload, self._clock.machine())
-        ended = await self._pool.carry(mail.sender, to.text, mail.content, utf8=to.utf8)
+        ended = await self._pool.carry(mail.sender, to.text, mail.content, utf8=to.utf8, begin_by=envelope.begin_by)
         private = (envelope.address, to.text, mail.sender, payload.subject, payload.text)
         outcome = _outcome(ended, mail.message_id, private)
         self._brakes.heard(to.domain, outcome)

@@ -6,7 +6,9 @@ whether a connection was lost before the final dot (nothing was accepted) or aft
 
 from __future__ import annotations
 
+import math
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -142,11 +144,14 @@ class Connection:
         self._client.close()
         return what
 
-    async def carry(self, sender: str, recipient: str, content: bytes, *, utf8: bool = False) -> Ended | Gone:
+    async def carry(
+        self, sender: str, recipient: str, content: bytes, *, utf8: bool = False, begin_by: float = math.inf
+    ) -> Ended | Gone:
         """One mail to one recipient; the server's reply to the message is the last word, any other ended it early.
 
-        ``content`` has CRLF line ends and doubled dots; ``utf8``: the recipient's address is not ASCII. A connection
-        that was kept is asked whether it is still there, in the same breath where the server lets us.
+        ``content`` has CRLF line ends and doubled dots; ``utf8``: the recipient's address is not ASCII. Nothing of the
+        content is written after ``begin_by`` (``time.monotonic()``), whatever the server waits for by then. A
+        connection that was kept is asked whether it is still there, in the same breath where the server lets us.
         """
         if (missing := self._missing(content, utf8=utf8)) is not None:
             return missing
@@ -154,7 +159,7 @@ class Connection:
         steps = self._steps(sender, recipient, content, utf8=utf8)
         said = await (self._together(steps, kept=kept) if "pipelining" in self._offers else self._apart(steps, kept))
         if isinstance(said, Reply) and said.stage is Stage.DATA and said.code == _GO_ON:
-            said = await self._give(content)
+            said = await self._give(content) if time.monotonic() < begin_by else Broke(Stage.DATA, "stale")
         if isinstance(said, Broke | Gone) or (isinstance(said, Reply) and said.code == _CLOSING):
             self.drop()
         return said

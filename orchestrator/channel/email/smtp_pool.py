@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -31,20 +32,22 @@ class Pool:
         self._resting: list[_Resting] = []
         self._closed = False
 
-    async def carry(self, sender: str, recipient: str, content: bytes, *, utf8: bool = False) -> Ended:
+    async def carry(
+        self, sender: str, recipient: str, content: bytes, *, utf8: bool = False, begin_by: float = math.inf
+    ) -> Ended:
         """One mail through a connection of the pool."""
         try:
             await asyncio.wait_for(self._free.acquire(), self._server.timeout.total_seconds())
         except TimeoutError:
             return Broke(Stage.CONNECT, "pool")
         try:
-            return await self._through(sender, recipient, content, utf8=utf8)
+            return await self._through(sender, recipient, content, utf8=utf8, begin_by=begin_by)
         finally:
             self._free.release()
 
-    async def _through(self, sender: str, recipient: str, content: bytes, *, utf8: bool) -> Ended:
+    async def _through(self, sender: str, recipient: str, content: bytes, *, utf8: bool, begin_by: float) -> Ended:
         while (kept := self._rested()) is not None:
-            ended = await self._with(kept, sender, recipient, content, utf8=utf8)
+            ended = await self._with(kept, sender, recipient, content, utf8=utf8, begin_by=begin_by)
             if not isinstance(ended, Gone):
                 return ended
         fresh = Connection(self._server)
@@ -57,15 +60,15 @@ class Pool:
                 fresh.drop()
         if refused is not None:
             return refused
-        ended = await self._with(fresh, sender, recipient, content, utf8=utf8)
+        ended = await self._with(fresh, sender, recipient, content, utf8=utf8, begin_by=begin_by)
         return Broke(Stage.MAIL, "lost") if isinstance(ended, Gone) else ended
 
     async def _with(
-        self, connection: Connection, sender: str, recipient: str, content: bytes, *, utf8: bool
+        self, connection: Connection, sender: str, recipient: str, content: bytes, *, utf8: bool, begin_by: float
     ) -> Ended | Gone:
         done = False
         try:
-            ended = await connection.carry(sender, recipient, content, utf8=utf8)
+            ended = await connection.carry(sender, recipient, content, utf8=utf8, begin_by=begin_by)
             done = True
             return ended
         finally:

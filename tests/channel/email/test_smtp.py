@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,21 @@ def test_connections_are_used_again_with_rset_between(options: dict[str, Any]) -
     assert far.counts["MAIL"] == 122
     assert far.lone_dots == 1  # RFC 2920 §3.1: DATA was answered 354 though its recipient was refused
     assert len(far.taken) == 121
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_mail_that_the_server_waits_for_too_late_stays_here(options: dict[str, Any], pipelining: bool) -> None:
+    """Its worker stood still between the question and the answer: somebody else may have been told of it meanwhile."""
+    far = SmtpEnd(offers=("PIPELINING",) if pipelining else ())
+
+    async def do(channel: SmtpChannel, far: SmtpEnd) -> None:
+        late = replace(envelope(), begin_by=time.monotonic())
+        outcome = await channel.send(late)
+        assert (outcome.kind, outcome.code, outcome.may_have_left) == (OutcomeClass.RETRY, "stale_data", False)
+        assert (await channel.send(replace(late, begin_by=time.monotonic() + 5))).kind is OutcomeClass.ACCEPTED
+
+    run(options, do, far)
+    assert (far.counts["DATA"], len(far.taken)) == (2, 1)
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
