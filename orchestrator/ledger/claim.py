@@ -57,6 +57,11 @@ class Claimed(NamedTuple):
     attempts: int
 
 
+_STOPPED = """EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
+                  AND (stop.until IS NULL OR stop.until > :machine))"""
+"""The account of a lane must not be used."""
+
+
 @cache
 def _due_lanes_sql(dialect: str) -> TextClause:
     return text(f"""
@@ -64,8 +69,7 @@ def _due_lanes_sql(dialect: str) -> TextClause:
            run.campaign, {VERSION} AS version, lane.campaign_rate
     FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
     WHERE run.state = 'active' AND campaign.state = 'running'
-      AND NOT EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
-                      AND (stop.until IS NULL OR stop.until > :machine))
+      AND NOT {_STOPPED}
       AND EXISTS (SELECT 1 FROM message WHERE message.lane_id = lane.id AND message.state = 'planned'
                   AND message.due_at <= :now {from_sql(dialect, "message.id")})
     ORDER BY lane.priority DESC, lane.id""")
@@ -78,8 +82,7 @@ def _next_due_sql(dialect: str) -> TextClause:
                 {from_sql(dialect, "message.id")}))
     FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
     WHERE run.state = 'active' AND campaign.state = 'running'
-      AND NOT EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
-                      AND (stop.until IS NULL OR stop.until > :machine))""")
+      AND NOT {_STOPPED}""")
 
 
 def due_lanes(connection: Connection, now: datetime, machine: datetime) -> list[Lane]:
@@ -106,6 +109,7 @@ def _due_sql(dialect: str) -> str:
     return f"""FROM (
         SELECT {", ".join(_CLAIMED)}, crashes FROM message
         WHERE lane_id = :lane AND state = 'planned' AND due_at <= :now {within_sql(dialect, "id")}
+          AND NOT EXISTS (SELECT 1 FROM lane WHERE lane.id = :lane AND {_STOPPED})
         ORDER BY due_at LIMIT :n {skip_locked_sql(dialect)}) AS due"""
 
 
@@ -117,14 +121,14 @@ def _claim_sql(dialect: str) -> TextClause:
 
 
 def claim(connection: Connection, holder: Holder, lane: LaneId, n: int, now: datetime) -> list[Claimed]:
-    """Up to ``n`` due messages of a lane; a suspect (see above) comes alone.
+    """Up to ``n`` due messages of a lane; a suspect (see above) comes alone. None while its account is stopped.
 
     Raises:
         LeaseLostError: the holder's lease ran out.
     """
     lease.check(connection, holder)
     dialect, values = connection.dialect.name, {"lane": lane, "now": to_micros(now), "n": n}
-    values |= ids_of_run(run_of_lane(lane))
+    values |= {"machine": to_micros(holder.machine), **ids_of_run(run_of_lane(lane))}
     due = read_all(connection, (*_CLAIMED, "crashes"), _due_sql(dialect), values)
     if suspects := [row for row in due if row[-1] >= SUSPECT_AFTER]:
         due = [min(suspects, key=itemgetter(0))]

@@ -9,13 +9,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestrator.channel.base import Outcome, OutcomeClass
+from orchestrator.channel.base import Outcome, OutcomeClass, Scope
 from orchestrator.clock import ManualClock
+from orchestrator.dispatch.door import First
+from orchestrator.dispatch.outcome import Answer
+from orchestrator.dispatch.settling import Settler
 from orchestrator.dispatch.worker import Worker
+from orchestrator.ledger.claim import due_lanes
 from orchestrator.store import Store
 from orchestrator.store.tables import address, message, stop
 from orchestrator.timing.quiet import QuietHours
 from tests import world
+from tests.dispatch.doors import door
 from tests.dispatch.test_worker import Silent, account, planned
 
 
@@ -71,3 +76,21 @@ def test_a_storm_of_tokens_of_another_project_stops_the_account_and_ends_nobody(
     with store.read() as connection:
         assert connection.execute(select(address.c.id).where(address.c.end_reason == "dead")).all() == []
     store.close()
+
+
+def test_nothing_is_claimed_with_the_answer_that_stops_its_account(store: Store) -> None:
+    """Answers are written in the transaction of the next claim."""
+    clock = ManualClock(world.OPENING)
+    for name in ("ada", "bob"):
+        world.person(store, name)
+    planned(store, clock)
+    made, channel = door(store, clock), Silent()
+    with store.read() as connection:
+        [lane] = due_lanes(connection, clock.now(), clock.machine())
+    [leaving] = made.mark(lane, *made.claim_and_compose(lane, 1, channel))
+    refused = Outcome(OutcomeClass.STOP_CHANNEL, "401", scope=Scope.ACCOUNT)
+    answer = Answer(leaving.composed.message, "fcm", refused, leaving.marked_at, clock.now())
+    settler = Settler(clock, {"fcm": account(channel)})
+    first = First(lambda connection: settler.settle(connection, made.holder(), [answer]), lambda: None)
+    assert made.claim_and_compose(lane, 1, channel, first) == ([], [])
+    assert said(store) == ["planned", "planned"]

@@ -62,7 +62,7 @@ def test_a_claim_goes_along_the_queue_and_sorts_nothing(planned: Store) -> None:
         if kind == "postgresql":
             connection.execute(text("SET LOCAL enable_seqscan = off"))  # six rows are no backlog
             connection.execute(text("SET LOCAL enable_bitmapscan = off"))
-        values = {"lane": 1, "now": 0, "n": 10, "worker": 1, **ids_of_run(1)}
+        values = {"lane": 1, "now": 0, "n": 10, "machine": 0, **ids_of_run(1)}
         plan = connection.execute(text(f"{EXPLAIN[kind]} SELECT id {_due_sql(kind)}"), values).all()
     steps = [str(row[-1]) for row in plan]
     assert any(ALONG[kind] in step for step in steps), steps
