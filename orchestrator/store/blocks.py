@@ -27,8 +27,9 @@ BLOCK = 64
 does not rule out, so blocks are not smaller; what is old goes a block at a time, so they are not larger."""
 AHEAD = 2
 """So many blocks wait for the runs to come."""
-LOCK_MS, DROP_MS = 2000, 200
-"""A block that cannot be had, or dropped, in this time is left for later: who drops one keeps everybody waiting."""
+LOCK_MS, DROP_MS = 200, 200
+"""A block that cannot be had, or dropped, in this time is left for later: whoever waits for the tables, or for what has
+no block, keeps everybody waiting who comes after. Below the server's ``deadlock_timeout``: it ends no one for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ def _within(one: Parted, block: Block) -> str:
 def keep_blocks(store: Store) -> list[Block]:
     """Make what is missing; which blocks that were. Call it now and then, ahead of the runs.
 
-    Holds up neither readers nor writers: a table is made by itself, and joins the others while they are in use. A long
-    report over all of them may keep it from joining: then it is left for the next time.
+    A table is made by itself, and joins the others while they are in use. A long report over all of them may keep it
+    from joining: then it is left for the next time, and others have waited for ``LOCK_MS`` at the most.
     """
     with store.read() as connection:
         if not missing_blocks(connection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,22 @@ def test_blocks_that_cannot_be_had_wait_for_the_next_time(store: Store, monkeypa
             assert owe(connection, 20 * BLOCK) == 1  # and nobody waits
             connection.execute(text("DELETE FROM message"))
     assert len(keep_blocks(store)) == AHEAD + 1
+
+
+def test_whoever_waits_for_a_report_to_make_a_block_keeps_nobody_waiting_for_long(store: Store) -> None:
+    with store.write() as connection:
+        connection.execute(RUN, {"run": 20 * BLOCK})
+    with store.read() as report:
+        report.execute(text("SELECT count(*) FROM message"))
+        making = threading.Thread(target=keep_blocks, args=(store,))
+        making.start()
+        with store.read() as other:
+            wait_for(lambda: _waits(store), "the block to wait for the report")
+            began = time.monotonic()
+            other.execute(text("SELECT count(*) FROM message"))  # behind it in the line
+            waited = time.monotonic() - began
+        making.join(30)
+    assert waited < 1
 
 
 @pytest.fixture
