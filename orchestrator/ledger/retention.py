@@ -74,7 +74,8 @@ _NEEDED = text(f"""
       AND (finished_at IS NULL OR finished_at >= :cutoff OR closes_at >= :cutoff)
     UNION ALL {" UNION ALL ".join(_STILL.format(one) for one in _WAITING)} LIMIT 1""")
 _OVER = text("""
-    SELECT id FROM run WHERE closes_at < :cutoff AND finished_at < :cutoff AND forgotten_at IS NULL
+    SELECT id FROM run WHERE closes_at < :cutoff AND finished_at < :cutoff
+      AND (forgotten_at IS NULL OR EXISTS (SELECT 1 FROM member WHERE member.run_id = run.id))
       AND NOT EXISTS (SELECT 1 FROM message WHERE message.run_id = run.id AND message.state = 'unknown')
     ORDER BY id""")
 
@@ -114,16 +115,17 @@ def _forget_block(store: Store, block: Block, now: datetime, cutoff: int, left: 
 
 
 def _forget_run(store: Store, run: int, now: datetime, left: _Round) -> int:
-    """Row by row; 0 when the round is over before they all are gone: the next goes on."""
+    """Row by row, members last; 0 when the round is over before they all are gone: the next goes on.
+
+    It is said to be forgotten before the first row goes: nobody is to count what is left of it.
+    """
     alone = Block(run, run + 1)
     with store.read() as connection:
         if pending(connection, run):
             return 0
-    if not _delete(store, (*_BESIDE, *_OWN), _ends(alone), left):
-        return 0
     with store.write() as connection:
-        done = connection.execute(_FORGOTTEN, {"now": to_micros(now), **_ends(alone)}).rowcount
-    return _told(done, alone)
+        connection.execute(_FORGOTTEN, {"now": to_micros(now), **_ends(alone)})
+    return _told(1, alone) if _delete(store, (*_BESIDE, *_OWN), _ends(alone), left) else 0
 
 
 def _told(runs: int, block: Block) -> int:

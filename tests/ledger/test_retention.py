@@ -99,10 +99,11 @@ def test_a_large_run_goes_in_short_transactions_over_several_rounds(
     rounds = 1
     while not forget_messages(store, NOW, KEEP):
         rounds += 1
-        assert forgotten(store) == set()
+        assert forgotten(store) == {1}  # or reports and `doctor` would count what is left
         assert rounds < 10
     assert rounds == 3
     assert there(store) == everything(set())
+    assert forget_messages(store, NOW, KEEP) == 0
 
 
 def _fill(store: Store) -> None:
