@@ -28,7 +28,7 @@ from orchestrator.report.explain import explain as read_story
 from orchestrator.report.files import replacing, write_csv, write_parquet
 from orchestrator.report.findings import Findings, findings
 from orchestrator.report.html import page
-from orchestrator.report.launched import launched
+from orchestrator.report.launched import forgotten_at, launched
 from orchestrator.report.outcomes import outcomes
 from orchestrator.report.sheet import COLUMNS, Line, report_lines, retention_lines
 from orchestrator.report.tally import tally
@@ -87,10 +87,14 @@ def report(
     context = Context.load()
     with context.reader() as store, store.read() as connection:
         counted = tally(connection, launched(connection, what), context.clock.now())
+        gone = forgotten_at(connection, counted.launched)
     found = findings(counted)
     written = _write_both(html, lambda: page(counted, found, locale), csv, lambda: report_lines(counted, found))
     if json:
         context.print_json(as_json(counted, found))
+        return
+    if not counted.audience and gone is not None:
+        context.console.print(f"the members of {what} were forgotten by {gone:%Y-%m-%d}: older than keep_messages")
         return
     if not counted.audience:
         context.console.print(

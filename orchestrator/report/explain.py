@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from orchestrator.audience.aliases import family
 from orchestrator.campaign.occasions import labelled
@@ -126,7 +126,7 @@ class RunSeen:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything about one user in one campaign; no ``members``: they were in no run's audience."""
+    """Everything about one user in one campaign; no ``members``: they were in the audience of none of ``runs``."""
 
     user: str
     launched: Launched
@@ -139,6 +139,8 @@ class Story:
     """Of a triggered campaign: when their wait is over."""
     forestalled: Forestalled | None = None
     """Of somebody whom no triggered run has: what made their latest trigger event needless."""
+    forgotten: int = 0
+    """Runs besides, of which nobody knows any more who was in them."""
 
 
 _IN_ORDER = (run.c.local_date, run.c.fires_at, run.c.id)
@@ -153,6 +155,9 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     user_id = user_of(connection, user)
     of_campaign = run.c.campaign == launched.name
     columns = (run.c.version, run.c.local_date, run.c.fires_at, run.c.as_of)
+    gone = select(func.count()).select_from(run).where(of_campaign, run.c.forgotten_at.is_not(None))
+    forgotten = connection.execute(gone).scalar_one()
+    of_campaign &= run.c.forgotten_at.is_(None)
     seen = connection.execute(select(*columns).where(of_campaign).order_by(*_IN_ORDER)).all()
     runs = tuple(RunSeen(labelled(connection, *called), as_of) for *called, as_of in seen)
     rows = connection.execute(
@@ -168,7 +173,7 @@ def explain(connection: Connection, user: str, launched: Launched, now: datetime
     if (trigger := launched.trigger) is not None:
         until = waiting_until(connection, launched.name, user_id)
         needless = None if members else forestalled(connection, launched.name, trigger, user_id)
-    return Story(user, launched, now, runs, members, own, until, needless)
+    return Story(user, launched, now, runs, members, own, until, needless, forgotten)
 
 
 def _why(connection: Connection, row: Row[Any], user_id: int, story: MemberStory) -> MemberStory:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from orchestrator.campaign.occasions import Named, chosen, is_occasion, labelled
 from orchestrator.campaign.spec import Campaign
@@ -81,6 +81,15 @@ def _of_run(connection: Connection, found: _Found) -> Launched:
     launched = of_campaign(read_bundle(connection, found.version).campaign)
     called = labelled(connection, found.version, found.local_date, found.fires_at)
     return replace(launched, run=found.id, local_date=called)
+
+
+def forgotten_at(connection: Connection, launched: Launched) -> datetime | None:
+    """When members of a campaign's runs, or of that run's, were last forgotten; None: they are all there."""
+    query = select(func.max(run.c.forgotten_at)).where(run.c.campaign == launched.name)
+    found: datetime | None = connection.execute(
+        query if launched.run is None else query.where(run.c.id == launched.run)
+    ).scalar()
+    return found
 
 
 def of_campaign(campaign: Campaign) -> Launched:

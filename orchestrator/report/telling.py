@@ -61,7 +61,8 @@ def tell(story: Story, locale: str = "en", providers: Mapping[str, str] = Mappin
     name = words.title(story.launched, locale)
     if not story.members:
         own = [] if story.own_date is None else [absence(story.own_date, _in_utc).in_(locale)]
-        return [_not_in(story).in_(locale), *own]
+        none = [] if story.forgotten and not story.runs else [_not_in(story).in_(locale)]
+        return [*none, *own, *_forgotten(story, locale)]
     heading = Phrase(
         f"User {story.user} in {name} ({story.launched.name})", f"用户 {story.user} · {name}（{story.launched.name}）"
     )
@@ -69,7 +70,19 @@ def tell(story: Story, locale: str = "en", providers: Mapping[str, str] = Mappin
     for member in story.members:
         lines.append("")
         lines += _Teller(story, member, locale, providers).lines()
-    return lines
+    return [*lines, *_forgotten(story, locale)]
+
+
+def _forgotten(story: Story, locale: str) -> list[str]:
+    """What is not said of somebody because it is not known any more."""
+    if not story.forgotten:
+        return []
+    user, name, n = story.user, story.launched.name, story.forgotten
+    told = Phrase(
+        f"Runs of {name} older than keep_messages: {n}. Whether {user} was in them is not known any more.",
+        f"另有 {n} 个 {name} 的批次早于 keep_messages，已不再知道 {user} 是否在其中。",
+    )
+    return [told.in_(locale)]
 
 
 def _not_in(story: Story) -> Phrase:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.report import app
@@ -16,6 +16,7 @@ from orchestrator.clock import ManualClock, SystemClock
 from orchestrator.errors import InputError, NotFoundError
 from orchestrator.store import Store
 from orchestrator.store.tables import attempt, campaign, member, message
+from orchestrator.store.tables import run as runs
 from tests import world
 
 
@@ -102,6 +103,20 @@ def test_a_story_has_the_codes_of_the_accounts_provider(planned: Path) -> None:
 
 def test_who_was_not_in_the_audience(planned: Path) -> None:
     assert "late-comer was not in the audience of lunch" in run("explain", "late-comer", "lunch").output
+
+
+@pytest.mark.parametrize("what", ["lunch", "lunch@2026-12-07"])
+def test_what_was_forgotten_is_not_told_otherwise(planned: Path, what: str) -> None:
+    store = Store(str(planned / "orchestrator.db"))
+    with store.write() as connection:
+        connection.execute(delete(message))
+        connection.execute(delete(member))
+        connection.execute(update(runs).values(forgotten_at=world.OPENING))
+    store.close()
+    assert "were forgotten by" in run("report", what).output
+    story = run("explain", "mei", what).output
+    assert "older than keep_messages: 1. Whether mei was in them is not known any more." in " ".join(story.split())
+    assert "was not in the audience" not in story
 
 
 def test_one_run_and_options_before_it(planned: Path) -> None:
