@@ -163,6 +163,19 @@ def test_a_ledger_of_before_becomes_the_first_block_and_goes_back(empty: Store) 
     upgrade(empty)
 
 
+def test_an_index_of_an_operators_own_stays_what_it_was(empty: Store) -> None:
+    _to(empty, "0013_lane_version")
+    with empty.write() as connection:
+        connection.execute(text('CREATE INDEX "Ours" ON message (reason)'))
+        connection.execute(text('CREATE INDEX "Our message" ON message (state)'))
+    upgrade(empty)
+    with empty.read() as connection:
+        ours = {name: made for name, made in _indexes(connection) if name.startswith("Our")}
+    assert "ON public.message_r0 " in ours["Ours"]
+    assert "ON public.message_r0 " in ours["Our message_r0"]
+    assert "ON ONLY public.message " in ours["Our message"]  # and so of every block to come
+
+
 def test_a_migration_that_waits_for_who_waits_for_it_is_tried_again(empty: Store) -> None:
     _to(empty, "0013_lane_version")
     failed: list[BaseException] = []

@@ -45,7 +45,8 @@ def _step_aside(connection: sa.Connection, table: str, first: str) -> None:
     """The table and its indexes give up their names: ``ix_message_due`` is ``ix_message_r0_due`` from now on."""
     op.execute(f"ALTER TABLE {table} RENAME TO {first}")
     for name in connection.execute(sa.text(_INDEXES.format(first))).scalars().all():
-        op.execute(f"ALTER INDEX {name} RENAME TO {name.replace(table, first, 1)}")
+        if (aside := name.replace(table, first, 1)) != name:  # an operator's own index may be called anything
+            op.execute(f'ALTER INDEX "{name}" RENAME TO "{aside}"')
 
 
 def _index(connection: sa.Connection, table: str, first: str) -> None:
@@ -54,7 +55,7 @@ def _index(connection: sa.Connection, table: str, first: str) -> None:
     for made in connection.execute(sa.text(query)).scalars().all():
         if "_pkey" in made:
             continue
-        if "UNIQUE" not in made:
+        if "UNIQUE" not in made and first in made.partition(" ON ")[0]:
             before, _, after = made.partition(" ON ")
             of_table = after.partition(" USING ")[2]
             op.execute(f"{before.replace(first, table, 1)} ON {table} USING {of_table}")
