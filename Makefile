@@ -35,7 +35,7 @@ nightly: $(VENV)/.dev ## every test in its full size
 	NIGHTLY=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests
 
 chaos: $(VENV)/.dev ## the promises under faults: SIZE=short|medium|full ONLY=R1,R8 FULL=R4 MINUTES=2, CHAOS_SEED=…
-	$(BIN)/python -m tests.chaos --size $(or $(SIZE),medium) --minutes $(or $(MINUTES),2) --full "$(FULL)" $(if $(ONLY),--only $(ONLY),--write)
+	$(BIN)/python -m tests.chaos --size $(or $(SIZE),medium) --minutes $(or $(MINUTES),2) --full "$(FULL)" $(if $(ONLY),--only $(ONLY) $(if $(WRITE),--write),--write)
 
 check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

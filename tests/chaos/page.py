@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.ground import Result, Size
 from tests.chaos.scene import ROOT
@@ -16,6 +17,7 @@ PAGE, DATA = ROOT / "docs" / "reliability.md", ROOT / "docs" / "reliability.json
 HEAD = """# Reliability
 
 Written by `make chaos` on {day}; nothing in the tables is typed by hand. Size `{size}`, `CHAOS_SEED={seed}`, {machine}.
+{again}
 
 Real processes: daemons over PostgreSQL and SQLite, Valkey, and the sandbox as every provider's server, over real HTTP
 and SMTP. They are killed, frozen, cut off and upgraded while they send; then a checker holds the ledger against what
@@ -43,6 +45,7 @@ READ = """
     make chaos SIZE=full MINUTES=60                  # as promised; SIZE=short: what every run of the tests does
     make chaos FULL=twenty_in_a_row                  # one of them at its full size
     CHAOS_SEED={seed} make chaos ONLY=R1,R8            # the same moments, of some promises; the page is left as it is
+    make chaos ONLY=frozen WRITE=1                   # or its rows are written anew, and the page says so
 
 A seed fixes what is drawn: whom it hits, when, and how hard. What the machine makes of it differs from run to run, so a
 seed that found something finds it again often, not always. The tests' short form is `tests/chaos/test_experiments.py`.
@@ -54,11 +57,25 @@ COLUMNS = ("promise", "what", "run", "promised", *COUNTS, "seconds", "what came 
 def write(results: Sequence[Result], size: Size, seed: int, began: datetime) -> str:
     """Write both; where the page is."""
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
-    head = HEAD.format(day=began.date(), size=size, seed=seed, machine=machine)
+    return _written({"written": began.isoformat(), "size": size, "seed": seed, "machine": machine}, results)
+
+
+def write_again(results: Sequence[Result]) -> str:
+    """Put these rows in the place of those of the same names, say so, and leave the others; where the page is."""
+    told = json.loads(DATA.read_text(encoding="utf-8"))
+    fresh = {one.name: one for one in results}
+    rows = [fresh.get(row["name"]) or Result(**row) for row in told.pop("results")]
+    return _written(told | {"again": sorted({*told.get("again", ()), *fresh})}, rows)
+
+
+def _written(told: Mapping[str, Any], results: Sequence[Result]) -> str:
+    names = ", ".join(f"`{name}`" for name in told.get("again", ()))
+    again = f"Run again by themselves since then, as the code had changed: {names}.\n" if names else ""
+    day = told["written"].partition("T")[0]
+    head = HEAD.format(day=day, size=told["size"], seed=told["seed"], machine=told["machine"], again=again)
     kept = [one for one in results if one.verdict != "caught" and not one.what.startswith("broken on purpose")]
     broken = [one for one in results if one not in kept]
-    PAGE.write_text(head + _promises(kept) + _variants(broken) + READ.format(seed=seed), encoding="utf-8")
-    told = {"written": began.isoformat(), "size": size, "seed": seed, "machine": machine}
+    PAGE.write_text(head + _promises(kept) + _variants(broken) + READ.format(seed=told["seed"]), encoding="utf-8")
     rows = [one.as_json() for one in results]
     DATA.write_text(json.dumps({**told, "results": rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return str(PAGE.relative_to(ROOT))
@@ -96,4 +113,4 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-__all__ = ["PAGE", "Path", "write"]
+__all__ = ["PAGE", "Path", "write", "write_again"]
