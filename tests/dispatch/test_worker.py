@@ -15,7 +15,7 @@ from orchestrator import metrics
 from orchestrator.audience import people
 from orchestrator.audience.merging import merge_users
 from orchestrator.campaign.version import forget_versions
-from orchestrator.channel.base import Ambiguity, Envelope, Inquiry, Outcome, OutcomeClass, Payload
+from orchestrator.channel.base import ANY_KIND, Ambiguity, Envelope, Inquiry, Outcome, OutcomeClass, Payload
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch import worker as workers
 from orchestrator.dispatch.account import Account, open_account
@@ -39,6 +39,7 @@ class Silent:
     """A channel that answers when it is told to, or never."""
 
     channel, provider, ambiguity, timeout = "push", "silent", Ambiguity.RESEND, timedelta(seconds=30)
+    kinds = ANY_KIND
 
     def __init__(self, outcome: Outcome | None = None) -> None:
         self.outcome, self.asked = outcome, asyncio.Event()
