@@ -54,6 +54,7 @@ def backoff(n: int, least: timedelta | None, chance: random.Random) -> timedelta
 def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: random.Random) -> Settlement:
     """What is to be written for an answer. Consequences for addresses and accounts are not its business."""
     outcome, accepted = answer.outcome, answer.outcome.kind is OutcomeClass.ACCEPTED
+    code = _storable(outcome.code)
     base = Settlement(
         id=answer.message.id,
         n=answer.n,
@@ -62,10 +63,10 @@ def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: rando
         ended_at=answer.ended_at,
         outcome=outcome.kind,
         state=State.ACCEPTED if accepted else State.FAILED,
-        reason=None if accepted else outcome.code or str(outcome.kind),
-        code=outcome.code,
-        provider_id=outcome.provider_id,
-        detail=outcome.detail,
+        reason=None if accepted else code or str(outcome.kind),
+        code=code,
+        provider_id=None if outcome.provider_id is None else _storable(outcome.provider_id),
+        detail=_storable(outcome.detail),
     )
     match outcome.kind:
         case OutcomeClass.ACCEPTED | OutcomeClass.DROP_ADDRESS | OutcomeClass.SUPPRESS | OutcomeClass.DROP_MESSAGE:
@@ -80,6 +81,11 @@ def settlement(answer: Answer, ambiguity: Ambiguity, clock: Clock, chance: rando
             return _ambiguous(base, answer, ambiguity, clock, chance)
         case _:
             assert_never(outcome.kind)
+
+
+def _storable(said: str) -> str:
+    """Without NUL, which PostgreSQL takes in no text: one answer keeps no others from being written."""
+    return said.replace("\0", "")
 
 
 def _stopped(base: Settlement, answer: Answer) -> Settlement:

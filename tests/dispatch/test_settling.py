@@ -94,3 +94,15 @@ def test_nothing_is_claimed_with_the_answer_that_stops_its_account(store: Store)
     first = First(lambda connection: settler.settle(connection, made.holder(), [answer]), lambda: None)
     assert made.claim_and_compose(lane, 1, channel, first) == ([], [])
     assert said(store) == ["planned", "planned"]
+
+
+def test_an_answer_that_no_database_stores_keeps_no_others_from_being_written(store: Store) -> None:
+    """PostgreSQL takes NUL in no text; a provider's id and words are its own."""
+    clock = ManualClock(world.OPENING)
+    world.person(store, "ada")
+    planned(store, clock)
+    odd = Outcome(OutcomeClass.ACCEPTED, "200\0", provider_id="projects/1/\0messages/1", detail="\0fine")
+    worked(store, clock, odd, lambda: said(store) == ["accepted"])
+    with store.read() as connection:
+        assert connection.execute(select(message.c.provider_id)).scalar_one() == "projects/1/messages/1"
+    store.close()
