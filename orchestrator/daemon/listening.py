@@ -63,6 +63,7 @@ def _socket(host: str, port: int, setting: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else error  # of names that nobody knows they are negative
         hint = f"stop what listens there, or set another {setting}"
         raise OrchestratorError(f"cannot listen on {host}:{port}: {reason}", hint=hint) from None

@@ -37,7 +37,7 @@ from orchestrator.daemon.wiring import Parts, bell_of, build, links_of, public_u
 from orchestrator.dispatch import interpreter
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
-from orchestrator.errors import InputError, LeaseLostError
+from orchestrator.errors import InputError, LeaseLostError, OrchestratorError
 from orchestrator.ledger.leader import RENEW
 from orchestrator.ledger.skew import MOST, skew
 from orchestrator.policy.allowed import only_to
@@ -228,12 +228,17 @@ class Daemon:
         """The API or, for processes without that role, how they are; and ``/metrics`` where it has its own address."""
         where, apart = self.settings.host, self.settings.metrics_address
         made = []
-        if Role.WEB in self.roles or apart is None:
-            made.append(await listen(self._app(), where, self.settings.port, "`port` or `host`"))
-        if apart is not None:
-            host, _, port = apart.rpartition(":")
-            watch = create_watch(self.health)
-            made.append(await listen(watch, host.strip("[]"), int(port), "`metrics_address`"))
+        try:
+            if Role.WEB in self.roles or apart is None:
+                made.append(await listen(self._app(), where, self.settings.port, "`port` or `host`"))
+            if apart is not None:
+                host, _, port = apart.rpartition(":")
+                watch = create_watch(self.health)
+                made.append(await listen(watch, host.strip("[]"), int(port), "`metrics_address`"))
+        except OrchestratorError:
+            for listener in made:
+                await listener.end()
+            raise
         return made
 
     async def _start_control(self) -> asyncio.Server | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from orchestrator.clock import Clock, ManualClock, SystemClock
 from orchestrator.daemon.service import Daemon
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.wiring import Parts, build
+from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import claim, due_lanes
 from orchestrator.ledger.lease import Holder
@@ -286,3 +289,19 @@ def test_a_taken_address_for_metrics_is_said() -> None:
         with pytest.raises(OrchestratorError, match=f"cannot listen on 127.0.0.1:{port}") as caught:
             asyncio.run(listen(create_watch(dict), "127.0.0.1", port, "`metrics_address`"))
     assert "another `metrics_address`" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("127.0.0.1", "Address already in use"), ("nobody.invalid", r"\[Errno -\d+\] \w+")]
+)
+def test_a_metrics_address_that_cannot_be_had_is_said_and_nothing_else(
+    host: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What already listens is ended in order: no traceback of a server that was torn down."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"{host}:{taken.getsockname()[1]}"
+        daemon = Daemon(Settings(database="t.db", port=0, metrics_address=where))
+        with pytest.raises(OrchestratorError, match=why):
+            daemon.run()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
