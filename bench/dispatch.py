@@ -22,40 +22,29 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import uvloop
 
 from bench.channels import Counted, NullChannel
+from bench.door import LUNCH, owed, plan, send_all, states_of, unbraked
 from bench.nginx import nginx, own_limit
 from bench.plan import SEGMENT
-from bench.population import LUNCH_ZONES, NOW, fill
+from bench.population import LUNCH_ZONES, fill
 from bench.reference import BODY, grouped_transactions, raw_requests
-from orchestrator.campaign.document import Document
-from orchestrator.campaign.parse import parse_campaign
-from orchestrator.campaign.version import Bundle, save_version
 from orchestrator.channel.base import Channel
 from orchestrator.channel.push.fcm import open_channel
-from orchestrator.clock import AcceleratedClock, Clock, ManualClock, SystemClock
+from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.content.files import read_folder
 from orchestrator.dispatch import interpreter
-from orchestrator.dispatch.account import Account, open_account
 from orchestrator.dispatch.worker import Worker
-from orchestrator.ledger import runs
 from orchestrator.ledger.claim import next_due
-from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.limits.shared import SharedLimiter, connect
-from orchestrator.plan.due import due_runs
-from orchestrator.plan.planner import Planner
-from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 from tests.far_end import far_end
@@ -63,8 +52,6 @@ from tests.postgres import serving
 from tests.valkey import valkey_server
 
 TEMPLATE = "lunch-winback/dish"
-LUNCH = datetime(2026, 12, 7, 10, 10, tzinfo=UTC)
-"""Ten past eleven for everybody: all are due, and the window is open for another half hour."""
 CONNECTIONS = {"null": 200, "nginx": 400, "sandbox": 128, "postgresql": 400}
 DEFINITION = {
     "name": "bench",
@@ -77,54 +64,17 @@ DEFINITION = {
     "holdout": "5%",
     "facts": ["orders", "favourite"],
 }
-PHASES = {
-    "claiming": "claim", "claimed": "commit", "composed": "compose", "marking": "judge", "marked": "mark",
-    "written": "settle", "settled": "commit",
-}  # fmt: skip
-"""By the step of the door that has just been reached: what the database's thread was doing until then."""
-
-
-_LOOP = threading.get_ident()
-"""The thread of the event loop."""
-
-
-@dataclass(slots=True)
-class Watch:
-    """Processor time of the database's thread by phase, told by the worker's probe."""
-
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    batches: Counter[str] = field(default_factory=Counter)
-    _thread: int = 0
-    _last: float = 0.0
-
-    def probe(self, step: str) -> None:
-        """A step was reached."""
-        if threading.get_ident() == _LOOP:
-            return
-        now = time.thread_time()
-        if step in PHASES:
-            self.seconds[PHASES[step]] += now - self._last
-            self.batches[PHASES[step]] += 1
-        else:
-            self.seconds["other"] += now - self._last
-        self._last = now
 
 
 @contextmanager
 def planned(count: int, url: str) -> Iterator[tuple[Store, int]]:
     """A new database with a run of about ``count`` messages planned and due, and how many of them are to be sent."""
     templates = read_folder(Path(__file__).parents[1] / "templates", TEMPLATE)
-    what = Bundle(parse_campaign(Document("bench.yaml", DEFINITION)), DEFINITION, {"dormant": SEGMENT}, templates)
     store = fill(url, count * 20 // 17, LUNCH_ZONES)
-    with store.write() as connection:
-        runs.launch(connection, "bench", save_version(connection, what, NOW), NOW, "bench")
-        [(item, found)] = due_runs(connection, NOW)
-    Planner(ManualClock(NOW), QuietHours.load(None), Routing.plain({"fcm": "push"})).plan(store, item, found)
+    plan(store, DEFINITION, SEGMENT, templates, {"fcm": "push"})
     with store.write() as connection:
         connection.exec_driver_sql("ANALYZE")
-    with store.read() as connection:
-        owed = connection.exec_driver_sql("SELECT count(*) FROM message WHERE NOT held_out").scalar_one()
-    yield store, int(owed)
+    yield store, owed(store)
     store.close()
 
 
@@ -178,19 +128,19 @@ def _to_nginx(kind: str, count: int, url: str, limits: str = "") -> dict[str, ob
 
 def _measure(kind: str, count: int, url: str, options: dict[str, object] | None, limits: str = "") -> dict[str, object]:
     with planned(count, url) as (store, owed):
-        watch = Watch()
-        rate, figures = uvloop.run(_through(store, owed, kind, options, watch, limits))
+        shared = SharedLimiter(connect(limits), "bench", SystemClock().monotonic) if limits else None
+        through = send_all(store, "fcm", lambda: _channel(options), CONNECTIONS[kind], limiter=shared)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        size = max(1, owed // max(watch.batches["mark"], 1))
+        size = max(1, owed // max(through.batches, 1))
         if options is None:
             reference = grouped_transactions(store, size)
         else:
             reference = uvloop.run(raw_requests(options, owed, CONNECTIONS[kind]))
         return {
-            **figures,
+            **through.figures(),
             "reference_per_second": round(reference),
-            "share": round(rate / reference, 3),
-            "ratio": round(reference / rate, 2),
+            "share": round(through.per_second / reference, 3),
+            "ratio": round(reference / through.per_second, 2),
             "peak_mb": round(peak, 1),
             "mean_batch": size,
         }
@@ -261,7 +211,7 @@ def work(url: str, origin: str) -> dict[str, object]:
 
 async def _work(store: Store, clock: Clock) -> dict[str, object]:
     channel = Counted(NullChannel(), sys.maxsize)
-    worker = Worker(store, clock, QuietHours.load(None), {"fcm": _account(channel, CONNECTIONS["null"])})
+    worker = Worker(store, clock, QuietHours.load(None), {"fcm": unbraked("fcm", channel, CONNECTIONS["null"])})
     interpreter.set_up()
     began, used = time.perf_counter(), time.process_time()
     worker.start()
@@ -282,62 +232,6 @@ async def _work(store: Store, clock: Clock) -> dict[str, object]:
 
 def _channel(options: dict[str, object] | None) -> Channel:
     return NullChannel() if options is None else open_channel("fcm", options, "")
-
-
-def _account(channel: Counted, connections: int, limits: str = "") -> Account:
-    """``limits``: where Valkey is, which keeps its rates; else they are kept here."""
-    clock = SystemClock()
-    shared = SharedLimiter(connect(limits), "bench", clock.monotonic) if limits else None
-    return open_account(
-        "fcm",
-        channel,
-        rate=1e6,
-        burst=100_000,
-        ramp=timedelta(0),
-        connections=connections,
-        limiter=shared or MemoryLimiter(clock.monotonic),
-        monotonic=clock.monotonic,
-    )
-
-
-async def _through(
-    store: Store, owed: int, kind: str, options: dict[str, object] | None, watch: Watch, limits: str
-) -> tuple[float, dict[str, object]]:
-    channel = Counted(_channel(options), owed)
-    clock = AcceleratedClock(LUNCH, 1.0, SystemClock().machine())
-    accounts = {"fcm": _account(channel, CONNECTIONS[kind], limits)}
-    worker = Worker(store, clock, QuietHours.load(None), accounts, timedelta(seconds=60), watch.probe)
-    worker.start()
-    interpreter.set_up()  # as the daemon does
-    began, used = time.perf_counter(), time.process_time()
-    running = asyncio.create_task(worker.run())
-    everything = asyncio.create_task(channel.done.wait())
-    await asyncio.wait({everything, running}, timeout=600, return_when=asyncio.FIRST_COMPLETED)
-    everything.cancel()
-    worker.stop()
-    await running
-    seconds, used = time.perf_counter() - began, time.process_time() - used
-    await channel.close()
-    states = states_of(store)
-    assert states.get("accepted") == owed, f"only {states} of {owed}"
-    split = {name: round(spent / owed * 1e6, 1) for name, spent in watch.seconds.items()}
-    split["event_loop"] = round(used / owed * 1e6 - sum(split.values()), 1)
-    return owed / seconds, {
-        "messages": owed,
-        "per_second": round(owed / seconds),
-        "seconds": round(seconds, 2),
-        "duplicates": len(channel.sent) - len(set(channel.sent)),
-        "states": states,
-        "cpu_us_per_message": round(used / owed * 1e6, 1),
-        "cpu_us_split": split,
-    }
-
-
-def states_of(store: Store) -> dict[str, int]:
-    """Messages by state."""
-    with store.read() as connection:
-        rows = connection.exec_driver_sql("SELECT state, count(*) FROM message GROUP BY state").all()
-    return {str(state): int(n) for state, n in rows}
 
 
 if __name__ == "__main__":

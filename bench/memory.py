@@ -23,8 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.dispatch import DEFINITION, LUNCH, TEMPLATE
-from bench.door import owed, plan
+from bench.dispatch import DEFINITION, TEMPLATE
+from bench.door import LUNCH, owed, plan
 from bench.nginx import Nginx, nginx
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, fill
