@@ -51,19 +51,17 @@ class Watch:
 
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     batches: Counter[str] = field(default_factory=Counter)
-    _last: float = 0.0
+    _last: threading.local = field(default_factory=threading.local)
 
     def probe(self, step: str) -> None:
         """A step was reached."""
         if threading.get_ident() == _LOOP:
             return
         now = time.thread_time()
-        if step in PHASES:
-            self.seconds[PHASES[step]] += now - self._last
-            self.batches[PHASES[step]] += 1
-        else:
-            self.seconds["other"] += now - self._last
-        self._last = now
+        spent = now - getattr(self._last, "seconds", 0.0)
+        self.seconds[PHASES.get(step, "other")] += spent
+        self.batches[PHASES.get(step, "other")] += 1
+        self._last.seconds = now
 
 
 @dataclass(frozen=True, slots=True)

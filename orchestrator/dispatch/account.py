@@ -34,6 +34,8 @@ class Account:
     breaker: Breaker
     storm: StormGuard
     in_flight: int = field(default=0)
+    kept: int = field(default=0)
+    """Connections for batches that are on their way to the threshold."""
     quota: Quota | None = None
     """How much one address may get a day."""
     domains: Domains | None = None
@@ -73,6 +75,12 @@ class Account:
         if not self.breaker.allow(self.name):
             return 0
         return 1 if probing else free
+
+    def keep(self, most: int) -> int:
+        """Keep up to ``most`` free connections for a batch, and say how many; ``kept`` is less by them afterwards."""
+        found = max(min(self.connections - self.in_flight - self.kept, most), 0)
+        self.kept += found
+        return found
 
     def count_in_flight(self, change: int) -> None:
         """One request more, or one less."""

@@ -1,7 +1,7 @@
 """One batch of one lane through the door: claim and compose, admit, mark; give back what had no turn.
 
-Workers and rehearsals call it on the database's thread; the limiter is safe there. What comes back has a committed row
-that says ``sending``.
+Workers and rehearsals call it on a thread of the database; the limiter is safe there. What comes back has a committed
+row that says ``sending``.
 """
 
 from __future__ import annotations

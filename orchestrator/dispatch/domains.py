@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Lock
 
 from orchestrator.limits.rate import Limiter, Rate
 
 
 @dataclass(slots=True)
 class Domains:
-    """The domains of one account that have a rate of their own, in mails a second. Machine time, as all rates."""
+    """The domains of one account that have a rate of their own, in mails a second. Machine time. Thread-safe."""
 
     account: str
     rates: Mapping[str, float]
@@ -24,6 +25,7 @@ class Domains:
     monotonic: Callable[[], float]
     _reserved: dict[str, float] = field(default_factory=dict)
     """Until when the places of a domain are given away."""
+    _turn: Lock = field(default_factory=Lock)
 
     def of(self, address: str) -> str | None:
         """The domain of a mailbox, if it has a rate of its own."""
@@ -41,8 +43,10 @@ class Domains:
     def reserve(self, domain: str) -> float:
         """Seconds until the next place of a domain that nobody else waits for."""
         now, rate = self.monotonic(), self.rates[domain]
-        at = max(self._reserved.get(domain, 0.0), now + self.limiter.wait(self._bucket(domain)))
-        self._reserved[domain] = at + 1 / rate
+        free = now + self.limiter.wait(self._bucket(domain))
+        with self._turn:
+            at = max(self._reserved.get(domain, 0.0), free)
+            self._reserved[domain] = at + 1 / rate
         return at - now
 
     def _bucket(self, domain: str) -> Sequence[tuple[str, Rate]]:

@@ -100,12 +100,13 @@ def no_longer(  # one value each
 
 def _recheck(version: str, bundle: Bundle, day: date | None) -> Select[tuple[int, bool]]:
     """Those of ``:some`` who are in the audience, and whether an excluded segment has them; checked once a version."""
-    if (version, day) not in _rechecks:
+    made = _rechecks.get((version, day))
+    if made is None:
         campaign, segments = bundle.campaign, bundle.segments
         out = or_(false(), *(clause(name, segments) for name in campaign.exclude))
         some = users.c.id.in_(bindparam("some", expanding=True))
         while len(_rechecks) >= _KEPT:
             _rechecks.pop(next(iter(_rechecks)), None)
         wanted = audience(bundle, [] if day is None else [day])
-        _rechecks[version, day] = select(users.c.id, out.label("excluded")).where(some, wanted)
-    return _rechecks[version, day]
+        made = _rechecks[version, day] = select(users.c.id, out.label("excluded")).where(some, wanted)
+    return made

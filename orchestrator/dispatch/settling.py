@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Settler:
-    """Writes answers. Called from the worker's database thread alone."""
+    """Writes answers. Called from the worker's database threads."""
 
     clock: Clock
     accounts: Mapping[str, Account]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import RLock
 
 WINDOW_SECONDS = 600.0
 SHARE = 0.05
@@ -67,7 +68,10 @@ class _Minute:
 
 @dataclass(slots=True)
 class StormGuard:
-    """The recent answers of one account. ``monotonic`` counts seconds. Memory: one count a second, for ten minutes."""
+    """The recent answers of one account. ``monotonic`` counts seconds. Memory: one count a second, for ten minutes.
+
+    Thread-safe: answers are written by several threads, and callbacks are read by another.
+    """
 
     monotonic: Callable[[], float]
     _seconds: deque[_Second] = field(default_factory=deque)
@@ -76,20 +80,22 @@ class StormGuard:
     _surging: bool = False
     _baseline: float | None = None
     _baseline_until: float = float("-inf")
+    _turn: RLock = field(default_factory=RLock)
 
     def record(self, address_id: int, *, dead: bool, accepted: bool, code: str = "") -> None:
         """Take in one answer about one address."""
-        now = self.monotonic()
-        self._forget(now)
-        if not self._seconds or now - self._seconds[-1].at >= 1:
-            self._seconds.append(_Second(now))
-        second = self._seconds[-1]
-        second.total += 1
-        second.dead += dead
-        second.accepted += accepted
-        if dead:
-            self._called_dead.append((now, address_id))
-        self._watch(now, code)
+        with self._turn:
+            now = self.monotonic()
+            self._forget(now)
+            if not self._seconds or now - self._seconds[-1].at >= 1:
+                self._seconds.append(_Second(now))
+            second = self._seconds[-1]
+            second.total += 1
+            second.dead += dead
+            second.accepted += accepted
+            if dead:
+                self._called_dead.append((now, address_id))
+            self._watch(now, code)
 
     def _watch(self, now: float, code: str) -> None:
         if not self._minutes or now - self._minutes[-1].at >= _MINUTE:
@@ -102,47 +108,52 @@ class StormGuard:
 
     def storming(self) -> bool:
         """Whether "dead" is not to be believed at the moment."""
-        total, dead, accepted = self._counted()
-        nobody = total >= NONE_OF and accepted == 0 and dead > 1
-        unusual = self._baseline is not None and self._over_baseline(total, dead, self._baseline)
-        return nobody or unusual or (total >= AT_LEAST and dead > SHARE * total)
+        with self._turn:
+            total, dead, accepted = self._counted()
+            nobody = total >= NONE_OF and accepted == 0 and dead > 1
+            unusual = self._baseline is not None and self._over_baseline(total, dead, self._baseline)
+            return nobody or unusual or (total >= AT_LEAST and dead > SHARE * total)
 
     def _over_baseline(self, total: int, dead: int, baseline: float) -> bool:
         return dead >= DEAD_AT_LEAST and dead > TIMES_BASELINE * max(baseline, LOWEST_BASELINE) * total
 
     def wants_baseline(self) -> bool:
         """Whether the last seven days' share would decide, and has not been asked for within the hour."""
-        _, dead, _ = self._counted()
-        return dead >= DEAD_AT_LEAST and self.monotonic() >= self._baseline_until and not self.storming()
+        with self._turn:
+            _, dead, _ = self._counted()
+            return dead >= DEAD_AT_LEAST and self.monotonic() >= self._baseline_until and not self.storming()
 
     def learn(self, baseline: float | None) -> None:
         """What share of the last seven days' messages met a dead address; None when too little was sent to say."""
-        self._baseline = baseline
-        self._baseline_until = self.monotonic() + BASELINE_SECONDS
+        with self._turn:
+            self._baseline = baseline
+            self._baseline_until = self.monotonic() + BASELINE_SECONDS
 
     def surge(self) -> str:
         """A code that came in such numbers that the account has to stop; empty when there is none.
 
         It is told once: what was counted is forgotten, so that an operator who resumes the account has a clean sheet.
         """
-        if not self._surging:
+        with self._turn:
+            if not self._surging:
+                return ""
+            self._surging, now = False, self.monotonic()
+            for code in sorted({code for minute in self._minutes for code in minute.codes}):
+                surge = _WATCHED[code]
+                minutes = [minute for minute in self._minutes if minute.at >= now - surge.seconds]
+                count = sum(minute.codes[one] for minute in minutes for one in surge.codes)
+                if count >= surge.least and count > surge.share * sum(minute.total for minute in minutes):
+                    self._minutes.clear()
+                    return code
             return ""
-        self._surging, now = False, self.monotonic()
-        for code in sorted({code for minute in self._minutes for code in minute.codes}):
-            surge = _WATCHED[code]
-            minutes = [minute for minute in self._minutes if minute.at >= now - surge.seconds]
-            count = sum(minute.codes[one] for minute in minutes for one in surge.codes)
-            if count >= surge.least and count > surge.share * sum(minute.total for minute in minutes):
-                self._minutes.clear()
-                return code
-        return ""
 
     def suspects(self) -> list[int]:
         """The addresses called dead within the window, each given out once: a long storm must not cost its square."""
-        self._forget(self.monotonic())
-        found = [address for _, address in self._called_dead]
-        self._called_dead.clear()
-        return found
+        with self._turn:
+            self._forget(self.monotonic())
+            found = [address for _, address in self._called_dead]
+            self._called_dead.clear()
+            return found
 
     def _counted(self) -> tuple[int, int, int]:
         self._forget(self.monotonic())

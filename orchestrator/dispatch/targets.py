@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 from sqlalchemy import Connection
 
@@ -18,10 +19,11 @@ REMEMBERED = 4096
 class Targets:
     """Writes a link once, and remembers the latest ones, since most messages of a run share theirs.
 
-    Used from one database thread.
+    Thread-safe.
     """
 
     _known: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    _turn: Lock = field(default_factory=Lock)
 
     def write(self, connection: Connection, targets: Iterable[Mapping[int, str]]) -> list[int]:
         """Keep those that may be new, in the caller's transaction; its result is for :meth:`remember` once it holds."""
@@ -32,8 +34,9 @@ class Targets:
 
     def remember(self, numbers: Iterable[int]) -> None:
         """These are on disk."""
-        for number in numbers:
-            self._known[number] = None
-            self._known.move_to_end(number)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        with self._turn:
+            for number in numbers:
+                self._known[number] = None
+                self._known.move_to_end(number)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)

@@ -1,7 +1,8 @@
 """The dispatcher: one worker's loop over lanes.
 
 One round asks every due lane in turn for no more than what can leave at once (connections, rates), so a slow account
-never stands before another. Database work runs on one thread; only sending is concurrent. Answers are written with the
+never stands before another. Database work runs on threads: on one where one writer is all there can be, on two where a
+server would be waited for, so that batches overlap. Only sending is concurrent otherwise. Answers are written with the
 next claim, in its transaction; where there is none, by themselves.
 """
 
@@ -52,6 +53,8 @@ T = TypeVar("T")
 
 BATCH = 300
 """Messages of one claim, at most: some 20 ms of a transaction on SQLite, where nobody else may write meanwhile."""
+TAKERS = {"sqlite": 1, "postgresql": 2}
+"""How many batches are on their way to the threshold at once, each on a thread of its own."""
 SETTLE_BATCH = 500
 IDLE_AT_LEAST, IDLE_AT_MOST = 0.01, 0.5
 """Seconds between looks at the queue. Polling is the way to correctness; :meth:`Worker.wake` only makes it quick."""
@@ -86,7 +89,7 @@ class Worker:
     id: WorkerId = field(init=False)
     _door: Door = field(init=False)
     _settler: Settler = field(init=False)
-    _thread: ThreadPoolExecutor = field(init=False)
+    _threads: ThreadPoolExecutor = field(init=False)
     _answers: asyncio.Queue[Answer] = field(init=False)
     _sending: dict[asyncio.Task[None], float] = field(default_factory=dict, init=False)
     """Requests on their way, and by when (monotonic) each has to be over."""
@@ -96,6 +99,9 @@ class Worker:
     """Lanes with something due, and until when that holds."""
     _stopping: asyncio.Event = field(init=False)
     _woken: asyncio.Event = field(init=False)
+    _busy: asyncio.Event = field(init=False)
+    """Set while there is work for more than one taker."""
+    _takers: int = field(init=False)
     _held_until: datetime = field(init=False)
     _begin_by: float = field(init=False)
     """The same in ``time.monotonic()``: what asks and waits before it writes must not write later than that."""
@@ -103,8 +109,10 @@ class Worker:
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dispatch-db")
-        self._answers, self._stopping, self._woken = asyncio.Queue(), asyncio.Event(), asyncio.Event()
+        self._takers = TAKERS[self.store.dialect]
+        self._threads = ThreadPoolExecutor(self._takers, thread_name_prefix="dispatch-db")
+        self._answers = asyncio.Queue()
+        self._stopping, self._woken, self._busy = asyncio.Event(), asyncio.Event(), asyncio.Event()
         began = time.monotonic()
         with self.store.write() as connection:
             host, pid, machine = socket.gethostname(), os.getpid(), self.clock.machine()
@@ -121,6 +129,7 @@ class Worker:
         """Claim nothing more, finish what is on its way, and return from ``run()``."""
         self._stopping.set()
         self._woken.set()
+        self._busy.set()
 
     def wake(self) -> None:
         """Look at the queue at once instead of within half a second: a hint, for the event loop's own thread."""
@@ -148,7 +157,7 @@ class Worker:
             raise
         finally:
             await _cancel([*tasks, *self._sending])
-            self._thread.shutdown(wait=True)
+            self._threads.shutdown(wait=True)
             if self._gathering is not None:
                 self._gathering.cancel()
             for account in self.accounts.values():
@@ -170,9 +179,26 @@ class Worker:
             self.probe("ending")
 
     async def _work_loop(self) -> None:
+        loops = [self._take_loop(), *(self._help_loop() for _ in range(1, self._takers))]
+        takers = [asyncio.create_task(loop) for loop in loops]
+        try:
+            await asyncio.gather(*takers)
+        finally:
+            await _cancel(takers)
+
+    async def _take_loop(self) -> None:
         while not self._stopping.is_set():
-            if not await self._round():
+            if await self._round():
+                self._busy.set()
+            elif not self._stopping.is_set():
+                self._busy.clear()
                 await self._idle()
+
+    async def _help_loop(self) -> None:
+        """Take batches as well, while the first taker finds any."""
+        while not self._stopping.is_set():
+            await self._busy.wait()
+            await self._round()
 
     async def _round(self) -> bool:
         """One turn over the lanes with something due; whether anything was claimed."""
@@ -216,16 +242,20 @@ class Worker:
     async def _through_the_door(self, lane: Lane, account: Account) -> bool:
         """Settle what was answered meanwhile, claim, compose, admit, mark, send: one batch of one lane."""
         with traces.span("batch", campaign=lane.campaign, run=lane.run_id, lane=lane.id, account=account.name):
-            with self._kept(self._answered()) as answers:
-                batch = await self._db(self._take, lane, account, answers)
+            seats = account.keep(min(BATCH, math.ceil(account.connections / self._takers)))
+            try:
+                with self._kept(self._answered()) as answers:
+                    batch = await self._db(self._take, lane, account, seats, answers)
+            finally:
+                account.kept -= seats
             account.count_in_flight(len(batch.leaving))
             for item in batch.leaving:
                 self._begin(account, item, batch.taken_at)  # from before the mark: it may freeze right after its commit
         return batch.claimed > 0
 
-    def _take(self, lane: Lane, account: Account, answers: list[Answer]) -> Batch:
+    def _take(self, lane: Lane, account: Account, seats: int, answers: list[Answer]) -> Batch:
         """As much as there is room for. The limiter may be asked over the network: never on the event loop."""
-        room = account.room(lane, BATCH)
+        room = account.room(lane, seats)
         if room > 0:
             first = First(partial(self._settle, answers), partial(self._written, answers)) if answers else None
             return take_batch(self._door, lane, account, room, first)
@@ -376,9 +406,9 @@ class Worker:
             return next_due(connection, self.clock.machine())
 
     async def _db(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run database work on this worker's one thread."""
+        """Run database work on one of this worker's threads."""
         assert not kwargs
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

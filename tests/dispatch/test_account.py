@@ -83,6 +83,13 @@ def test_room_is_the_least_of_connections_rate_and_what_is_asked_for(account: Ac
     assert account.room(LANE, 200) == 5
 
 
+def test_connections_that_are_kept_for_one_batch_are_not_there_for_another(account: Account) -> None:
+    assert (account.keep(5), account.keep(5), account.keep(5)) == (5, 3, 0)
+    account.kept -= 5
+    account.count_in_flight(4)
+    assert account.keep(5) == 1
+
+
 def test_a_steps_own_rate_binds_its_lane_alone(account: Account, hand: Hand) -> None:
     account.room(SLOW, 1)
     hand.now += 1

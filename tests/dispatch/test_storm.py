@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from orchestrator.dispatch.storm import (
@@ -188,3 +190,20 @@ def test_other_codes_never_stop(guard: StormGuard) -> None:
 def test_codes_of_one_row_count_together(guard: StormGuard) -> None:
     found = [answer(guard, code) for code in ["BadDeviceToken", "DeviceTokenNotForTopic"] * 5]
     assert [bool(one) for one in found] == [False] * 9 + [True]
+
+
+def test_answers_may_be_counted_while_others_look(hand: Hand) -> None:
+    """Callbacks are read by one thread, answers written by others."""
+    guard, looks = StormGuard(hand), 300
+
+    def answered() -> None:
+        for n in range(200 * looks):
+            hand.now += 1  # a count of its own each
+            guard.record(n, dead=n % 2 == 0, accepted=True)
+
+    with ThreadPoolExecutor(1) as threads:
+        counting = threads.submit(answered)
+        for _ in range(looks):
+            guard.storming()
+            guard.suspects()
+        counting.result()
