@@ -1,27 +1,32 @@
 """Ours beside what others use, one after the other to the same far end on the same machine.
 
 The bare clients (firebase-admin, pyfcm, aioapns) send ready-made messages and keep nothing: against them stands our
-whole door, embedded on SQLite. The campaigns on Celery and Dramatiq find a segment, render, send and record, on all
-cores, in PostgreSQL and Valkey: against them stand our planning and sending together, in one process. Their source is
-in ``bench/peers/``; their environment is made when it is first needed, in ``.peers/python``.
+whole door, embedded on SQLite, and beside it our channel alone, like for like. The campaigns on Celery and Dramatiq
+find a segment, render, send and record, on all cores, in PostgreSQL and Valkey: against them stand our planning and
+sending together, in one process. Their source is in ``bench/peers/``; their environment is made when it is first
+needed, in ``.peers/python``.
 
 Run as ``python -m bench.against PEER COUNT [THEIRS]``; prints one JSON object. ``ratio`` is our messages a second
-divided by theirs.
+divided by theirs; ``alone_ratio`` the same of the channel alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -31,6 +36,7 @@ from bench.nginx import Nginx, nginx
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, fill
 from bench.reference import BODY
+from orchestrator.channel.base import Channel, Envelope, OutcomeClass, PushPayload
 from orchestrator.channel.push import apns, fcm
 from orchestrator.content.files import read_folder
 from tests.postgres import serving
@@ -77,6 +83,7 @@ def measure(name: str, count: int, theirs: int) -> dict[str, Any]:
         if far is None:
             return {"why": "nginx cannot be had here"}
         mine = ours(peer, far, count)
+        bare = 0.0 if peer.whole else uvloop.run(alone(_opener(peer.provider, far), peer.provider, count))
         before = far.requests()
         other = run_peer(peer, far, theirs)
         assert far.requests() - before >= theirs, "a request of theirs is missing"
@@ -89,7 +96,27 @@ def measure(name: str, count: int, theirs: int) -> dict[str, Any]:
         "their_messages": other["messages"],
         "their_per_second": round(rate),
         "ratio": round(mine["per_second"] / rate, 2),
+        **({} if peer.whole else {"alone_per_second": round(bare), "alone_ratio": round(bare / rate, 2)}),
     }
+
+
+async def alone(opened: Callable[[], Channel], provider: str, count: int) -> float:
+    """Messages a second of our channel by itself: ready-made messages, nothing kept, as the bare clients do."""
+    channel, left = opened(), iter(range(count))
+    payload = PushPayload("Lunch today: ramen?", "x" * 120, link="app://menu")
+
+    async def one_after_another() -> None:
+        for n in left:
+            address = ("token", f"token-{n}") if provider == "fcm" else ("apns", f"{n:064x}")
+            envelope = Envelope(str(n), 1, address[1], address[0], payload, timedelta(minutes=30), f"r1-{n}-0")
+            outcome = await channel.send(envelope)
+            assert outcome.kind is OutcomeClass.ACCEPTED, outcome
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one_after_another() for _ in range(CONNECTIONS[provider])))
+    seconds = time.perf_counter() - began
+    await channel.close()
+    return count / seconds
 
 
 def ours(peer: Peer, far: Nginx, count: int) -> dict[str, Any]:
@@ -102,12 +129,15 @@ def ours(peer: Peer, far: Nginx, count: int) -> dict[str, Any]:
                 sql = "UPDATE address SET kind = 'apns', value = printf('%064x', id) WHERE channel = 'push'"
                 connection.exec_driver_sql(sql)
         planning = plan(store, DEFINITION, SEGMENT, templates, {peer.provider: "push"})
-        opener = {"fcm": fcm.open_channel, "apns": apns.open_channel}[peer.provider]
-        options = _options(peer.provider, far)
-        done = send_all(store, peer.provider, lambda: opener(peer.provider, options, ""), CONNECTIONS[peer.provider])
+        done = send_all(store, peer.provider, _opener(peer.provider, far), CONNECTIONS[peer.provider])
         store.close()
     seconds = done.seconds + (planning if peer.whole else 0)
     return {**done.figures(), "planning_seconds": round(planning, 2), "per_second": round(done.messages / seconds)}
+
+
+def _opener(provider: str, far: Nginx) -> Callable[[], Channel]:
+    opener, options = {"fcm": fcm.open_channel, "apns": apns.open_channel}[provider], _options(provider, far)
+    return lambda: opener(provider, options, "")
 
 
 def _options(provider: str, far: Nginx) -> dict[str, Any]:

@@ -98,7 +98,12 @@ def _growth_words(name: str) -> Callable[[Found], str]:
 
 def _against(name: str, what: str, asked: float, measured_as: str) -> Bar:
     rates = _rates(f"against-{name}", "their_per_second")
-    return Bar(what, measured_as, "≥", asked, (f"against-{name}",), _of(f"against-{name}", "ratio"), detail=rates)
+
+    def words(found: Found) -> str:
+        alone = found[f"against-{name}"].get("alone_ratio")
+        return rates(found) + (f"; our channel alone: {alone}" if alone is not None else "")
+
+    return Bar(what, measured_as, "≥", asked, (f"against-{name}",), _of(f"against-{name}", "ratio"), detail=words)
 
 
 def _heavy(found: Found) -> float:

@@ -76,6 +76,9 @@ def _contention(f: Figures) -> list[Line]:
 def _against(f: Figures) -> list[Line]:
     what = "a campaign, planned and sent" if f["whole"] else "dispatch"
     beside = f"{f['messages']:,} messages; theirs: {f['their_messages']:,}; here the ratio is ours ÷ theirs"
+    if "alone_ratio" in f:
+        beside += f"; our channel alone, without ledger, caps and templates as theirs: {f['alone_per_second']:,}/s, "
+        beside += f"{f['alone_ratio']} times as fast"
     against = f"{f['their_per_second']:,}/s: {f['peer']}"
     return [Line(what, f"{f['per_second']:,} messages/s", against, f"{f['ratio']}", beside)]
 
@@ -276,7 +279,8 @@ NOTES = """How they are measured, where that is a choice:
   is made once. `--full` sends a million messages and puts 50 M old rows beside them.
 - The far end of pushes is nginx on the same two cores as the sender and everything else; its own limit, as wrk finds
   it, stands below.
-- The bare clients of others get messages that are ready; ours are claimed from the ledger, rendered, gated, recorded.
+- The bare clients of others get messages that are ready; ours are claimed from the ledger, rendered, gated, recorded;
+  our channel by itself stands beside it, in brackets.
   pyfcm opens a connection per message, firebase-admin and aioapns keep theirs.
 - The campaigns on Celery and Dramatiq run a process per core against PostgreSQL without syncing to disk, ours one
   process on SQLite that syncs each commit. Both forms are shown that people write: a task per user, and chunks.

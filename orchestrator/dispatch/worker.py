@@ -16,10 +16,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -106,6 +107,8 @@ class Worker:
     _begin_by: float = field(init=False)
     """The same in ``time.monotonic()``: what asks and waits before it writes must not write later than that."""
     _unreadable: set[str] = field(default_factory=set, init=False)
+    _turn: Lock = field(default_factory=Lock, init=False)
+    """What is not accepted is written one batch after another: a storm takes back what others called dead before it."""
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
@@ -258,7 +261,8 @@ class Worker:
         room = account.room(lane, seats)
         if room > 0:
             first = First(partial(self._settle, answers), partial(self._written, answers)) if answers else None
-            return take_batch(self._door, lane, account, room, first)
+            with self._in_turn(answers):
+                return take_batch(self._door, lane, account, room, first)
         if answers:
             self._write_answers(answers)
         return Batch([], 0)
@@ -357,8 +361,13 @@ class Worker:
             with self._kept(answers):
                 await self._db(self._write_answers, answers)
 
+    def _in_turn(self, answers: list[Answer]) -> AbstractContextManager[object]:
+        """Where what is written depends on what others have written: their commits come first."""
+        plain = all(answer.outcome.kind is OutcomeClass.ACCEPTED for answer in answers)
+        return nullcontext() if plain else self._turn
+
     def _write_answers(self, batch: list[Answer]) -> None:
-        with self.store.write() as connection:
+        with self._in_turn(batch), self.store.write() as connection:
             self._settle(batch, connection)
         self._written(batch)
 
