@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from orchestrator.dispatch import interpreter
 from orchestrator.errors import ConfigError, OrchestratorError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def main() -> None:
 def _commands() -> Typer:
     """All of them; but the daemon, which stays, does not load what the others need: 12 MB."""
     if sys.argv[1:2] == ["run"]:
+        interpreter.begin()
         from orchestrator.cli.serve import app
     else:
         from orchestrator.cli.app import app

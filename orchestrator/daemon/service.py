@@ -96,6 +96,7 @@ class Daemon:
         """
         self._places = places_of(self.settings)
         self.parts, self.links = build(self.settings), links_of(self.settings)
+        interpreter.loaded()
         self._caps, self._bell = CapsFile(self.settings.campaigns), bell_of(self.settings)
         metrics.expect((name, one.channel, one.provider) for name, one in self.parts.channels.items())
         if self.roles != ALL and "://" not in self.settings.database:
