@@ -18,7 +18,6 @@ from orchestrator.dispatch.account import Account, open_account, restrain
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.limits.breaker import OwnProbes, Probes
 from orchestrator.limits.rate import Limiter, MemoryLimiter
-from orchestrator.limits.shared import SharedLimiter, SharedProbes, connect
 from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Carrier, Routing
 from orchestrator.settings import AccountSettings, RouteSettings, Settings, config_file, file_of
@@ -194,7 +193,12 @@ def redis_address(settings: Settings) -> str | None:
 
 def bell_of(settings: Settings) -> Bell:
     """What wakes idle workers: of this process, and through Redis or Valkey of all."""
-    return Bell(redis_address(settings), settings.redis_name)
+    address = redis_address(settings)
+    if address is None:
+        return Bell()
+    from orchestrator.daemon.shared_bell import SharedBell  # +8 MB, which a daemon of its own never pays
+
+    return SharedBell(address, settings.redis_name)
 
 
 def limits_of(settings: Settings, clock: Clock) -> tuple[Limiter, Probes]:
@@ -202,6 +206,8 @@ def limits_of(settings: Settings, clock: Clock) -> tuple[Limiter, Probes]:
     address = redis_address(settings)
     if address is None:
         return MemoryLimiter(clock.monotonic), OwnProbes()
+    from orchestrator.limits.shared import SharedLimiter, SharedProbes, connect
+
     client = connect(address)
     return SharedLimiter(client, settings.redis_name, clock.monotonic), SharedProbes(client, settings.redis_name)
 

@@ -15,8 +15,9 @@ import pytest
 
 from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import ManualClock
-from orchestrator.daemon import bell as bells
+from orchestrator.daemon import shared_bell
 from orchestrator.daemon.bell import Bell
+from orchestrator.daemon.shared_bell import SharedBell
 from orchestrator.dispatch import worker as workers
 from orchestrator.dispatch.worker import Worker
 from orchestrator.store import Store
@@ -56,37 +57,37 @@ async def heard(bell: Bell, ring: Callable[[], object], *, before: Callable[[], 
 
 def test_it_is_heard_in_another_process(valkey: str) -> None:
     name = uuid4().hex
-    code = f"from orchestrator.daemon.bell import Bell; Bell({valkey!r}, {name!r}).ring()"
-    asyncio.run(heard(Bell(valkey, name), lambda: subprocess.run([sys.executable, "-c", code], check=True)))
+    code = f"from orchestrator.daemon.shared_bell import SharedBell; SharedBell({valkey!r}, {name!r}).ring()"
+    asyncio.run(heard(SharedBell(valkey, name), lambda: subprocess.run([sys.executable, "-c", code], check=True)))
 
 
 def test_of_another_deployment_it_is_not(valkey: str) -> None:
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(heard(Bell(valkey, "one"), Bell(valkey, "other").ring), 1))
+        asyncio.run(asyncio.wait_for(heard(SharedBell(valkey, "one"), SharedBell(valkey, "other").ring), 1))
 
 
 def test_without_redis_it_is_heard_in_its_own(valkey: str) -> None:
-    bell = Bell(None, "x")
+    bell = Bell()
     bell.ring()  # nobody listens yet
     asyncio.run(heard(bell, bell.ring))
 
 
 def test_a_server_that_goes_and_comes_back_is_followed(server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bells, "AGAIN_SECONDS", 0.05)
-    elsewhere = Bell(server.address, "x")
+    monkeypatch.setattr(shared_bell, "AGAIN_SECONDS", 0.05)
+    elsewhere = SharedBell(server.address, "x")
 
     def away_and_back() -> None:
         server.stop()
         elsewhere.ring()  # lost, and nobody minds
         server.start()
 
-    asyncio.run(heard(Bell(server.address, "x"), elsewhere.ring, before=away_and_back))
+    asyncio.run(heard(SharedBell(server.address, "x"), elsewhere.ring, before=away_and_back))
 
 
 def test_an_idle_worker_looks_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left alone it would look after a minute; asked, it does at once, and nothing is sent twice."""
     monkeypatch.setattr(workers, "IDLE_AT_MOST", 60.0)
-    clock, channel, bell = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), Bell(None, "x")
+    clock, channel, bell = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), Bell()
     world.person(store, "ada")
 
     async def work() -> None:

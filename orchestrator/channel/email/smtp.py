@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,7 +34,6 @@ from orchestrator.channel.base import (
 from orchestrator.channel.callback import Postmark
 from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
 from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Server, Tls, Unfit
-from orchestrator.channel.email.smtp_dkim import DkimSigner, read_key
 from orchestrator.channel.email.smtp_domains import DomainBrakes
 from orchestrator.channel.email.smtp_errors import Reply, Stage, classify
 from orchestrator.channel.email.smtp_message import Sender, Writer, problems_of, safe_name
@@ -44,6 +43,9 @@ from orchestrator.channel.options import problem, read_file, read_options, read_
 from orchestrator.channel.rules import unsendable
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from orchestrator.channel.email.smtp_dkim import DkimSigner
 
 MOST_BYTES = 10_000_000
 """Of text and HTML together: more is refused everywhere. (Gmail shows 102 KB of a mail and cuts the rest off.)"""
@@ -118,6 +120,8 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
 def _dkim(account: str, given: SmtpOptions, sender: Sender) -> DkimSigner | None:
     if given.dkim_key_file is None or given.dkim_selector is None:
         return None
+    from orchestrator.channel.email.smtp_dkim import DkimSigner, read_key  # a DNS client comes with it: 2 MB
+
     try:
         key = read_key(read_file(account, "dkim_key_file", given.dkim_key_file))
     except ValueError as error:

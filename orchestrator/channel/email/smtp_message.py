@@ -14,14 +14,17 @@ from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from orchestrator.channel.base import EmailPayload
 from orchestrator.channel.callback import Purpose
 from orchestrator.channel.email.smtp_address import Mailbox
-from orchestrator.channel.email.smtp_dkim import DkimSigner
 from orchestrator.channel.email.smtp_signing import Signer
 from orchestrator.ledger.ids import parts
+
+if TYPE_CHECKING:
+    from orchestrator.channel.email.smtp_dkim import DkimSigner
 
 CRLF = b"\r\n"
 _BREAKS = re.compile(r"\r\n|\r|\n")
