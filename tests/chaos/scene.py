@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from orchestrator.audience import people
 from orchestrator.campaign.version import Bundle
@@ -23,7 +24,7 @@ from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs
 from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store, upgrade
-from orchestrator.store.tables import message
+from orchestrator.store.tables import attempt, message, worker
 from tests import world
 from tests.chaos.checker import Accounting, Timeline, check
 from tests.far_end import FarEnd, wait_for
@@ -130,6 +131,7 @@ class Victim:
     said: Path
     log: Path
     began: float = field(default_factory=time.monotonic)
+    born: float = field(default_factory=time.time)
 
     @property
     def alive(self) -> bool:
@@ -139,6 +141,12 @@ class Victim:
     def up(self) -> bool:
         """Whether it lives and has said that everything is up."""
         return self.alive and self.heard("up")
+
+    @property
+    def took(self) -> float | None:
+        """Seconds until everything was up, by its own word: whoever waits for it may look much later."""
+        words = self.said.read_text().split()
+        return float(words[2]) - self.began if words[:1] == ["up"] and len(words) > 2 else None
 
     def heard(self, word: str) -> bool:
         return word in self.said.read_text()
@@ -178,6 +186,8 @@ class Scene:
     """Business time at ``origin``."""
     code: Path = ROOT
     """The folder whose program the next victims run."""
+    entry: str = "tests.chaos.life"
+    """The module of it that they begin with."""
     _tail: Tail = field(init=False)
 
     def __post_init__(self) -> None:
@@ -211,9 +221,10 @@ class Scene:
         said, log = self.folder / f"victim-{number}.out", self.folder / f"victim-{number}.log"
         clock = ["--start", self.begins.isoformat(), "--origin", self.origin.isoformat(), "--speed", str(self.speed)]
         where = [self.database, "--port", str(self.far.port), "--state", str(self.far.state)]
-        command = [sys.executable, "-m", "tests.chaos.victim", *where, *clock, *options]
-        with said.open("w") as out, log.open("w") as errors:
-            process = subprocess.Popen(command, stdout=out, stderr=errors, text=True, cwd=self.code)
+        command = [sys.executable, "-m", self.entry, *where, *clock, *options]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        with said.open("w") as out, log.open("w") as errors:  # what is installed is compiled: so are they, once
+            process = subprocess.Popen(command, stdout=out, stderr=errors, text=True, cwd=self.code, env=env)
         victim = Victim(process, said, log)
         self.victims.append(victim)
         return victim
@@ -269,6 +280,18 @@ class Scene:
         """Until nothing is on its way or due within the hour."""
         wait_for(lambda: slept(0.3) and not self.busy(), "everything to be sent", seconds=seconds)
 
+    def first_marks(self) -> tuple[dict[int, float], float]:
+        """When each process began its first attempt, by its number; and when the last message was first tried."""
+        began = func.min(attempt.c.started_at).label("began")
+        by_process = (
+            select(worker.c.pid, began).join(attempt, attempt.c.worker_id == worker.c.id).group_by(worker.c.pid)
+        )
+        with self.reader() as store, store.read() as connection:
+            rows = connection.execute(by_process).all()
+            last = connection.execute(select(func.max(attempt.c.started_at)).where(attempt.c.n == 1)).scalar_one()
+        machine = self.timeline.machine
+        return {row.pid: machine(row.began).timestamp() for row in rows}, machine(last).timestamp()
+
     def check(self, *, over: bool = True, slack: float = 0.0) -> Accounting:
         """Hold ledger and sandbox against each other; ``over``: nothing of an open window may be pending."""
         with self.reader() as store, store.read() as connection:
@@ -306,24 +329,34 @@ class Fleet:
     scene: Scene
     size: int
     options: Sequence[str]
-    slowest_start: float = 0.0
     members: list[Victim] = field(default_factory=list)
     _starting: list[Victim] = field(default_factory=list)
+    _followers: list[Victim] = field(default_factory=list)
+    """Who was started in the place of another."""
 
     def __post_init__(self) -> None:
         for _ in range(self.size):
             self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Victim:
         made = self.scene.start("--daemon", *self.options)
         self.members.append(made)
         self._starting.append(made)
+        return made
+
+    def slowest_up(self) -> float:
+        """Seconds from the start of a follower until everything of it was up, at most."""
+        return max(one.took or 0.0 for one in self._followers)
+
+    def slowest_first(self) -> float:
+        """Seconds from the start of a follower until it began to send, at most, while there was enough to send."""
+        marks, last = self.scene.first_marks()
+        began = [(one.born, marks[one.process.pid]) for one in self._followers if one.process.pid in marks]
+        return max((at - born for born, at in began if at <= last), default=0.0)
 
     def up(self) -> list[Victim]:
         """Who is up now."""
-        for one in [one for one in self._starting if one.up]:
-            self._starting.remove(one)
-            self.slowest_start = max(self.slowest_start, time.monotonic() - one.began)
+        self._starting = [one for one in self._starting if not one.up]
         for one in self.members:
             assert one.alive, f"a daemon ended by itself: {one.log.read_text()[-2000:]}"
         return [one for one in self.members if one not in self._starting]
@@ -339,7 +372,7 @@ class Fleet:
         self.scene.kills += 1
         self.members.remove(victim)
         if follow:
-            self._begin()
+            self._followers.append(self._begin())
 
     def end(self) -> None:
         """Ask all of them to end; they do so by themselves."""

@@ -1,6 +1,6 @@
 """A process that is killed: the real parts over a SQLite file or PostgreSQL, with a trap at a chosen step.
 
-``python -m tests.chaos.victim DATABASE …`` opens the store, recovers, plans what is not planned to its end, and runs
+``python -m tests.chaos.life DATABASE …`` opens the store, recovers, plans what is not planned to its end, and runs
 the real Worker over the real channels until nothing is due any more; then it exits with 0. ``--daemon`` runs the whole
 real Daemon instead, until SIGTERM.
 
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from orchestrator.daemon.logs import configure
 from orchestrator.daemon.roles import roles
 from orchestrator.daemon.service import Daemon
 from orchestrator.daemon.wiring import Parts, build, links_of
+from orchestrator.dispatch import interpreter
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
 from orchestrator.errors import LeaseLostError
@@ -168,12 +170,13 @@ def main() -> None:
 def _live(given: argparse.Namespace, settings: Settings) -> None:
     if given.daemon:
         configure(json=True)
-        Daemon(settings, lambda port: say(f"up {port}"), roles(given.role)).run()
+        Daemon(settings, lambda port: say(f"up {port} {time.monotonic()}"), roles(given.role)).run()
         return
     logging.basicConfig(stream=sys.stderr)
     clock = AcceleratedClock(given.start, given.speed, given.origin)
     trap = _trap(given)
     parts = build(settings, clock)
+    interpreter.loaded()
     if given.allergy:
         for account in parts.accounts.values():
             account.channel = cast("Channel", Allergic(account.channel, given.allergy))
@@ -239,7 +242,3 @@ def _settings(given: argparse.Namespace) -> Settings:
     few["ramp"] = timedelta(seconds=given.ramp)
     accounts = {name: account.model_copy(update=few) for name, account in made.accounts.items()}
     return made.model_copy(update={"accounts": accounts})
-
-
-if __name__ == "__main__":
-    main()

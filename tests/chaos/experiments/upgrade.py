@@ -102,7 +102,7 @@ def rolling_upgrade(ground: Ground) -> Told:
         told = (scene.folder, scene.far.state, scene.far.port, scene.database, messages - texts, texts)
         _done(_python(old, POPULATE, *told))
         answer_slowly(scene, 0.5)
-        scene.code = old
+        scene.code, scene.entry = old, "tests.chaos.victim"
         few = ["--lease", "3", "--connections", str(ground.pick(6, 16, 48))]
         before = Fleet(scene, 2, few)
         before.wait_up()
@@ -110,7 +110,7 @@ def rolling_upgrade(ground: Ground) -> Told:
         killed = _killed_migrations(ground, scene, times)
         _done(_python(ROOT, UPGRADE, scene.database))
         migrated = scene.taken()
-        scene.code = ROOT
+        scene.code, scene.entry = ROOT, "tests.chaos.life"
         scene.wait_taken(min(migrated + messages // 20, messages - 50))
         after = Fleet(scene, 2, few)
         after.wait_up()
@@ -122,6 +122,10 @@ def rolling_upgrade(ground: Ground) -> Told:
         found = scene.check()
         held([f"I1 {found.unsent} messages ended without being sent: {found.states}"] * bool(found.unsent))
         held([f"I3 {found.duplicates_seen} duplicates of an orderly upgrade"] * bool(found.duplicates_seen))
+        sent, _ = scene.first_marks()
+        held(["R32 no migration was killed before its end"] * (killed == 0))
+        held(["R32 release N-1 sent nothing on the new schema"] * (beside <= migrated))
+        held(["R32 release N sent nothing"] * (not any(one.process.pid in sent for one in after.members)))
     did = f"{messages:,} messages, 2 daemons of each release, migration killed {killed} times"
     figures = f"{migrated:,} sent when the schema was new, {beside - migrated:,} more by N-1 on it before N came"
     return Told(did, figures, found)
@@ -172,6 +176,7 @@ def taken_up_again(ground: Ground) -> Told:
             began = time.monotonic()
             with scene.reader() as store:
                 pid = victim.process.pid
+                held(["P4 the victim had nothing in hand"] * (not _held_by(store, pid)))
                 wait_for(
                     lambda store=store, pid=pid: not _held_by(store, pid), "its work to be taken up", seconds=lease + 60
                 )
