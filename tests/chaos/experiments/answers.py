@@ -36,6 +36,7 @@ def lost_answers(ground: Ground) -> Told:
         hits = _hits(scene)
         found = reached(scene, messages)
         kept, twice = hits["twilio"] + hits["smtp"], found.duplicates_seen
+        held(f"R5 no answer of {provider} was lost" for provider, times in hits.items() if times == 0)
         held([f"I3 {found.unknown} unknown, {kept} answers of SMS and mail were lost"] * (found.unknown != kept))
         held([f"I3 {twice} pushes again, {hits['fcm']} answers were lost"] * (twice > hits["fcm"]))
     lost = sum(hits.values())
@@ -55,6 +56,7 @@ def storm(ground: Ground) -> Told:
         scene.far.calm()
         most = max(0.02 * rate * seconds, 40)
         held([f"R6 {asked} requests into a storm of {seconds} s, {most:.0f} are 2 %"] * (asked > most))
+        held(["R6 nothing was asked in the storm: its breaker saw none"] * (asked == 0))
         calmed = time.time()
         scene.wait_done(900)
         fleet.end()

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.store.tables import attempt, worker
-from tests.chaos.experiments.kills import answer_slowly, reached
+from tests.chaos.experiments.kills import answer_slowly, caught_some, reached
 from tests.chaos.ground import Ground, Told, experiment, held
 from tests.chaos.scene import THREE_CHANNELS, Fleet, People, Scene, Victim
 from tests.far_end import wait_for
@@ -76,6 +76,7 @@ def frozen(ground: Ground) -> Told:
         held(after_lease(scene))
     lost = sum(victim.log.read_text().count("lease_lost") for victim in scene.victims)
     held([f"I9 {freezes} freezes, {lost} leases given up"] * (lost < freezes // 2))
+    caught_some(found)
     return Told(
         f"{freezes} freezes, {daemons} daemons, {messages:,} messages",
         f"{lost} leases given up, {found.unknown} unknown",
