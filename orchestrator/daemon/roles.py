@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.clock import Clock
 from orchestrator.errors import InputError, did_you_mean
+from orchestrator.ledger import place
 from orchestrator.ledger.leader import LEASE, lead, resign
 from orchestrator.store import Store
 
@@ -63,7 +63,7 @@ class Leadership:
     store: Store
     clock: Clock
     wanted: frozenset[Role]
-    holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
+    holder: str = field(default_factory=lambda: f"{place.here()}:{os.getpid()}:{uuid4().hex[:8]}")
     _until: dict[Role, datetime] = field(default_factory=dict, init=False)
 
     @property

@@ -44,6 +44,7 @@ def recover_dead(store: Store, clock: Clock, resend: Mapping[str, bool], *, othe
     with store.write() as connection:
         machine = clock.machine()
         dead = lease.end_others(connection, machine) if others else lease.end_silent(connection, machine)
+        dead += lease.end_gone(connection, machine)
         dead += _unrecovered(connection, dead)
         found = recover(connection, dead, clock.now(), resend=resend)
     metrics.lease_steals.inc(found != Recovered())

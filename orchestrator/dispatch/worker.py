@@ -12,7 +12,6 @@ import asyncio
 import logging
 import math
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +37,7 @@ from orchestrator.dispatch.outcome import NOT_BEGUN, Answer
 from orchestrator.dispatch.restraint import CapsNow
 from orchestrator.dispatch.settling import Settler
 from orchestrator.errors import LeaseLostError, OrchestratorError
-from orchestrator.ledger import lease
+from orchestrator.ledger import lease, place
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
 from orchestrator.ledger.ids import WorkerId, parts
 from orchestrator.policy.allowed import OnlyTo
@@ -118,7 +117,7 @@ class Worker:
         self._stopping, self._woken, self._busy = asyncio.Event(), asyncio.Event(), asyncio.Event()
         began = time.monotonic()
         with self.store.write() as connection:
-            host, pid, machine = socket.gethostname(), os.getpid(), self.clock.machine()
+            host, pid, machine = place.here(), os.getpid(), self.clock.machine()
             self.id = lease.register(connection, host=host, pid=pid, machine=machine, lease=self.lease)
         self._held_until, self._begin_by = machine + self.lease, began + self.lease.total_seconds()
         self._door = Door(

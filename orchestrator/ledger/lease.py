@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Connection, TextClause, insert, text, update
+from sqlalchemy import Connection, TextClause, insert, select, text, update
 
 from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
+from orchestrator.ledger import place
 from orchestrator.ledger.ids import WorkerId
-from orchestrator.store.dialect import keep_rows_sql
+from orchestrator.store.dialect import among, keep_rows_sql, one_of_sql, skip_locked_sql
 from orchestrator.store.tables import worker
 
 
@@ -28,7 +29,7 @@ class Holder:
 
 
 def register(connection: Connection, *, host: str, pid: int, machine: datetime, lease: timedelta) -> WorkerId:
-    """A new incarnation."""
+    """A new incarnation; ``host``: :func:`orchestrator.ledger.place.here`."""
     row = {"host": host, "pid": pid, "started_at": machine, "lease_until": machine + lease}
     return WorkerId(connection.execute(insert(worker).values(row).returning(worker.c.id)).scalar_one())
 
@@ -75,6 +76,29 @@ def end_silent(connection: Connection, machine: datetime) -> list[WorkerId]:
     """End every incarnation whose lease ran out."""
     silent = worker.c.ended_at.is_(None) & (worker.c.lease_until <= machine)
     ended = connection.execute(update(worker).where(silent).values(ended_at=machine).returning(worker.c.id))
+    return [WorkerId(row.id) for row in ended]
+
+
+@cache
+def _end_sql(dialect: str) -> TextClause:
+    return text(f"""
+        UPDATE worker SET ended_at = :machine WHERE id IN (
+            SELECT id FROM worker WHERE id {one_of_sql(dialect, "ids")} AND ended_at IS NULL {skip_locked_sql(dialect)})
+        RETURNING id""")
+
+
+def end_gone(connection: Connection, machine: datetime) -> list[WorkerId]:
+    """End every incarnation of this machine whose process is over, without waiting for its lease.
+
+    Nobody waits for a server that is still at a dead process's last statement: it is found at the next look.
+    """
+    seen = select(worker.c.id, worker.c.host, worker.c.pid).where(
+        worker.c.ended_at.is_(None), worker.c.host == place.here()
+    )
+    dead = [row.id for row in connection.execute(seen) if place.gone(row.host, row.pid)]
+    if not dead:
+        return []
+    ended = connection.execute(_end_sql(connection.dialect.name), {"machine": to_micros(machine), "ids": among(dead)})
     return [WorkerId(row.id) for row in ended]
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from unittest import mock
+from uuid import uuid4
 
 from orchestrator.dispatch import worker
 from orchestrator.dispatch.worker import Worker
-from orchestrator.ledger import lease, recover
+from orchestrator.ledger import lease, place, recover
 from orchestrator.ledger.states import State
 from orchestrator.policy import gate
 from orchestrator.policy.decide import OBJECTIONS
@@ -50,6 +51,11 @@ def trusting() -> AbstractContextManager[object]:
     """A door that trusts the plan: who has refused since is sent to."""
     refusals = {reason for reason, _ in OBJECTIONS}
     return mock.patch.object(gate, "RULES", tuple(rule for rule in gate.RULES if rule[0] not in refusals))
+
+
+def elsewhere() -> AbstractContextManager[object]:
+    """Not broken: a process on a machine of its own, whose end nobody can see, as far as it and the others can tell."""
+    return mock.patch.object(place, "here", return_value=f"elsewhere/{uuid4().hex}")
 
 
 VARIANTS: Mapping[str, Variant] = {

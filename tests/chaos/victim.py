@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,7 +46,7 @@ from orchestrator.ledger.states import RunState
 from orchestrator.plan.due import due_runs
 from orchestrator.settings import ClockSettings, Settings
 from orchestrator.store import Store
-from tests.chaos.broken import VARIANTS
+from tests.chaos.broken import VARIANTS, elsewhere
 from tests.far_end import FarEnd
 
 API_KEY = "a key of the app"
@@ -163,7 +164,7 @@ def say(line: str) -> None:
 def main() -> None:
     given = _arguments()
     settings = _settings(given)
-    with VARIANTS[given.broken]():
+    with VARIANTS[given.broken](), elsewhere() if given.apart else nullcontext():
         _live(given, settings)
 
 
@@ -215,6 +216,7 @@ def _arguments() -> argparse.Namespace:
     add("--campaigns", type=Path, default=Path("campaigns"), help="where caps.yaml is")
     add("--port-of-api", type=int, default=0)
     add("--broken", default="", help="a deliberately broken variant")
+    add("--apart", action="store_true", help="on a machine of its own, as far as it can tell")
     return parser.parse_args()
 
 

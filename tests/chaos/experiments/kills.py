@@ -73,12 +73,12 @@ def restarted(ground: Ground, fleet: Fleet) -> str:
     return f"a restart took {up:.1f} s at most, {first:.1f} s to its first message"
 
 
-def killed(ground: Ground, *, daemons: int, kills: int, messages: int, seconds: float = 0.15) -> Told:
+def killed(ground: Ground, *options: str, daemons: int, kills: int, messages: int, seconds: float = 0.15) -> Told:
     """A campaign over three channels by several daemons, killed and followed all along."""
     with ground.scene(speed=4.0) as scene:
         scene.populate(People.mixed(messages), **THREE_CHANNELS)
         answer_slowly(scene, seconds)
-        fleet = Fleet(scene, daemons, ["--lease", LEASE, "--connections", "32"])
+        fleet = Fleet(scene, daemons, ["--lease", LEASE, "--connections", "32", *options])
         fleet.wait_up()
         began = time.monotonic()
         hunt(ground, scene, fleet, kills, messages)
@@ -94,15 +94,17 @@ def killed(ground: Ground, *, daemons: int, kills: int, messages: int, seconds: 
 
 @experiment(
     "R1",
-    "`kill -9` of daemons on one PostgreSQL at random moments, push, SMS and mail",
+    "`kill -9` of daemons on several machines and one PostgreSQL at random moments, push, SMS and mail",
     "200 kills, 4 workers × concurrency 32, 50,000 messages, 3 channels",
 )
 def random_kills(ground: Ground) -> Told:
     kills, messages = ground.pick((5, 1_500), (40, 8_000), (200, 50_000))
-    return killed(ground, daemons=ground.pick(2, 4, 4), kills=kills, messages=messages)
+    return killed(ground, "--apart", daemons=ground.pick(2, 4, 4), kills=kills, messages=messages)
 
 
-@experiment("R1", "two daemons, twenty `kill -9` in a row", "20 kills, 100,000 messages", sizes=NOT_SHORT)
+@experiment(
+    "R1", "two daemons on one machine, twenty `kill -9` in a row", "20 kills, 100,000 messages", sizes=NOT_SHORT
+)
 def twenty_in_a_row(ground: Ground) -> Told:
     return killed(ground, daemons=2, kills=20, messages=ground.pick(0, 20_000, 100_000), seconds=0.02)
 

@@ -40,6 +40,8 @@ scene.populate(People(push=int(push), sms=int(sms)), holdout="0%")
 """
 SECONDS = 10.0
 """Within which a lost leader is replaced."""
+FOLLOWED = 5.0
+"""Seconds from the start of a follower."""
 
 
 def release_before(folder: Path) -> Path:
@@ -136,12 +138,12 @@ def _leaders(scene: Scene) -> dict[str, str]:
         return {row.role: row.holder for row in connection.execute(select(leader))}
 
 
-@experiment("P4", "the leader is killed; another daemon leads", "within 10 s", sizes=NOT_SHORT)
+@experiment("P4", "the leader is killed; a daemon on another machine leads", "within 10 s", sizes=NOT_SHORT)
 def lost_leader(ground: Ground) -> Told:
     times, took = ground.pick(1, 4, 20), list[float]()
     with ground.scene() as scene:
         scene.populate(People(push=10), holdout="0%")
-        fleet = Fleet(scene, 3, ["--lease", "3"])
+        fleet = Fleet(scene, 3, ["--lease", "3", "--apart"])
         fleet.wait_up()
         wait_for(lambda: len(_leaders(scene)) == 2, "somebody to lead", seconds=20)
         for _ in range(times):
@@ -161,14 +163,14 @@ def lost_leader(ground: Ground) -> Told:
     return Told(f"{times} leaders killed, 3 daemons", f"followed after {max(took):.1f} s at most")
 
 
-@experiment("P4", "what a dead worker held is taken up again by the others", "lease + 5 s")
+@experiment("P4", "what a dead worker held is taken up again on other machines", "lease + 5 s")
 def taken_up_again(ground: Ground) -> Told:
     lease, took = ground.pick(3.0, 6.0, 60.0), list[float]()
     for _ in range(ground.pick(1, 2, 3)):
         with ground.scene() as scene:
             scene.populate(People(push=2_000), holdout="0%")
             answer_slowly(scene, 0.4)
-            fleet = Fleet(scene, 2, ["--lease", str(lease), "--connections", "16"])
+            fleet = Fleet(scene, 2, ["--lease", str(lease), "--connections", "16", "--apart"])
             fleet.wait_up()
             scene.wait_taken(60)
             victim = fleet.up()[1]
@@ -183,6 +185,36 @@ def taken_up_again(ground: Ground) -> Told:
             took.append(time.monotonic() - began)
     held(f"P4 work was stuck for {one:.1f} s under a lease of {lease:g} s" for one in took if one > lease + 5)
     return Told(f"lease of {lease:g} s, {len(took)} times", f"stuck for {max(took):.1f} s at most")
+
+
+@experiment("P4", "a daemon that follows on the same machine takes up at once what a dead one held", "5 s, no lease")
+def followed(ground: Ground) -> Told:
+    up, stuck, times = list[float](), list[float](), ground.pick(1, 3, 20)
+    for _ in range(times):
+        with ground.scene() as scene:
+            scene.populate(People(push=600), holdout="0%")
+            answer_slowly(scene, 0.4)
+            fleet = Fleet(scene, 1, ["--lease", "600", "--connections", "16"])
+            fleet.wait_up()
+            scene.wait_taken(60)
+            led, pid = _leaders(scene), fleet.members[0].process.pid
+            fleet.kill(fleet.members[0])
+            with scene.reader() as store:
+                held(["P4 the victim had nothing in hand"] * (not _held_by(store, pid)))
+                wait_for(lambda store=store, pid=pid: not _held_by(store, pid), "its work to be taken up", seconds=90)
+            stuck.append(time.monotonic() - fleet.members[0].began)
+            wait_for(lambda led=led: not set(led.values()) & set(_leaders(scene).values()), "a new leader", seconds=90)
+            fleet.wait_up()
+            up.append(fleet.slowest_up())
+            scene.far.calm()
+            scene.wait_done(60)
+            fleet.end()
+            scene.check()
+    held(f"P4 work was stuck for {one:.1f} s" for one in stuck if one > FOLLOWED and ground.size != "short")
+    figures = (
+        f"taken up {max(stuck):.1f} s after its start at most, up after {max(up):.1f} s; the lease was ten minutes"
+    )
+    return Told(f"{times} kills", figures)
 
 
 def _held_by(store: Store, pid: int) -> bool:
