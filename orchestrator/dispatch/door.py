@@ -39,6 +39,7 @@ from orchestrator.policy.facts import read_facts
 from orchestrator.policy.gate import Leave, Readdress, judge
 from orchestrator.policy.resolver import Hold, Opening, Send, opening
 from orchestrator.store import Store
+from orchestrator.store.dialect import by_user
 from orchestrator.timing.quiet import QuietHours
 
 Probe = Callable[[str], None]
@@ -128,6 +129,7 @@ class Door:
     ) -> list[Ready]:
         """Ask the gate and commit its verdicts; returns what must now be sent."""
         with self.store.write() as connection:
+            by_user(connection)
             now, run = self.clock.now(), read_run(connection, lane.run_id)
             verdicts = self._judge(connection, lane, run, admitted, now, quota)
             send = [item.message.id for item, verdict in verdicts if isinstance(verdict, Send)]

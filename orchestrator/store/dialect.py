@@ -189,12 +189,27 @@ def lock_rows_sql(dialect: str) -> str:
 def chunk_sql(dialect: str, patience: int) -> str:
     """Begin a transaction about some thousand users of many: what PostgreSQL is told for its length.
 
-    To look things up by user: by its usual costs of a page it reads all events there are for a thousand users' events.
-    And to end it if its process says nothing for ``patience`` seconds: frozen, it has rows in hand that others need.
+    To look things up by user, as :func:`by_user`. And to end it if its process says nothing for ``patience`` seconds:
+    frozen, it has rows in hand that others need.
     """
     if dialect != "postgresql":
         return "SELECT 1"
-    told = {"random_page_cost": "1.1", "idle_in_transaction_session_timeout": f"{patience}s"}
+    return _for_this_transaction({**_BY_USER, "idle_in_transaction_session_timeout": f"{patience}s"})
+
+
+def by_user(connection: Connection) -> None:
+    """For the length of a transaction about some hundred users: let PostgreSQL look things up by user.
+
+    By its usual costs of a page it reads all consents, members and events that there are, up to some ten thousand.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_for_this_transaction(_BY_USER))
+
+
+_BY_USER = {"random_page_cost": "1.1"}
+
+
+def _for_this_transaction(told: Mapping[str, str]) -> str:
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in told.items())
 
 
