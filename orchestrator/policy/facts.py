@@ -97,6 +97,7 @@ class _Asks(NamedTuple):
     came_back: bool
     named: bool
     converted: bool
+    before: bool
     far: bool
     unless: str
     needs: str
@@ -110,6 +111,7 @@ def _asks(terms: Terms) -> _Asks:
         came_back=terms.came_back_since is not None,
         named=terms.only_to is not None,
         converted=terms.conversion is not None,
+        before=terms.steps_before > 0,
         far=terms.steps_before > 1,
         unless=terms.unless.kind if terms.unless else "",
         needs=terms.needs.kind if terms.needs else "",
@@ -137,13 +139,15 @@ def _cues(dialect: str, asks: _Asks) -> tuple[str, str, str, str]:
     )
 
 
-def _before(dialect: str, *, far: bool) -> str:
-    """Which message is the step before; ``far``: the last that there is, for a step without an address has none."""
+def _before(dialect: str, asks: _Asks) -> str:
+    """The message of the step before, if any; ``far``: the last there is, for a step without an address has none."""
+    if not asks.before:
+        return ""
     which = "m.id - 1 AND m.step > 1"
-    if far:
+    if asks.far:
         which = f"""(SELECT max(earlier.id) FROM message AS earlier
             WHERE earlier.id >= m.id - m.step AND earlier.id < m.id {within_sql(dialect, "earlier.id")})"""
-    return f"previous.id = {which} {within_sql(dialect, 'previous.id')}"
+    return f"LEFT JOIN message previous ON previous.id = {which} {within_sql(dialect, 'previous.id')}"
 
 
 _TRIGGERING = """LEFT JOIN enrolled ON enrolled.run_id = m.run_id AND enrolled.user_id = m.user_id
@@ -180,7 +184,8 @@ def _columns(dialect: str, carriers: Carriers, asks: _Asks) -> tuple[str, ...]:
         _needless(asks.needless),
         "member.anchor",
         "EXISTS (SELECT 1 FROM receipt WHERE receipt.message_id = m.id AND receipt.state IS NOT NULL)",
-        *("previous.state", "previous.sent_at", "m.held_out"),
+        *(("previous.state", "previous.sent_at") if asks.before else ("NULL", "NULL")),
+        "m.held_out",
         "m.due_at" if asks.needs or asks.awaited else "NULL",
         "m.deadline",
         *(("users.external_id", "a.value") if asks.named else ()),
@@ -193,7 +198,7 @@ def _rest(dialect: str, asks: _Asks) -> str:
         FROM message m JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
         JOIN run ON run.id = m.run_id JOIN campaign ON campaign.name = run.campaign
         JOIN address a ON a.id = m.address_id {"JOIN users ON users.id = m.user_id" if asks.named else ""}
-        LEFT JOIN message previous ON {_before(dialect, far=asks.far)} {_TRIGGERING if asks.triggered else ""}
+        {_before(dialect, asks)} {_TRIGGERING if asks.triggered else ""}
         WHERE m.id {one_of_sql(dialect, "ids")} {of_run_sql(dialect, "member.run_id")}"""
 
 
