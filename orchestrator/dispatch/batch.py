@@ -37,10 +37,10 @@ def take_batch(door: Door, lane: Lane, account: Account, room: int, first: First
         return Batch([], 0)
     found = admit(account, lane, ready, door.clock)
     door.probe("admitted")
-    leaving = door.mark(lane, found.admitted, [*out, *found.late], account.quota)
-    if found.rest:
+    if found.rest:  # before the mark: nothing of the database's comes between that and the wire
         door.release([item.message.id for item in found.rest])
     if found.slow:
         door.hold(found.slow)
+    leaving = door.mark(lane, found.admitted, [*out, *found.late], account.quota)
     found.give_back([item.composed for item in leaving], door.clock.monotonic())
     return Batch(leaving, len(ready) + len(out), found.taken_at)

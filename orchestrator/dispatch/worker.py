@@ -153,7 +153,8 @@ class Worker:
             metrics.fence_rejects.inc()
             raise
         except Exception:
-            await _cancel(tasks)  # nothing begins any more; what is on the wire may still be answered
+            self.stop()  # nothing more is claimed; what is marked by now leaves, or nobody would know that it did not
+            await asyncio.wait(tasks[:1])
             with suppress(*AWAY, LeaseLostError):  # away: the lease runs out by itself
                 await self._drain()
             raise
@@ -384,9 +385,16 @@ class Worker:
         self.probe("written")
 
     async def _beat_loop(self) -> None:
+        """Hold on to the lease; a beat that the database did not take comes again soon: two thirds of it are left."""
+        pause = self.lease / 3
         while True:
-            await asyncio.sleep(self.lease.total_seconds() / 3)
-            await self._db(self._beat)
+            await asyncio.sleep(pause.total_seconds())
+            try:
+                await self._db(self._beat)
+                pause = self.lease / 3
+            except AWAY as error:
+                pause = self.lease / 12
+                log.warning("beat_failed", extra={"worker": self.id, "error": type(error).__name__})
 
     def _beat(self) -> None:
         began = time.monotonic()

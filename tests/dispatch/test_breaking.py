@@ -1,0 +1,135 @@
+"""A worker whose database breaks under it: what did not leave is not in doubt, and what was answered is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
+
+from orchestrator.channel.base import Outcome, OutcomeClass
+from orchestrator.clock import ManualClock
+from orchestrator.dispatch import worker as workers
+from orchestrator.dispatch.account import Account
+from orchestrator.dispatch.worker import Worker
+from orchestrator.ledger.states import State
+from orchestrator.store import Store
+from orchestrator.store.tables import message
+from orchestrator.timing.quiet import QuietHours
+from tests import world
+from tests.dispatch.test_worker import Silent, account, planned
+
+BROKE = OperationalError("a statement", None, OSError("the server closed the connection"))
+
+
+def crowd(store: Store, clock: ManualClock, people: int) -> None:
+    """So many with a push that is due."""
+    for n in range(people):
+        world.person(store, f"u{n}")
+    planned(store, clock)
+
+
+def worker(store: Store, clock: ManualClock, one: Account, lease: float = 60.0) -> Worker:
+    return Worker(store, clock, QuietHours.load(None), {"fcm": one}, timedelta(seconds=lease))
+
+
+def told(store: Store) -> Counter[str]:
+    """How many messages are in each state."""
+    with store.read() as connection:
+        return Counter(connection.execute(select(message.c.state)).scalars())
+
+
+async def until(done: Any, what: str) -> None:
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(done):  # noqa: ASYNC110  # the ledger's news
+            await asyncio.sleep(0.02)
+    assert done(), what
+
+
+def waits(made: Worker) -> None:
+    """Hold the database's thread until there is more work for it."""
+    end = time.monotonic() + 20
+    while made._thread._work_queue.empty():
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("problem", [BROKE, ValueError("a bug")], ids=["away", "bug"])
+def test_a_beat_that_fails_before_a_claim_leaves_nothing_in_doubt(
+    store: Store, problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim behind it marks; that leaves as well, or nobody would know that it did not."""
+    monkeypatch.setattr(workers, "LANES_HOLD", 60.0)  # claim upon claim, with nothing asked between them
+    clock, channel, steps = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), list[str]()
+    crowd(store, clock, 25)  # of an account with ten connections
+    made = worker(store, clock, account(channel), lease=0.3)
+
+    def breaks(step: str) -> None:
+        if step == "marked" and "marked" not in steps:
+            waits(made)  # the beat is next
+        if step == "beating" and "marked" in steps and "beating" not in steps:
+            steps.append(step)
+            waits(made)  # and then the next claim
+            raise problem
+        steps.append(step)
+
+    made.probe = breaks
+
+    async def work() -> None:
+        made.start()
+        if problem is BROKE:
+            running = asyncio.create_task(made.run())
+            await until(lambda: told(store) == {State.ACCEPTED: 25}, "one beat that failed ends no worker")
+            made.stop()
+            await running
+        else:
+            with pytest.raises(ValueError, match="a bug"):
+                await made.run()
+
+    asyncio.run(work())
+    assert "beating" in steps
+    assert told(store)[State.ACCEPTED] >= 20
+    assert set(told(store)) <= {State.ACCEPTED, State.PLANNED}
+
+
+def test_what_has_no_turn_is_given_back_before_anything_is_marked(store: Store) -> None:
+    """So that a database which goes away then leaves nothing `sending` that never left."""
+    clock, channel = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED))
+    crowd(store, clock, 8)
+    one = account(channel)
+    taking = one.limiter.take
+    one.limiter.take = lambda keys, n: taking(keys, min(n, 3))  # type: ignore[method-assign]
+    made = worker(store, clock, one)
+
+    async def work() -> None:
+        made.start()
+        with broken(store, "SET state = 'planned', worker_id = NULL"), pytest.raises(OperationalError):
+            await made.run()
+
+    asyncio.run(work())
+    assert set(told(store)) <= {State.CLAIMED, State.ACCEPTED}
+
+
+@contextmanager
+def broken(store: Store, statement: str) -> Iterator[None]:
+    """The connection breaks at the first statement with these words in it."""
+    left = [True]
+
+    def breaks(_c: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        if left and statement in sql:
+            left.clear()
+            raise BROKE
+
+    event.listen(store.writer_engine, "before_cursor_execute", breaks)
+    try:
+        yield
+    finally:
+        event.remove(store.writer_engine, "before_cursor_execute", breaks)
+    assert not left, "never came to that"
