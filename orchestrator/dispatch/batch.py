@@ -6,12 +6,15 @@ row that says ``sending``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.admission import admit
+from orchestrator.dispatch.compose import Composed
 from orchestrator.dispatch.door import Door, First, Ready
 from orchestrator.ledger.claim import Lane
+from orchestrator.store import AWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,17 @@ class Batch:
     taken_at: float = 0.0
 
 
-def take_batch(door: Door, lane: Lane, account: Account, room: int, first: First | None = None) -> Batch:
+def take_batch(
+    door: Door,
+    lane: Lane,
+    account: Account,
+    room: int,
+    first: First | None = None,
+    unmarked: Callable[[Sequence[Composed]], None] = lambda _items: None,
+) -> Batch:
     """Take up to ``room`` due messages of a lane to the threshold; ``first`` is written with the claim.
+
+    ``unmarked`` is told of what was to be marked when the database does not say whether it is: nothing of it leaves.
 
     Raises:
         LeaseLostError: the door's worker lost its lease.
@@ -41,6 +53,10 @@ def take_batch(door: Door, lane: Lane, account: Account, room: int, first: First
         door.release([item.message.id for item in found.rest])
     if found.slow:
         door.hold(found.slow)
-    leaving = door.mark(lane, found.admitted, [*out, *found.late], account.quota)
+    try:
+        leaving = door.mark(lane, found.admitted, [*out, *found.late], account.quota)
+    except AWAY:
+        unmarked(found.admitted)
+        raise
     found.give_back([item.composed for item in leaving], door.clock.monotonic())
     return Batch(leaving, len(ready) + len(out), found.taken_at)

@@ -23,7 +23,7 @@ from orchestrator.dispatch.outcome import NOT_BEGUN, Answer, settlement
 from orchestrator.dispatch.rerouting import carriers_of, follow_addresses
 from orchestrator.dispatch.wear import worn_out
 from orchestrator.ledger.lease import Holder
-from orchestrator.ledger.settle import Settlement, settle
+from orchestrator.ledger.settle import Settlement, on_their_way, settle, settled_before
 from orchestrator.ledger.states import State
 from orchestrator.ledger.stops import stop_account
 from orchestrator.plan.rules import seen_since
@@ -41,6 +41,8 @@ class Settler:
     accounts: Mapping[str, Account]
     routing: Routing = UNKNOWN
     chance: random.Random = field(default_factory=random.Random)
+    again: bool = False
+    """Whether the database may have taken answers already, though it did not say so."""
 
     def settle(self, connection: Connection, holder: Holder, answers: Sequence[Answer]) -> None:
         """Settle a batch in the caller's transaction.
@@ -49,6 +51,8 @@ class Settler:
             LeaseLostError: recovery has these messages; nothing is written.
         """
         now = self.clock.now()
+        if self.again:
+            answers = _untold(connection, holder, answers)
         settled = [self._settlement(connection, answer, now) for answer in answers]
         written = settle(connection, holder, now, settled)
         follow_addresses(connection, self.routing, [item.id for item in settled if item.address_id is not None])
@@ -101,6 +105,14 @@ class Settler:
         if following is None:
             return base._replace(reason="address_dead")
         return base._replace(state=State.PLANNED, reason="next_address", due_at=now, address_id=following)
+
+
+def _untold(connection: Connection, holder: Holder, answers: Sequence[Answer]) -> Sequence[Answer]:
+    """Without what is written already, and without what was to be marked and is not."""
+    before = settled_before(connection, holder, [(answer.message.id, answer.n) for answer in answers])
+    begun = [answer.message.id for answer in answers if answer.outcome.code == NOT_BEGUN]
+    unmarked = set(begun) - on_their_way(connection, holder, begun)
+    return [one for one in answers if one.message.id not in before and one.message.id not in unmarked]
 
 
 def _count(accounts: Mapping[str, Account], answers: Sequence[Answer], settled: Sequence[Settlement]) -> None:

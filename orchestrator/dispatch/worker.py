@@ -32,6 +32,7 @@ from orchestrator.clock import Clock
 from orchestrator.content.links import ACKNOWLEDGED, Links
 from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.batch import Batch, take_batch
+from orchestrator.dispatch.compose import Composed
 from orchestrator.dispatch.door import Door, First, Marked, Probe, Ready
 from orchestrator.dispatch.outcome import NOT_BEGUN, Answer
 from orchestrator.dispatch.restraint import CapsNow
@@ -262,10 +263,15 @@ class Worker:
         if room > 0:
             first = First(partial(self._settle, answers), partial(self._written, answers)) if answers else None
             with self._in_turn(answers):
-                return take_batch(self._door, lane, account, room, first)
+                return take_batch(self._door, lane, account, room, first, partial(self._not_begun, account, answers))
         if answers:
             self._write_answers(answers)
         return Batch([], 0)
+
+    def _not_begun(self, account: Account, answers: list[Answer], items: Sequence[Composed]) -> None:
+        """What was to be marked when the database went away does not leave, whether it took the mark or not."""
+        now, outcome = self.clock.now(), Outcome(OutcomeClass.RETRY, NOT_BEGUN, may_have_left=False)
+        answers += [Answer(item.message, account.name, outcome, now, now) for item in items]
 
     def _begin(self, account: Account, item: Ready, marked: float) -> None:
         """Start one request; the connection is free again when its task is over, even if that never got to run."""
@@ -352,6 +358,7 @@ class Worker:
         try:
             yield answers
         except AWAY:
+            self._settler.again = True
             for answer in answers:
                 self._answers.put_nowait(answer)
             raise

@@ -17,7 +17,7 @@ from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import driver_sql, rows, rows_sql, within_sql
+from orchestrator.store.dialect import among, driver_sql, one_of_sql, rows, rows_sql, within_sql
 
 
 class Settlement(NamedTuple):
@@ -99,6 +99,35 @@ def settle(
     )
     apply_kept(connection, [item.id for item in settlements if item.state in {State.ACCEPTED, State.UNKNOWN}])
     return settlements
+
+
+@cache
+def _before_sql(dialect: str) -> TextClause:
+    return text(f"""
+        SELECT attempt.message_id FROM attempt
+        JOIN {rows_sql(dialect, "tried", id="bigint", n="smallint")} AS tried
+             ON tried.id = attempt.message_id AND tried.n = attempt.n
+        WHERE attempt.worker_id = :worker {within_sql(dialect, "attempt.message_id")}""")
+
+
+@cache
+def _sending_sql(dialect: str) -> TextClause:
+    return text(f"""
+        SELECT id FROM message WHERE id {one_of_sql(dialect, "ids")} AND worker_id = :worker AND state = 'sending'""")
+
+
+def settled_before(connection: Connection, holder: Holder, tried: Sequence[tuple[MessageId, int]]) -> set[int]:
+    """Which of these attempts (a message's id, and its how manieth) this worker has written, answered or not."""
+    if not tried:
+        return set()
+    values = {"tried": rows(tried), "worker": holder.worker, **ids_among([one for one, _ in tried])}
+    return set(connection.execute(_before_sql(connection.dialect.name), values).scalars())
+
+
+def on_their_way(connection: Connection, holder: Holder, ids: Sequence[MessageId]) -> set[int]:
+    """Which of these messages this worker has marked, and not settled."""
+    values = {"ids": among(ids), "worker": holder.worker}
+    return set(connection.execute(_sending_sql(connection.dialect.name), values).scalars()) if ids else set()
 
 
 def _honest(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, event, func, select
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch import worker as workers
 from orchestrator.dispatch.account import Account
+from orchestrator.dispatch.batch import take_batch
+from orchestrator.dispatch.outcome import Answer
+from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
+from orchestrator.ledger.claim import due_lanes
 from orchestrator.ledger.states import State
-from orchestrator.store import Store
-from orchestrator.store.tables import message
+from orchestrator.store import Store, tables
+from orchestrator.store.tables import attempt, message, transition
 from orchestrator.timing.quiet import QuietHours
 from tests import world
+from tests.dispatch.doors import door
 from tests.dispatch.test_worker import Silent, account, planned
 
 BROKE = OperationalError("a statement", None, OSError("the server closed the connection"))
@@ -133,3 +139,71 @@ def broken(store: Store, statement: str) -> Iterator[None]:
     finally:
         event.remove(store.writer_engine, "before_cursor_execute", breaks)
     assert not left, "never came to that"
+
+
+@pytest.mark.parametrize("step", ["settling", "marking"])
+@pytest.mark.parametrize("taken", [True, False], ids=["committed", "rolled back"])
+def test_a_commit_whose_answer_was_lost_is_not_written_twice_and_leaves_nothing_in_doubt(
+    store: Store, step: str, taken: bool
+) -> None:
+    """The server may have committed before the connection broke: the answers are kept, and asked for first."""
+    clock, channel = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.RETRY, "busy", may_have_left=False))
+    crowd(store, clock, 2)
+    made = worker(store, clock, account(channel))
+    made.probe = losing(store, taken, step)
+
+    async def work() -> None:
+        made.start()
+        with pytest.raises(OperationalError):
+            await made.run()
+
+    asyncio.run(work())
+    assert channel.asked.is_set() is (step == "settling")
+    recover_dead(store, clock, {})
+    assert told(store) == {State.PLANNED: 2}, "none is in doubt"
+    tries = 0 if (step, taken) == ("marking", False) else 2
+    with store.read() as connection:
+        ended = select(tables.worker.c.ended_at).where(tables.worker.c.id == made.id)
+        assert connection.execute(ended).scalar_one() is not None, "its drain came to its end"
+        assert connection.execute(select(func.count()).select_from(attempt)).scalar_one() == tries
+        turns = select(func.count()).select_from(transition).where(transition.c.old == State.SENDING)
+        assert connection.execute(turns).scalar_one() == tries
+
+
+def test_an_attempt_that_another_worker_wrote_is_not_taken_for_ones_own(store: Store) -> None:
+    clock = ManualClock(world.OPENING)
+    crowd(store, clock, 1)
+    made, other = worker(store, clock, account(Silent())), door(store, clock)
+    with store.read() as connection:
+        [lane] = due_lanes(connection, clock.now(), clock.machine())
+
+    async def work() -> None:
+        made.start()
+        made.accounts["fcm"].room(lane, 1)  # its bucket was empty
+        [ready] = take_batch(made._door, lane, made.accounts["fcm"], 5).leaving
+        taken = {"message_id": ready.composed.message.id, "n": 1, "worker_id": other.worker, "account": "fcm"}
+        with store.write() as connection:
+            row = {**taken, "started_at": clock.now(), "outcome": "accepted"}
+            connection.execute(attempt.insert().values(row))
+        answer = Answer(ready.composed.message, "fcm", Outcome(OutcomeClass.ACCEPTED), clock.now(), clock.now())
+        made._settler.again = True
+        with pytest.raises(IntegrityError), store.write() as connection:
+            made._settler.settle(connection, made._door.holder(), [answer])
+
+    asyncio.run(work())
+    assert told(store) == {State.SENDING: 1}
+
+
+def losing(store: Store, taken: bool, step: str) -> Callable[[str], None]:
+    """A probe: the first commit after ``step`` gets no answer; ``taken``: it was heard."""
+    due, over = threading.Event(), threading.Event()
+
+    def lost(connection: Connection) -> None:
+        if due.is_set() and not over.is_set():
+            over.set()
+            driver: Any = connection.connection.driver_connection
+            driver.commit() if taken else driver.rollback()
+            raise BROKE
+
+    event.listen(store.writer_engine, "commit", lost)
+    return lambda at: due.set() if at == step else None
