@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -100,7 +101,10 @@ class Account:
 
     def tell(self) -> None:
         """Count what was heard since the last time: many answers at once cost little more than one. Thread-safe."""
-        told = [self._untold.popleft() for _ in range(len(self._untold))]
+        told = list[tuple[OutcomeClass, float, bool]]()
+        with suppress(IndexError):  # another thread is at them, too
+            for _ in range(len(self._untold)):
+                told.append(self._untold.popleft())
         for kind, count in Counter(kind for kind, _, _ in told).items():
             metrics.attempts.labels(self.channel.channel, self.name, kind).inc(count)
         metrics.attempt_seconds.labels(self.channel.channel, self.name).observe_all([each for _, each, _ in told])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from typing_extensions import override
 
+from orchestrator import metrics
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, Scope
 from orchestrator.dispatch.account import Account, open_account
 from orchestrator.ledger.claim import Lane
@@ -161,3 +165,27 @@ def test_a_provider_that_names_a_lower_rate_is_heeded(account: Account, hand: Ha
         account.limiter.take(account.buckets(LANE), 100)
         hand.now += 60
         assert account.room(LANE, 100) == taken
+
+
+class Raced(deque[tuple[OutcomeClass, float, bool]]):
+    """What was heard, and another thread that comes to count it after the first has looked how much there is."""
+
+    another: Callable[[], None] | None = None
+
+    @override
+    def __len__(self) -> int:
+        found, another, self.another = super().__len__(), self.another, None
+        if another is not None:
+            another()
+        return found
+
+
+def test_what_two_workers_count_at_once_is_counted_once(account: Account) -> None:
+    counted = metrics.attempts.labels("push", "acc", OutcomeClass.ACCEPTED)._value
+    before = counted.get()
+    account._untold = heard = Raced()
+    for _ in range(3):
+        account.heard(Outcome(OutcomeClass.ACCEPTED), 0.1)
+    heard.another = account.tell
+    account.tell()
+    assert counted.get() == before + 3
