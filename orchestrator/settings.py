@@ -153,6 +153,10 @@ LEAST_EVENTS = timedelta(days=400)
 """A year of habits, and a month to compare it with."""
 
 
+LEAST_LEASE = timedelta(seconds=10)
+"""A worker renews its lease after a third of it, and may wait five seconds for the database then."""
+
+
 class ClockSettings(BaseModel):
     """An accelerated business clock: for demonstrations against the sandbox alone."""
 
@@ -215,6 +219,14 @@ class Settings(BaseSettings):
     )
     best_time: BestTimeSettings = Field(default=BestTimeSettings(), description="how users' best hours are learned")
     clock: ClockSettings | None = Field(default=None, description="an accelerated clock; sandbox only")
+
+    @field_validator("lease")
+    @classmethod
+    def _lasting(cls, lease: timedelta) -> timedelta:
+        if lease < LEAST_LEASE:
+            said = "a worker that waits for the database would lose it under ordinary load"
+            raise ValueError(f"{said}: give PT10S or more, or leave it out for a minute")
+        return lease
 
     @model_validator(mode="after")
     def _one_redis(self) -> Self:

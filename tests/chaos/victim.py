@@ -230,7 +230,6 @@ def _settings(given: argparse.Namespace) -> Settings:
     far = FarEnd(given.port, given.state, 0)
     made = far.settings(
         given.database,
-        lease=timedelta(seconds=given.lease),
         public_url=f"http://127.0.0.1:{given.port_of_api or DISCARD}",
         port=given.port_of_api,
         api_keys=[SecretStr(API_KEY)],
@@ -243,4 +242,5 @@ def _settings(given: argparse.Namespace) -> Settings:
     few: dict[str, Any] = {"connections": given.connections, "burst": burst, "rate": given.rate}
     few["ramp"] = timedelta(seconds=given.ramp)
     accounts = {name: account.model_copy(update=few) for name, account in made.accounts.items()}
-    return made.model_copy(update={"accounts": accounts})
+    lease = timedelta(seconds=given.lease)  # shorter than a deployment may set: experiments wait for its end
+    return made.model_copy(update={"accounts": accounts, "lease": lease})

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.daemon.wiring import open_channels, routing_of
 from orchestrator.errors import ConfigError
-from orchestrator.settings import load_settings
+from orchestrator.settings import LEAST_LEASE, load_settings
+from orchestrator.store.engine import BUSY_SECONDS
 
 SECRET = "s3cret-canary"  # what must never be printed
 LOG = {"channel": "sms", "provider": "log", "options": {"file": "sms.jsonl"}}
@@ -154,3 +155,20 @@ def test_what_is_still_asked_for_cannot_be_forgotten(name: str, least: int) -> N
     assert getattr(load_settings(), name) == timedelta(days=least)
     write("orchestrator.yaml", {name: f"P{least - 1}D"})
     assert f"orchestrator.yaml: {name}: Input should be greater than or equal to {least} days" in wrong()
+
+
+@pytest.mark.parametrize("lease", ["PT1S", "PT9.9S", 0, -60])
+def test_a_lease_that_runs_out_under_ordinary_load_is_refused(lease: str | int) -> None:
+    write("orchestrator.yaml", {"lease": lease})
+    said = wrong()
+    assert "orchestrator.yaml: lease: a worker that waits for the database would lose it" in said
+    assert "PT10S" in said
+
+
+def test_a_lease_that_outlasts_a_wait_for_the_database_is_taken() -> None:
+    write("orchestrator.yaml", {"lease": "PT10S"})
+    assert load_settings().lease == timedelta(seconds=10)
+    beats = LEAST_LEASE / 3
+    assert beats.total_seconds() + BUSY_SECONDS < LEAST_LEASE.total_seconds(), (
+        "a beat that waits its longest is in time"
+    )

@@ -247,7 +247,7 @@ def test_processes_of_one_machine_are_told_apart_and_one_tells_of_all(
     """Two sweepers, a worker and the web: one of the sweepers tells of the queue, and its heir when it is killed."""
     url, api = new_database("postgresql"), free_port()
     store = world.fresh(url)
-    content = {"database": url, "port": api, "api_keys": ["k"], "accounts": ACCOUNTS, "lease": 5}
+    content = {"database": url, "port": api, "api_keys": ["k"], "accounts": ACCOUNTS, "lease": 10}
     with (tmp_path / "orchestrator.yaml").open("w") as file:
         YAML().dump(content, file)
     with ExitStack() as stack:
