@@ -167,6 +167,7 @@ def test_old_events_go_once_a_day_whatever_order_they_came_in(store: Store, monk
         for number in range(1, 60):
             _happened(connection, number, OLD if number % 3 else YOUNG)
         _happened(connection, 100_000, OLD)  # numbers are not dense
+        _happened(connection, 100_001, YOUNG)
     assert forget_events(store, NOW, KEEP) == 41
     with store.write() as connection:
         assert set(connection.execute(select(event.c.at)).scalars()) == {YOUNG}
@@ -179,6 +180,21 @@ def test_events_are_looked_through_a_round_at_a_time(store: Store, monkeypatch: 
     monkeypatch.setattr(retention, "EVENTS_CHUNK", 10)
     monkeypatch.setattr(retention, "AT_A_TIME", 2)
     with store.write() as connection:
-        for number in range(1, 46):
+        for number in range(1, 47):
             _happened(connection, number, OLD)
     assert [forget_events(store, NOW, KEEP) for _ in range(4)] == [20, 20, 5, 0]
+
+
+def test_an_events_number_is_not_given_out_again_after_it_was_forgotten(store: Store) -> None:
+    """Whoever has read up to a number would never see the event that came under it."""
+    world.person(store, "ada")
+    for day in (1, 2):
+        world.did(store, "ada", "app_open", OLD + day * timedelta(minutes=1))
+    with store.read() as connection:
+        seen = connection.execute(select(func.max(event.c.id))).scalar_one()
+    assert forget_events(store, NOW, KEEP) == 1, "the newest stays until there is a newer one"
+    world.did(store, "ada", "app_open", NOW)
+    with store.read() as connection:
+        fresh = connection.execute(select(event.c.at).where(event.c.id > seen)).scalars().all()
+    assert fresh == [NOW]
+    assert forget_events(store, NOW + DAY, KEEP) == 1
