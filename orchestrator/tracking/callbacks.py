@@ -14,10 +14,11 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, bindparam, exists, or_, select
 
 from orchestrator import metrics
 from orchestrator.audience import people
+from orchestrator.audience.aliases import aliases
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.channel.callback import Reply, Report, ReportState, Seen, SeenDeed
 from orchestrator.clock import EPOCH, Clock
@@ -25,10 +26,11 @@ from orchestrator.content.links import number_of
 from orchestrator.dispatch.burial import bury, stop_on_surge
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.dispatch.wear import worn_out
+from orchestrator.ledger.ids import parts
 from orchestrator.ledger.receipts import record_receipt
 from orchestrator.ledger.states import State
 from orchestrator.ledger.stops import stop_account
-from orchestrator.store.tables import address, attempt, lane, message
+from orchestrator.store.tables import address, attempt, lane, message, run
 from orchestrator.tracking.hits import Hit, HitBook
 from orchestrator.tracking.keywords import Asked, asked
 from orchestrator.tracking.machines import AGENT_LENGTH, Deed, cut_network
@@ -64,6 +66,8 @@ class Verdict(StrEnum):
     """It is in the ledger now."""
     SEEN = "seen"
     """It was there already; nothing changed."""
+    IGNORED = "ignored"
+    """It is about a message that is forgotten, and says nothing that would still matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class CallbackBook:
         if isinstance(said, Seen):
             fresh = self._take_seen(connection, callback, said, now)
         elif isinstance(said, Report):
-            fresh = self._take_report(connection, callback, said, now)
+            return self._take_report(connection, callback, said, now)
         else:
             fresh = _take_reply(connection, callback, said, now)
         return Verdict.TAKEN if fresh else Verdict.SEEN
@@ -104,9 +108,11 @@ class CallbackBook:
             return False
         return self.hits.take(connection, [_hit(callback, seen, callback.message_id, now)]) == [True]
 
-    def _take_report(self, connection: Connection, callback: Callback, report: Report, now: datetime) -> bool:
+    def _take_report(self, connection: Connection, callback: Callback, report: Report, now: datetime) -> Verdict:
         callback = replace(callback, message_id=callback.message_id or _by_provider(connection, callback, report, now))
         sent = None if callback.message_id is None else _sent(connection, callback.message_id, callback.account)
+        if sent is None and (user_id := _forgotten(connection, callback)) is not None:
+            return _take_late(connection, callback, report, user_id, now)
         status = report.status
         if sent is not None and report.address and not _same(report.address, sent.value):
             sent = _other(connection, callback.channel, sent, report.address)
@@ -125,7 +131,7 @@ class CallbackBook:
         )
         if fresh and sent is not None:
             self._act(connection, callback, report, sent, now)
-        return fresh
+        return Verdict.TAKEN if fresh else Verdict.SEEN
 
     def _act(self, connection: Connection, callback: Callback, report: Report, sent: _Sent, now: datetime) -> None:
         """What the report says about the address, the person or the account."""
@@ -145,6 +151,43 @@ class CallbackBook:
         elif report.kind is OutcomeClass.STOP_CHANNEL:
             stop_account(connection, account, report.code or "stopped", self.clock.machine())
             log.error("account_stopped", extra={"account": account, "code": report.code})
+
+
+_FORGOTTEN = (
+    select(lane.c.account)
+    .join(run, run.c.id == lane.c.run_id)
+    .where(lane.c.run_id == bindparam("run"), lane.c.step == bindparam("step"), run.c.forgotten_at.is_not(None))
+)
+
+
+def _forgotten(connection: Connection, callback: Callback) -> int | None:
+    """The user of a message of this account whose run is forgotten: its id says whom, and the step's lane stays."""
+    if callback.message_id is None:
+        return None
+    run_id, user_id, step = parts(callback.message_id)
+    if callback.account not in connection.execute(_FORGOTTEN, {"run": run_id, "step": step}).scalars():
+        return None
+    return aliases(connection, [user_id]).get(user_id, user_id)
+
+
+def _take_late(connection: Connection, callback: Callback, report: Report, user_id: int, now: datetime) -> Verdict:
+    """A refusal holds whenever it comes, and is kept so that it counts once; nothing else would ever be asked for."""
+    if report.kind is not OutcomeClass.SUPPRESS:
+        return Verdict.IGNORED
+    fresh = record_receipt(
+        connection,
+        message_id=None,
+        provider=callback.provider,
+        provider_id=report.provider_id,
+        status=report.status,
+        state=_STATES[report.state],
+        code=report.code,
+        at=now,
+    )
+    if fresh:
+        of = callback.channel, report.refusal, callback.provider, now
+        people.suppress_all(connection, [people.Suppressed(*of, user_id=user_id)])
+    return Verdict.TAKEN if fresh else Verdict.SEEN
 
 
 def _hit(callback: Callback, seen: Seen, message_id: int, now: datetime) -> Hit:

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select, update
 
 from orchestrator.channel.base import OutcomeClass
-from orchestrator.channel.callback import Reply, Report, ReportState
+from orchestrator.channel.callback import Reply, Report, ReportState, Seen, SeenDeed
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
-from orchestrator.store.tables import address, alert, message, suppression
+from orchestrator.store.tables import address, alert, event, message, receipt, run, suppression, transition
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict
 from tests.tracking.world import NOW, World
 
@@ -186,4 +186,39 @@ def test_start_does_not_lift_a_complaint_or_an_operators_word(store: Store, sent
 
 def test_small_talk_changes_nothing(store: Store, sent: int, book: CallbackBook) -> None:
     assert take(store, book, reply("thanks, lunch was great", "SM1")) == [Verdict.TAKEN]
+    assert suppressed(store) == set()
+
+
+@pytest.fixture
+def forgotten(store: Store, sent: int) -> int:
+    """A message that was sent, whose run is forgotten by now."""
+    with store.write() as connection:
+        connection.execute(update(run).values(state="done", forgotten_at=NOW))
+        connection.execute(message.delete())
+    return sent
+
+
+@pytest.mark.parametrize("kind", [None, OutcomeClass.DROP_ADDRESS])
+def test_a_report_on_a_message_that_was_forgotten_leaves_nothing_behind(
+    store: Store, forgotten: int, book: CallbackBook, kind: OutcomeClass | None
+) -> None:
+    failed = report(forgotten, ReportState.UNDELIVERED, "30003", kind)
+    assert take(store, book, failed, failed) == [Verdict.IGNORED, Verdict.IGNORED]
+    clicked = replace(failed, said=Seen("e1", "SM1", SeenDeed.CLICK, NOW, forgotten))
+    assert take(store, book, clicked) == [Verdict.SEEN]
+    with store.read() as connection:
+        for table in (receipt, event, transition, alert):
+            assert connection.execute(select(table)).all() == []
+    assert ended(store) == {7: None}
+
+
+def test_a_refusal_on_a_message_that_was_forgotten_still_holds(
+    store: Store, world: World, forgotten: int, book: CallbackBook
+) -> None:
+    refused = report(forgotten, ReportState.UNDELIVERED, "21610", OutcomeClass.SUPPRESS)
+    assert take(store, book, refused, refused) == [Verdict.TAKEN, Verdict.SEEN]
+    assert suppressed(store) == {(None, 7, "provider")}
+    take(store, book, reply("START", "SM2"), refused)
+    assert suppressed(store) == set()
+    assert take(store, book, replace(refused, account="sms-other")) == [Verdict.SEEN], "it never had that message"
     assert suppressed(store) == set()
