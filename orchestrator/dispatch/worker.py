@@ -66,6 +66,8 @@ LANES_HOLD = 0.1
 LOOK_EVERY = 0.5
 """Seconds between looks for requests that hang: a timer for each would cost as much as writing it."""
 DRAIN_SECONDS = 25.0
+AWAY_SECONDS = 0.5
+"""How long a database that is away is left alone by a worker that ends and has answers for it."""
 STALE_SECONDS = 5.0
 """A marked message that has not begun to leave by then does not leave under this mark: the worker was frozen."""
 
@@ -147,17 +149,9 @@ class Worker:
         tasks = [asyncio.create_task(work()) for work in (self._work_loop, self._watch_loop, self._beat_loop)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            await self._drain()
+            await self._end_in_order(tasks[0], [error for task in done if (error := task.exception()) is not None])
         except LeaseLostError:
             metrics.fence_rejects.inc()
-            raise
-        except Exception:
-            self.stop()  # nothing more is claimed; what is marked by now leaves, or nobody would know that it did not
-            await asyncio.wait(tasks[:1])
-            with suppress(*AWAY, LeaseLostError):  # away: the lease runs out by itself
-                await self._drain()
             raise
         finally:
             await _cancel([*tasks, *self._sending])
@@ -167,15 +161,38 @@ class Worker:
             for account in self.accounts.values():
                 account.tell()
 
+    async def _end_in_order(self, working: asyncio.Task[None], failed: Sequence[BaseException]) -> None:
+        """Whatever failed, what is on its way is waited for and written, unless the lease is lost."""
+        for error in failed:
+            if isinstance(error, LeaseLostError):
+                raise error
+        self.stop()  # nothing more is claimed; what is marked by now leaves, or nobody would know that it did not
+        await asyncio.wait([working])
+        if not failed:
+            await self._drain()
+            return
+        with suppress(*AWAY, LeaseLostError):  # away: the lease runs out by itself
+            await self._drain()
+        raise failed[0]
+
     async def _drain(self) -> None:
-        """Wait for requests on their way and write what comes of them; then give up the lease."""
+        """Wait for requests on their way and write what comes of them, while beats go on; then give up the lease."""
         time = asyncio.get_running_loop().time
         until = time() + DRAIN_SECONDS
-        while self._sending and time() < until:
-            await asyncio.wait(self._sending, timeout=GATHER)
-            await self._settle_now()
+        while time() < until and not await self._drained():
+            pass
         await self._settle_now()
         await self._db(self._end)
+
+    async def _drained(self) -> bool:
+        """Whether all is answered and written; a database that is away is asked again by and by."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=GATHER)
+        try:
+            await self._settle_now()
+        except AWAY:
+            await asyncio.sleep(AWAY_SECONDS)
+        return not self._sending and self._answers.empty()
 
     def _end(self) -> None:
         with self.store.write() as connection:

@@ -30,7 +30,7 @@ from orchestrator.store.tables import attempt, message, transition
 from orchestrator.timing.quiet import QuietHours
 from tests import world
 from tests.dispatch.doors import door
-from tests.dispatch.test_worker import Silent, account, planned
+from tests.dispatch.test_worker import Silent, Slow, account, planned
 
 BROKE = OperationalError("a statement", None, OSError("the server closed the connection"))
 
@@ -207,3 +207,61 @@ def losing(store: Store, taken: bool, step: str) -> Callable[[str], None]:
 
     event.listen(store.writer_engine, "commit", lost)
     return lambda at: due.set() if at == step else None
+
+
+def test_a_worker_that_broke_holds_on_to_its_lease_while_it_is_answered(store: Store) -> None:
+    """It may be answered for longer than what was left of its lease."""
+    clock, channel = ManualClock(world.OPENING), Slow(Outcome(OutcomeClass.ACCEPTED))
+    crowd(store, clock, 1)
+    made, beats = worker(store, clock, account(channel), lease=0.3), list[bool]()
+    broken = asyncio.Event()
+
+    def breaks() -> bool:
+        broken.set()
+        raise ValueError("a bug")
+
+    made.probe = lambda step: beats.append(broken.is_set()) if step == "beating" else None
+
+    async def work() -> None:
+        made.start()
+        running = asyncio.create_task(made.run())
+        await channel.asked.wait()
+        made.steady = breaks
+        with pytest.raises(ValueError, match="a bug"):
+            await running
+
+    asyncio.run(work())
+    assert told(store) == {State.ACCEPTED: 1}
+    assert beats.count(True) >= 3, "a second of waiting, a beat every tenth of one"
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["asked to end", "broke"])
+def test_what_is_answered_while_the_database_is_away_is_written_when_it_is_back(
+    store: Store, stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "AWAY_SECONDS", 0.02)
+    clock, channel, away = ManualClock(world.OPENING), Slow(Outcome(OutcomeClass.ACCEPTED)), [True] * 5
+    crowd(store, clock, 1)
+    made = worker(store, clock, account(channel))
+
+    def breaks(step: str) -> None:
+        if step == "settling" and away:
+            away.pop()
+            raise BROKE
+
+    made.probe = breaks
+
+    async def work() -> None:
+        made.start()
+        running = asyncio.create_task(made.run())
+        await channel.asked.wait()
+        if stopped:
+            made.stop()
+            await running
+        else:
+            with pytest.raises(OperationalError):
+                await running
+
+    asyncio.run(work())
+    assert not away
+    assert told(store) == {State.ACCEPTED: 1}
