@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,11 +20,13 @@ from orchestrator.daemon.wiring import habits_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.retention import forget_events, forget_messages
 from orchestrator.settings import Settings
-from orchestrator.store import Store
-from orchestrator.store.blocks import keep_blocks
+from orchestrator.store import AWAY, Store
+from orchestrator.store.blocks import NOT_OURS, OWN_THEM, keep_blocks, ours
 from orchestrator.store.guard import Guard
 from orchestrator.timing.best_hours import refresh
 from orchestrator.tracking.attribution import GRACE
+
+log = logging.getLogger(__name__)
 
 AT_A_TIME = 1.0
 """Seconds of the machine that the refresh of best hours takes of a tick: messages are not to wait for it."""
@@ -42,6 +45,8 @@ class Errands:
     guard: Guard | None
     _looks: int = field(default=0, init=False)
     _asker: Asker = field(init=False)
+    _disowned: bool = field(default=False, init=False)
+    """Whether it was said that the tables belong to another role."""
 
     def __post_init__(self) -> None:
         """One for all ticks: it says what is wrong once."""
@@ -54,9 +59,28 @@ class Errands:
 
     def room(self) -> None:
         """The sweeper's: make room for the runs to come, and forget those long over, and old events."""
+        failed = list[Exception]()
+        for work in (self._blocks, self._messages, self._events):
+            try:
+                work()
+            except AWAY as error:  # one's trouble is not the others'
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _blocks(self) -> None:
         keep_blocks(self.store)
+        if not self._disowned:
+            with self.store.read() as connection:
+                self._disowned = not ours(connection)
+            if self._disowned:
+                log.error("blocks_not_ours", extra={"error": NOT_OURS, "next": OWN_THEM})
+
+    def _messages(self) -> None:
         if self.settings.keep_messages is not None:
             forget_messages(self.store, self.clock.now(), max(self.settings.keep_messages, self._asked_for()))
+
+    def _events(self) -> None:
         if self.settings.keep_events is not None:
             forget_events(self.store, self.clock.now(), self.settings.keep_events)
 

@@ -15,7 +15,7 @@ from orchestrator.daemon.roles import LEADING
 from orchestrator.ledger.skew import MOST, skew
 from orchestrator.limits.shared import ask, connect
 from orchestrator.store import Store
-from orchestrator.store.blocks import blocks, missing_blocks
+from orchestrator.store.blocks import NOT_OURS, OWN_THEM, blocks, missing_blocks, ours
 
 FINE, WARNING, BROKEN = Health.FINE, Health.WARNING, Health.BROKEN
 OLDEST = 13
@@ -111,7 +111,9 @@ _PORT = text("SELECT inet_server_port()")
 def _blocks(connection: Connection) -> Iterator[Line]:
     """Partitions are made ahead of the runs, by the sweeper."""
     missing, there = missing_blocks(connection), blocks(connection)
-    if missing:
+    if not ours(connection):
+        yield Line("partitions", BROKEN, NOT_OURS, OWN_THEM)
+    elif missing:
         said = f"no partition for the runs from {missing[0].first} on"
         yield Line(
             "partitions", WARNING, said, "is a process with the role sweeper running? its log says blocks_not_made"

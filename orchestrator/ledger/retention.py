@@ -20,7 +20,7 @@ from orchestrator.clock import span_micros, to_micros
 from orchestrator.ledger.ids import ids_of_run
 from orchestrator.ledger.runs import pending
 from orchestrator.store import Store
-from orchestrator.store.blocks import Block, blocks, drop_block
+from orchestrator.store.blocks import Block, blocks, drop_block, ours
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def forget_messages(store: Store, now: datetime, keep: timedelta) -> int:
     with store.read() as connection:
         known = blocks(connection)
         newest = connection.execute(_NEWEST).scalar_one()
-        old = [one for one in known if one.past <= newest and _may_go(connection, one, cutoff)]
+        mine = ours(connection)  # else a block would lose what goes row by row, and keep what goes with its tables
+        old = [one for one in known if mine and one.past <= newest and _may_go(connection, one, cutoff)]
         over = connection.execute(_OVER, {"cutoff": cutoff}).scalars().all()
     alone = [run for run in over if not any(one.first <= run < one.past for one in known)]
     forgotten = sum(_forget_block(store, one, now, cutoff, left) for one in old)

@@ -102,14 +102,28 @@ def _within(one: Parted, block: Block) -> str:
     return f"{one.key} >= {block.first << one.shift} AND {one.key} < {block.past << one.shift}"
 
 
+def ours(connection: Connection) -> bool:
+    """Whether this role may make and drop blocks: only who owns a table may, or is a member of who does."""
+    return connection.dialect.name != "postgresql" or bool(connection.execute(_OURS).scalar_one())
+
+
+_OURS = text(f"""
+    SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), FALSE)
+           AND coalesce(bool_and(pg_has_role(relowner, 'USAGE')), FALSE)
+    FROM pg_class WHERE oid IN ({", ".join(f"to_regclass('{one.name}')" for one in PARTED)})""")
+NOT_OURS = "the tables belong to another role: blocks are neither made ahead of the runs nor dropped with what is old"
+OWN_THEM = "as their owner: GRANT owner TO role, and CREATE on the schema; or let the daemon log in as the owner"
+
+
 def keep_blocks(store: Store) -> list[Block]:
     """Make what is missing; which blocks that were. Call it now and then, ahead of the runs.
 
-    A table is made by itself, and joins the others while they are in use. A long report over all of them may keep it
-    from joining: then it is left for the next time, and others have waited for ``LOCK_MS`` at the most.
+    None by a role that may not (:func:`ours`). A table is made by itself, and joins the others while they are in use. A
+    long report over all of them may keep it from joining: then it is left for the next time, and others have waited for
+    ``LOCK_MS`` at the most.
     """
     with store.read() as connection:
-        if not missing_blocks(connection):
+        if not missing_blocks(connection) or not ours(connection):
             return []
     try:
         with store.write() as connection:
