@@ -203,7 +203,11 @@ class Worker:
         loops = [self._take_loop(), *(self._help_loop() for _ in range(1, self._takers))]
         takers = [asyncio.create_task(loop) for loop in loops]
         try:
-            await asyncio.gather(*takers)
+            await asyncio.wait(takers, return_when=asyncio.FIRST_EXCEPTION)
+            self.stop()  # where one has failed, the others finish what they have in hand
+            await asyncio.wait(takers)
+            for taker in takers:
+                taker.result()
         finally:
             await _cancel(takers)
 
