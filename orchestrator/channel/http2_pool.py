@@ -14,8 +14,9 @@ from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from orchestrator.channel.http2 import IDLE_PING, Connection, Fields
+from orchestrator.channel.http2 import IDLE_PING, Connection
 from orchestrator.channel.http2_connect import connect
+from orchestrator.channel.http2_fields import Fields
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
 
 Compose = Callable[[Connection], Fields]

@@ -10,8 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator.channel.http2 import Connection, Fields, plain, secret
+from orchestrator.channel.http2 import Connection
 from orchestrator.channel.http2_connect import client_context
+from orchestrator.channel.http2_fields import Fields, plain, secret
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
 from tests.channel.http2_end import (

@@ -96,6 +96,8 @@ class Line(asyncio.Protocol):
         self.most_at_once = 0
         self.deaf = False
         self.pings = 0
+        self.pongs = 0
+        self.goodbyes: list[int] = []
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
 
     @override
@@ -148,6 +150,10 @@ class Line(asyncio.Protocol):
                 self.at_once.discard(event.stream_id or 0)
             case events.PingReceived():
                 self.pings += 1
+            case events.PingAckReceived():
+                self.pongs += 1
+            case events.ConnectionTerminated():
+                self.goodbyes.append(int(event.error_code or 0))
             case _:
                 pass
 

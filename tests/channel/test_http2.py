@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from h2.errors import ErrorCodes
 
-from orchestrator.channel.http2 import plain, secret
+from orchestrator.channel.http2_fields import plain, secret
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Failure, NoAnswer
 from tests.channel.http2_asking import BROKEN, NOT_PROCESSED, OK, ask, fields, opened, until
 from tests.channel.http2_end import (

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from orchestrator.channel import http2
 from orchestrator.channel.http2_connect import client_context
+from orchestrator.channel.http2_frames import Code, Kind, frame, number_frame
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
-from tests.channel.http2_asking import OK, ask, opened, proves, until
+from tests.channel.http2_asking import BROKEN, OK, ask, opened, proves, until
 from tests.channel.http2_end import (
+    Act,
     Asked,
     Http2End,
     answers,
@@ -171,6 +176,54 @@ def test_a_connection_that_fell_silent_is_given_up(
             assert await ask(pool) == NoAnswer(Failure.TIMEOUT, left=True)
             assert isinstance(await ask(pool), Answer)  # on another one
             assert [each.line for each in far.requests] == [far.lines[0], far.lines[0], far.lines[1]]
+
+    asyncio.run(main())
+
+
+def writes(data: bytes) -> Act:
+    def act(asked: Asked) -> None:
+        asked.line.transport.write(data)
+
+    return act
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Code.FRAME_SIZE_ERROR),
+        (number_frame(Kind.WINDOW_UPDATE, 0, 0), Code.PROTOCOL_ERROR),
+        (frame(Kind.PING, 0, 0, b"8 bytes.") * 1500, Code.ENHANCE_YOUR_CALM),
+    ],
+)
+def test_who_breaks_the_protocol_is_told_so_and_left(
+    tls: ssl.SSLContext, ca_file: Path, data: bytes, code: Code, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, OK, silence, writes(data), OK, patience=10) as (pool, far):
+            await ask(pool)
+            assert set(await asyncio.gather(ask(pool), ask(pool))) == {BROKEN}
+            await until(far.lines[0].transport.is_closing)
+            assert far.lines[0].goodbyes == [code]
+            assert isinstance(await ask(pool), Answer)  # on another one
+            assert len(far.lines) == 2
+
+    run(main())
+
+
+def test_what_a_server_does_not_read_is_kept_here_until_it_does(tls: ssl.SSLContext, ca_file: Path) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file) as (pool, far):
+            await ask(pool)
+            (connection,), (line,) = pool._connections, far.lines
+            connection.pause_writing()
+            assert connection.room == 0
+            line.h2.ping(b"8 bytes.")
+            line.flush()
+            await asyncio.sleep(0.1)
+            assert line.pongs == 0
+            connection.resume_writing()
+            await until(lambda: line.pongs == 1)
 
     asyncio.run(main())
 

@@ -27,8 +27,9 @@ from orchestrator.channel.base import (
     PushPayload,
     Scope,
 )
-from orchestrator.channel.http2 import Connection, Fields
+from orchestrator.channel.http2 import Connection
 from orchestrator.channel.http2_connect import client_context
+from orchestrator.channel.http2_fields import Fields
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.options import FromEnvironment, problem, read_file, read_options, safe_url
 from orchestrator.channel.push.apns_check import findings, probe

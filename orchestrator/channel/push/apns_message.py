@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 import orjson
 
 from orchestrator.channel.base import ACK_LENGTH, Envelope, Payload, PushPayload
-from orchestrator.channel.http2 import Fields, plain, secret
+from orchestrator.channel.http2_fields import Fields, plain, secret
 
 PAYLOAD_LIMIT = 4096
 """Bytes of JSON, uncompressed."""
