@@ -78,6 +78,8 @@ def fits(value: object, name: str) -> object:
     Raises:
         TemplateFault: it is neither.
     """
+    if type(value) is str and len(value) <= MAX_FACT:  # nearly all are
+        return value
     match value:
         case str():
             small = len(value) <= MAX_FACT

@@ -44,7 +44,7 @@ def _present(context: RenderContext, value: Any, name: str) -> Any:
     context.budget.work(1)
     if isinstance(value, Undefined):
         raise TemplateFault(f"{name} has no value and no default")
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and (not value or value.isspace())):
         raise TemplateFault(f"{name} is blank and has no default")
     return value
 
@@ -102,6 +102,8 @@ def printed(value: Any) -> str:
     Raises:
         TemplateFault: it is nothing that can be printed.
     """
+    if type(value) is str:  # nearly all are
+        return value
     match value:
         case str():
             return value

@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import hmac
 import re
+import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from html import escape, unescape
 from typing import Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from orchestrator.channel.base import EmailPayload, Payload
 from orchestrator.content.markup import ANCHOR
@@ -39,6 +44,8 @@ _IN_TEXT = re.compile(r"https://[^\s<>\"'()\[\]{}，。！？；：、（）《�
 _ASCII = re.compile(r"[!-~]+")
 _TRAILING = ".,;:!?*_~"
 _END = re.compile(r"</body\s*>", re.IGNORECASE)
+_USUAL_END = "</body>"
+_BODY = struct.Struct(">BQQ")
 
 
 class Kind(StrEnum):
@@ -72,6 +79,7 @@ class Tracked:
     targets: Mapping[int, str] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=1024)
 def number_of(url: str) -> int:
     """A link's number: 63 bits of the address's SHA-256, so that every process knows it without asking. Never 0."""
     return int.from_bytes(sha256(url.encode()).digest()[:8], "big") >> 1 or 1
@@ -83,16 +91,19 @@ class Links:
 
     public_url: str
     key: bytes = field(repr=False)
+    _begun: Mapping[Kind, HMAC] = field(init=False, repr=False, compare=False)
+    """The seal of each kind as far as it is the same for all: the key and the kind's name are hashed once."""
 
     def __post_init__(self) -> None:
         """A short key could be guessed."""
         if len(self.key) < _KEY_BYTES:
             raise ValueError("the key of links is too short")
+        object.__setattr__(self, "_begun", {kind: _begun(self.key, kind) for kind in Kind})
 
     def token(self, kind: Kind, message_id: int, index: int = 0) -> str:
         """44 characters that only we can make."""
-        body = bytes([VERSION]) + message_id.to_bytes(8, "big") + index.to_bytes(8, "big")
-        return urlsafe_b64encode(body + self._seal(kind, body)).decode().rstrip("=")
+        body = _BODY.pack(VERSION, message_id, index)
+        return urlsafe_b64encode(body + self._seal(kind, body)).decode()  # 33 bytes: nothing is padded
 
     def read(self, kind: Kind, text: str) -> Token | None:
         """What a token says; None for one that was not made for this purpose, by us, exactly so."""
@@ -152,6 +163,8 @@ class Links:
         if not isinstance(payload, EmailPayload):
             return Tracked(payload)
         targets: dict[int, str] = {}
+        known: dict[str, str] = {}
+        """The addresses that the HTML links to, and what each becomes."""
 
         def through_us(url: str) -> str:
             if not url.startswith("https://") or url.startswith(f"{self.public_url}/"):
@@ -161,15 +174,16 @@ class Links:
             return self.address(Kind.CLICK, message_id, number)
 
         def anchor(match: re.Match[str]) -> str:
-            return match[1] + escape(through_us(unescape(match[2]))) + match[3]
-
-        known = {unescape(match[2]) for match in ANCHOR.finditer(payload.html)}
+            url = unescape(match[2])
+            if (ours := known.get(url)) is None:
+                ours = known[url] = through_us(url)
+            return match[1] + escape(ours) + match[3]
 
         def written(match: re.Match[str]) -> str:
             url = match[0].rstrip(_TRAILING)
             if url not in known and (plain := _ASCII.match(url)):  # Chinese goes on without a space: 打开https://…查看
                 url = plain[0].rstrip(_TRAILING)
-            return through_us(url) + match[0][len(url) :]
+            return (known.get(url) or through_us(url)) + match[0][len(url) :]
 
         html, text = ANCHOR.sub(anchor, payload.html), _IN_TEXT.sub(written, payload.text)
         unsubscribe = self.address(Kind.UNSUBSCRIBE, message_id)
@@ -182,9 +196,23 @@ class Links:
         unseen = 'tabindex="-1" aria-hidden="true" style="display:none"'
         trap = f'<a href="{self.address(Kind.CLICK, message_id, TRAP)}" {unseen}></a>'
         pixel = f'<img src="{self.address(Kind.OPEN, message_id)}" width="1" height="1" alt="" style="display:block">'
-        ends = [match.start() for match in _END.finditer(html)]
-        place = ends[-1] if ends else len(html)
+        place = _end_of_body(html)
         return html[:place] + trap + pixel + html[place:]
 
     def _seal(self, kind: Kind, body: bytes) -> bytes:
-        return hmac.digest(self.key, kind.encode() + b"\0" + body, "sha256")[:16]
+        sealing = self._begun[kind].copy()
+        sealing.update(body)
+        return sealing.finalize()[:16]
+
+
+def _begun(key: bytes, kind: Kind) -> HMAC:
+    begun = HMAC(key, hashes.SHA256())
+    begun.update(kind.encode() + b"\0")
+    return begun
+
+
+def _end_of_body(html: str) -> int:
+    """Where the last ``</body>`` begins, however it is written; the end of a text that has none."""
+    usual = html.rfind(_USUAL_END)
+    ends = [match.start() for match in _END.finditer(html, max(usual, 0))]
+    return ends[-1] if ends else len(html)

@@ -30,7 +30,9 @@ def text_of(html: str, tag_word: str = "") -> str:
 
 def tidy(text: str) -> str:
     """No spaces at line ends, no more than one empty line at a time."""
-    return _GAPS.sub("\n\n", _AROUND.sub("\n", text)).strip()
+    if " \n" in text or "\n " in text:  # a search for the expression takes as long as rendering the mail
+        text = _AROUND.sub("\n", text)
+    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
 class _Reader(HTMLParser):

@@ -123,7 +123,7 @@ class Program:
             size += len(chunk)
             if size > MAX_OUTPUT_BYTES:
                 raise TemplateFault(f"makes more than {MAX_OUTPUT_BYTES} bytes")
-            budget.work(1)
+        budget.work(len(chunks))  # no more than there are nodes, or passes of a loop paid for (see guards)
         text = "".join(chunks)
         if size > MAX_OUTPUT_BYTES // 4 and len(text.encode(errors="replace")) > MAX_OUTPUT_BYTES:
             raise TemplateFault(f"makes more than {MAX_OUTPUT_BYTES} bytes")

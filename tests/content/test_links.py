@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
+import re
+from base64 import urlsafe_b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +25,14 @@ def test_a_token_says_what_was_put_in_and_only_for_its_purpose(kind: Kind, messa
     assert LINKS.read(kind, token) == Token(message, index)
     assert all(LINKS.read(other, token) is None for other in Kind if other is not kind)
     assert Links(LINKS.public_url, b"K" * 32).read(kind, token) is None
+
+
+@given(st.sampled_from(Kind), IDS, IDS)
+def test_a_token_is_sealed_by_an_hmac_over_its_kind_and_body(kind: Kind, message: int, index: int) -> None:
+    """Mails of earlier releases lie in mailboxes for years: their links have to go on working."""
+    body = b"\1" + message.to_bytes(8, "big") + index.to_bytes(8, "big")
+    seal = hmac.digest(b"k" * 32, kind.encode() + b"\0" + body, "sha256")[:16]
+    assert LINKS.token(kind, message, index) == urlsafe_b64encode(body + seal).decode()
 
 
 @given(IDS, st.integers(0, 43), st.sampled_from(LETTERS))
@@ -93,3 +105,15 @@ def test_in_chinese_text_a_link_ends_where_the_words_go_on() -> None:
     assert set(tracked.targets.values()) == {"https://shop.cn/菜单", "https://shop.cn/b?x=1"}
     assert isinstance(tracked.payload, EmailPayload)
     assert tracked.payload.text.endswith("查看")
+
+
+@given(
+    st.text("x ") | st.lists(st.sampled_from(["</body>", "</BODY>", "</body \n>", "</bodyx>", "x", "</"])).map("".join)
+)
+def test_the_pixel_stands_before_the_last_end_of_the_body_however_that_is_written(html: str) -> None:
+    ends = [found.start() for found in re.finditer(r"</body\s*>", html, re.IGNORECASE)]
+    place = ends[-1] if ends else len(html)
+    made = LINKS.track(EmailPayload("s", "t", html), 9).payload
+    assert isinstance(made, EmailPayload)
+    assert made.html.startswith(html[:place] + "<a ")
+    assert made.html.endswith('style="display:block">' + html[place:])

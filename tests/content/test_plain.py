@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.content.plain import text_of
+from orchestrator.content.plain import text_of, tidy
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,8 @@ def test_what_a_person_reads(html: str, text: str) -> None:
 @given(st.text(max_size=400))
 def test_it_takes_anything(html: str) -> None:
     assert "\n\n\n" not in text_of(html)
+
+
+@given(st.text(" \n\tx"))
+def test_no_space_stands_at_a_line_end_and_no_gap_is_wider_than_a_line(text: str) -> None:
+    assert tidy(text) == re.sub(r"\n{3,}", "\n\n", re.sub(r" *\n *", "\n", text)).strip()

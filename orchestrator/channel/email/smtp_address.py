@@ -12,6 +12,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _LOCAL = re.compile(rf'{_ATOM}(\.{_ATOM})*|"([ !#-\[\]-~]|\\[ -~])*"')
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*|\[[0-9A-Za-z.:]{{2,50}}\]")
+_FORBIDDEN = re.compile("[\x80-\x9f\ud800-\udfff\u2028\u2029]")
 _LONGEST_LOCAL, _LONGEST_DOMAIN = 64, 255
 
 
@@ -36,16 +37,12 @@ class Mailbox:
 def read_mailbox(address: str) -> Mailbox | None:
     """The mailbox, or None when it is none."""
     local, at, domain = address.strip(" ").rpartition("@")
-    if not at or not _LOCAL.fullmatch(local) or any(_forbidden(c) for c in local):
+    if not at or not _LOCAL.fullmatch(local) or _FORBIDDEN.search(local):
         return None
     ascii_domain = _ascii(domain)
     if ascii_domain is None or len(local.encode()) > _LONGEST_LOCAL or len(ascii_domain) > _LONGEST_DOMAIN:
         return None
     return Mailbox(local, ascii_domain)
-
-
-def _forbidden(character: str) -> bool:
-    return "\x80" <= character <= "\x9f" or "\ud800" <= character <= "\udfff" or character in "\u2028\u2029"
 
 
 @lru_cache(maxsize=4096)

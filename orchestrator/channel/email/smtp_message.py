@@ -132,13 +132,14 @@ class Writer:
 
 def problems_of(payload: EmailPayload, most_bytes: int) -> list[str]:
     """Why this mail must not leave, whoever it is for. Names no content."""
-    found = [f"empty {name}" for name in ("subject", "text", "html") if not getattr(payload, name).strip()]
+    texts = {"subject": payload.subject, "text": payload.text, "html": payload.html}
+    found = [f"empty {name}" for name, text in texts.items() if not text or text.isspace()]
     if _CONTROL.search(payload.subject):
         found.append("a line break or control character in the subject")
     if payload.unsubscribe and not _URL.fullmatch(payload.unsubscribe):
         found.append("the unsubscribe address is no http address")
     try:
-        size = sum(len(text.encode()) for text in (payload.subject, payload.text, payload.html))
+        size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts.values())
     except UnicodeEncodeError:
         return [*found, "half of a character (a lone surrogate) in the text"]
     return [*found, f"{size} bytes; at most {most_bytes}"] if size > most_bytes else found
