@@ -33,12 +33,13 @@ from orchestrator.channel.base import (
 )
 from orchestrator.channel.callback import Postmark
 from orchestrator.channel.email.smtp_address import Mailbox, read_mailbox
-from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Server, Tls, Unfit
+from orchestrator.channel.email.smtp_connection import Connection, Ended, Server, Tls, Unfit
 from orchestrator.channel.email.smtp_domains import DomainBrakes
 from orchestrator.channel.email.smtp_errors import Reply, Stage, classify
 from orchestrator.channel.email.smtp_message import Sender, Writer, problems_of, safe_name
 from orchestrator.channel.email.smtp_pool import Pool
 from orchestrator.channel.email.smtp_signing import Signer
+from orchestrator.channel.email.smtp_transaction import Broke
 from orchestrator.channel.options import problem, read_file, read_options, read_secret
 from orchestrator.channel.rules import unsendable
 from orchestrator.clock import Clock, SystemClock

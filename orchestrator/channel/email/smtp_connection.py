@@ -1,16 +1,15 @@
 """One connection to a mail server, and one mail through it: every reply and every failure with its stage.
 
-aiosmtplib opens the connection and protects it; the transaction itself is ours, because its ``sendmail`` neither says
-whether a connection was lost before the final dot (nothing was accepted) or after it (nobody knows), nor pipelines.
+aiosmtplib opens the connection and protects it; the transaction itself is ours (:mod:`smtp_transaction`), because its
+``sendmail`` neither says whether a connection was lost before the final dot (nothing was accepted) or after it (nobody
+knows), nor pipelines.
 """
 
 from __future__ import annotations
 
 import math
 import ssl
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -22,10 +21,11 @@ from aiosmtplib.errors import (
     SMTPTimeoutError,
 )
 
+from orchestrator.channel.email.smtp_conversation import Conversation, LostError, taken_over
 from orchestrator.channel.email.smtp_errors import Reply, Stage
-from orchestrator.channel.email.smtp_replies import GarbledError, LostError, Replies, taken_over
+from orchestrator.channel.email.smtp_transaction import Broke, Gone, Step, Transaction
 
-_READY, _OK, _GO_ON, _CLOSING = 220, 250, 354, 421
+_CLOSING = 421
 
 
 class Tls(StrEnum):
@@ -51,14 +51,6 @@ class Server:
     context: ssl.SSLContext | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Broke:
-    """A transaction that ended without a reply. From ``Stage.DOT`` on the mail may have been accepted."""
-
-    stage: Stage
-    failure: str
-
-
 class Unfit(StrEnum):
     """What this server does not offer, and we cannot do without."""
 
@@ -68,14 +60,7 @@ class Unfit(StrEnum):
     SIZE = "over_size"
 
 
-class Gone(StrEnum):
-    """A kept connection turned out to be of no more use before the mail began: nothing of it was sent."""
-
-    IDLE = "gone"
-
-
 Ended = Reply | Broke | Unfit
-Step = tuple[Stage, bytes]
 
 
 class Connection:
@@ -94,14 +79,15 @@ class Connection:
             timeout=self._seconds,
             tls_context=server.context,
         )
-        self._replies: Replies | None = None
+        self._talk: Conversation | None = None
         self._offers: Mapping[str, str] = {}
+        self._most_bytes = 0
         self.carried = 0
 
     @property
     def open(self) -> bool:
         """Whether the server has not hung up, so far as we know."""
-        return self._replies is not None and self._replies.open
+        return self._talk is not None and self._talk.open
 
     @property
     def offers(self) -> Mapping[str, str]:
@@ -137,7 +123,9 @@ class Connection:
                 return self._unfit(Unfit.AUTH)
             await client.login(server.username, server.password or "")
         self._offers = dict(client.esmtp_extensions)
-        self._replies = taken_over(client.protocol, client.transport)
+        size = self._offers.get("size", "")
+        self._most_bytes = int(size[:18]) if size.isdecimal() else 0
+        self._talk = taken_over(client.protocol, client.transport, self._seconds, server.final.total_seconds())
         return None
 
     def _unfit(self, what: Unfit) -> Unfit:
@@ -153,22 +141,22 @@ class Connection:
         content is written after ``begin_by`` (``time.monotonic()``), whatever the server waits for by then. A
         connection that was kept is asked whether it is still there, in the same breath where the server lets us.
         """
+        assert self._talk is not None
         if (missing := self._missing(content, utf8=utf8)) is not None:
             return missing
         kept, self.carried = self.carried > 0, self.carried + 1
         steps = self._steps(sender, recipient, content, utf8=utf8)
-        said = await (self._together(steps, kept=kept) if "pipelining" in self._offers else self._apart(steps, kept))
-        if isinstance(said, Reply) and said.stage is Stage.DATA and said.code == _GO_ON:
-            said = await self._give(content) if time.monotonic() < begin_by else Broke(Stage.DATA, "stale")
-        if isinstance(said, Broke | Gone) or (isinstance(said, Reply) and said.code == _CLOSING):
+        together = "pipelining" in self._offers
+        mail = Transaction(steps, content + b".\r\n", kept=kept, together=together, begin_by=begin_by)
+        said = await self._talk.carry(mail)
+        if isinstance(said, Broke | Gone) or said.code == _CLOSING or not mail.clean:
             self.drop()
         return said
 
     def _missing(self, content: bytes, *, utf8: bool) -> Unfit | None:
         if utf8 and "smtputf8" not in self._offers:
             return Unfit.UTF8
-        most = self._offers.get("size", "")
-        return Unfit.SIZE if most.isdecimal() and 0 < int(most[:18]) < len(content) else None
+        return Unfit.SIZE if 0 < self._most_bytes < len(content) else None
 
     def _steps(self, sender: str, recipient: str, content: bytes, *, utf8: bool) -> Sequence[Step]:
         size = f" SIZE={len(content)}" if "size" in self._offers else ""
@@ -179,90 +167,16 @@ class Connection:
             (Stage.DATA, b"DATA\r\n"),
         )
 
-    async def _apart(self, steps: Sequence[Step], kept: bool) -> Reply | Broke | Gone:  # noqa: FBT001
-        """One command after the other: the first that is refused ends it."""
-        if kept and not _positive(await self._ask(Stage.MAIL, b"RSET\r\n")):
-            return Gone.IDLE
-        said: Reply | Broke = Broke(Stage.MAIL, "lost")
-        for stage, command in steps:
-            said = await self._ask(stage, command)
-            if not _positive(said):
-                break
-        return said
-
-    async def _together(self, steps: Sequence[Step], *, kept: bool) -> Reply | Broke | Gone:
-        """All commands at once (RFC 2920); all replies are read, and the first refusal is the one that counts."""
-        if not self._write((b"RSET\r\n" if kept else b"") + b"".join(command for _, command in steps)):
-            return Gone.IDLE if kept else Broke(Stage.MAIL, "lost")
-        if kept and not _positive(await self._next(Stage.MAIL, self._seconds)):
-            return Gone.IDLE
-        replies = []
-        for stage, _ in steps:
-            replies.append(await self._next(stage, self._seconds))
-            if isinstance(replies[-1], Broke):
-                return _first_refusal(replies)
-        refused = _first_refusal(replies)
-        if refused is not replies[-1] and _goes_on(replies[-1]):
-            # It waits for a mail though its recipient was refused: RFC 2920 §3.1 ends that with a single dot.
-            ended = await self._ask(Stage.DATA, b".\r\n")
-            if isinstance(ended, Broke):
-                self.drop()
-        return refused
-
-    async def _ask(self, stage: Stage, command: bytes) -> Reply | Broke:
-        return await self._next(stage, self._seconds) if self._write(command) else Broke(stage, "lost")
-
-    def _write(self, data: bytes) -> bool:
-        """Whether it may have left."""
-        try:
-            assert self._replies is not None
-            self._replies.write(data)
-        except LostError:
-            return False
-        return True
-
-    async def _next(self, stage: Stage, seconds: float) -> Reply | Broke:
-        assert self._replies is not None
-        try:
-            return Reply(stage, *(await self._replies.next(seconds)))
-        except GarbledError:
-            return Broke(stage, "garbled")
-        except TimeoutError:
-            return Broke(stage, "timeout")
-        except LostError:
-            return Broke(stage, "lost")
-
-    async def _give(self, content: bytes) -> Reply | Broke:
-        """The message and its final dot in one write. A connection known to be closed has taken nothing."""
-        if not self._write(content + b".\r\n"):
-            return Broke(Stage.DATA, "lost")
-        return await self._next(Stage.DOT, self._server.final.total_seconds())
-
     def hang_up(self) -> None:
         """QUIT without waiting for the farewell."""
-        if self._replies is not None:
-            with suppress(LostError):
-                self._replies.write(b"QUIT\r\n")
-            self._replies.close_gently()
+        if self._talk is not None:
+            self._talk.farewell()
         else:
             self._client.close()
 
     def drop(self) -> None:
         """Close at once: somebody left in the middle of a transaction."""
-        if self._replies is not None:
-            self._replies.close()
+        if self._talk is not None:
+            self._talk.close()
         else:
             self._client.close()
-
-
-def _positive(said: Reply | Broke) -> bool:
-    return isinstance(said, Reply) and 200 <= said.code < 300  # noqa: PLR2004
-
-
-def _goes_on(said: Reply | Broke) -> bool:
-    return isinstance(said, Reply) and said.code == _GO_ON
-
-
-def _first_refusal(replies: Sequence[Reply | Broke]) -> Reply | Broke:
-    """The first reply that is no yes; the last one where all are."""
-    return next((said for said in replies[:-1] if not _positive(said)), replies[-1])

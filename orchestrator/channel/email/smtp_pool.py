@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.channel.email.smtp_connection import Broke, Connection, Ended, Gone, Server
+from orchestrator.channel.email.smtp_connection import Connection, Ended, Server
 from orchestrator.channel.email.smtp_errors import Stage
+from orchestrator.channel.email.smtp_transaction import Broke, Gone
 
 MOST_MAILS = 100
 MOST_IDLE = timedelta(seconds=60)
@@ -16,10 +17,10 @@ MOST_IDLE = timedelta(seconds=60)
 
 @dataclass(slots=True)
 class _Resting:
-    """A connection nobody uses, and when it is given up."""
+    """A connection nobody uses, and until when (the event loop's time) it is kept."""
 
     connection: Connection
-    until: asyncio.TimerHandle
+    until: float
 
 
 class Pool:
@@ -29,21 +30,29 @@ class Pool:
         self._server = server
         self._free = asyncio.Semaphore(size)
         self._idle = idle.total_seconds()
-        self._resting: list[_Resting] = []
+        self._resting: list[_Resting] = []  # whose time is up first, first
+        self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def carry(
         self, sender: str, recipient: str, content: bytes, *, utf8: bool = False, begin_by: float = math.inf
     ) -> Ended:
         """One mail through a connection of the pool."""
-        try:
-            await asyncio.wait_for(self._free.acquire(), self._server.timeout.total_seconds())
-        except TimeoutError:
+        if not await self._admitted():
             return Broke(Stage.CONNECT, "pool")
         try:
             return await self._through(sender, recipient, content, utf8=utf8, begin_by=begin_by)
         finally:
             self._free.release()
+
+    async def _admitted(self) -> bool:
+        """Wait for one of the connections; at once where one is free."""
+        if not self._free.locked():
+            return await self._free.acquire()
+        try:
+            return await asyncio.wait_for(self._free.acquire(), self._server.timeout.total_seconds())
+        except TimeoutError:
+            return False
 
     async def _through(self, sender: str, recipient: str, content: bytes, *, utf8: bool, begin_by: float) -> Ended:
         while (kept := self._rested()) is not None:
@@ -81,7 +90,6 @@ class Pool:
         """A kept connection, the one used last first. Whether it is still there, its next mail will tell."""
         while self._resting:
             kept = self._resting.pop()
-            kept.until.cancel()
             if kept.connection.open:
                 return kept.connection
             kept.connection.drop()
@@ -91,17 +99,26 @@ class Pool:
         if self._closed or not connection.open or connection.carried >= MOST_MAILS:
             connection.hang_up()
             return
-        until = asyncio.get_running_loop().call_later(self._idle, self._give_up, connection)
+        until = asyncio.get_running_loop().time() + self._idle
         self._resting.append(_Resting(connection, until))
+        self._sweep_at(until)
 
-    def _give_up(self, connection: Connection) -> None:
-        self._resting = [kept for kept in self._resting if kept.connection is not connection]
-        connection.hang_up()
+    def _sweep_at(self, until: float) -> None:
+        """One timer for all: one a mail would cost as much as writing to the socket."""
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_at(until, self._give_up)
+
+    def _give_up(self) -> None:
+        self._sweep, now = None, asyncio.get_running_loop().time()
+        while self._resting and self._resting[0].until <= now:
+            self._resting.pop(0).connection.hang_up()
+        if self._resting:
+            self._sweep_at(self._resting[0].until)
 
     def close(self) -> None:
         """Hang up; what is under way ends first and hangs up itself."""
         self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
         while self._resting:
-            kept = self._resting.pop()
-            kept.until.cancel()
-            kept.connection.hang_up()
+            self._resting.pop().connection.hang_up()
