@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Lock
 
 from orchestrator import metrics
 from orchestrator.channel.base import Channel, Outcome, OutcomeClass
@@ -36,13 +37,15 @@ class Account:
     storm: StormGuard
     in_flight: int = field(default=0)
     kept: int = field(default=0)
-    """Connections for batches that are on their way to the threshold."""
+    """Connections that are kept for batches on their way to the threshold."""
     quota: Quota | None = None
     """How much one address may get a day."""
     domains: Domains | None = None
     """Destination domains with rates of their own."""
     warm_up: WarmUp | None = None
     """How much may leave a day while the account is new."""
+    turn: Lock = field(default_factory=Lock)
+    """Held while connections are kept or let go."""
     _untold: deque[tuple[OutcomeClass, float, bool]] = field(default_factory=deque)
     """Answers that no metric has counted yet: class, seconds, whether a default rule classified it."""
 
@@ -77,12 +80,6 @@ class Account:
             return 0
         return 1 if probing else free
 
-    def keep(self, most: int) -> int:
-        """Keep up to ``most`` free connections for a batch, and say how many; ``kept`` is less by them afterwards."""
-        found = max(min(self.connections - self.in_flight - self.kept, most), 0)
-        self.kept += found
-        return found
-
     def count_in_flight(self, change: int) -> None:
         """One request more, or one less."""
         self.in_flight += change
@@ -110,6 +107,32 @@ class Account:
         metrics.attempt_seconds.labels(self.channel.channel, self.name).observe_all([each for _, each, _ in told])
         metrics.unknown_codes.labels(self.channel.provider).inc(sum(uncharted for _, _, uncharted in told))
         metrics.in_flight.labels(self.name).set(self.in_flight)
+
+
+@dataclass(slots=True)
+class Seats:
+    """The connections that are kept for one batch: from before its claim until its messages are in flight. Thread-safe.
+
+    Several batches of an account are on their way at once, and together they never have more than it has.
+    """
+
+    account: Account
+    kept: int = 0
+    _closed: bool = False
+
+    def keep(self, most: int) -> int:
+        """Keep up to ``most`` of those that are free, and say how many."""
+        with self.account.turn:
+            if not self._closed:
+                self.kept = max(min(self.account.connections - self.account.in_flight - self.account.kept, most), 0)
+                self.account.kept += self.kept
+        return self.kept
+
+    def let_go(self) -> None:
+        """They are in flight, or not needed; whoever keeps any after this has none."""
+        with self.account.turn:
+            self.account.kept -= self.kept
+            self.kept, self._closed = 0, True
 
 
 def open_account(  # one value each

@@ -25,22 +25,22 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from orchestrator import metrics, traces
-from orchestrator.audience.refused import just_refused
 from orchestrator.campaign.version import read_bundle
-from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
+from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import Clock
-from orchestrator.content.links import ACKNOWLEDGED, Links
-from orchestrator.dispatch.account import Account
+from orchestrator.content.links import Links
+from orchestrator.dispatch.account import Account, Seats
 from orchestrator.dispatch.batch import Batch, take_batch
 from orchestrator.dispatch.compose import Composed
-from orchestrator.dispatch.door import Door, First, Marked, Probe, Ready
+from orchestrator.dispatch.door import Door, First, Marked, Probe
+from orchestrator.dispatch.flights import Flights
 from orchestrator.dispatch.outcome import NOT_BEGUN, Answer
 from orchestrator.dispatch.restraint import CapsNow
 from orchestrator.dispatch.settling import Settler
 from orchestrator.errors import LeaseLostError, OrchestratorError
 from orchestrator.ledger import lease, place
 from orchestrator.ledger.claim import Lane, due_lanes, next_due
-from orchestrator.ledger.ids import WorkerId, parts
+from orchestrator.ledger.ids import WorkerId
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
@@ -63,13 +63,9 @@ GATHER, MANY = 0.01, 128
 """Seconds for which an idle worker lets answers come together before it writes them; so many are worth it at once."""
 LANES_HOLD = 0.1
 """Seconds for which a busy worker goes on with the lanes that it knows of. The gate looks at every message anyhow."""
-LOOK_EVERY = 0.5
-"""Seconds between looks for requests that hang: a timer for each would cost as much as writing it."""
 DRAIN_SECONDS = 25.0
 AWAY_SECONDS = 0.5
 """How long a database that is away is left alone by a worker that ends and has answers for it."""
-STALE_SECONDS = 5.0
-"""A marked message that has not begun to leave by then does not leave under this mark: the worker was frozen."""
 
 
 @dataclass(slots=True)
@@ -94,9 +90,7 @@ class Worker:
     _settler: Settler = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
     _answers: asyncio.Queue[Answer] = field(init=False)
-    _sending: dict[asyncio.Task[None], float] = field(default_factory=dict, init=False)
-    """Requests on their way, and by when (monotonic) each has to be over."""
-    _hanging: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _flights: Flights = field(init=False)
     _gathering: asyncio.TimerHandle | None = field(default=None, init=False)
     _lanes: tuple[float, list[Lane]] = field(default=(0.0, []), init=False)
     """Lanes with something due, and until when that holds."""
@@ -106,8 +100,6 @@ class Worker:
     """Set while there is work for more than one taker."""
     _takers: int = field(init=False)
     _held_until: datetime = field(init=False)
-    _begin_by: float = field(init=False)
-    """The same in ``time.monotonic()``: what asks and waits before it writes must not write later than that."""
     _unreadable: set[str] = field(default_factory=set, init=False)
     _turn: Lock = field(default_factory=Lock, init=False)
     """What is not accepted is written one batch after another: a storm takes back what others called dead before it."""
@@ -122,7 +114,9 @@ class Worker:
         with self.store.write() as connection:
             host, pid, machine = place.here(), os.getpid(), self.clock.machine()
             self.id = lease.register(connection, host=host, pid=pid, machine=machine, lease=self.lease)
-        self._held_until, self._begin_by = machine + self.lease, began + self.lease.total_seconds()
+        self._held_until = machine + self.lease
+        self._flights = Flights(self.store, self.clock, self.links, self.probe, self.alive, self._heard)
+        self._flights.begin_by = began + self.lease.total_seconds()
         self._door = Door(
             self.store, self.clock, self.quiet, self.id, self.probe, self.only_to, self.marked, self.links
         )
@@ -146,7 +140,7 @@ class Worker:
         Raises:
             LeaseLostError: this worker was frozen for longer than its lease.
         """
-        tasks = [asyncio.create_task(work()) for work in (self._work_loop, self._watch_loop, self._beat_loop)]
+        tasks = [asyncio.create_task(work()) for work in (self._work_loop, self._flights.watch, self._beat_loop)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._end_in_order(tasks[0], [error for task in done if (error := task.exception()) is not None])
@@ -154,7 +148,7 @@ class Worker:
             metrics.fence_rejects.inc()
             raise
         finally:
-            await _cancel([*tasks, *self._sending])
+            await _cancel([*tasks, *self._flights.tasks])
             self._threads.shutdown(wait=True)
             if self._gathering is not None:
                 self._gathering.cancel()
@@ -186,13 +180,13 @@ class Worker:
 
     async def _drained(self) -> bool:
         """Whether all is answered and written; a database that is away is asked again by and by."""
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=GATHER)
+        if self._flights.tasks:
+            await asyncio.wait(self._flights.tasks, timeout=GATHER)
         try:
             await self._settle_now()
         except AWAY:
             await asyncio.sleep(AWAY_SECONDS)
-        return not self._sending and self._answers.empty()
+        return not self._flights.tasks and self._answers.empty()
 
     def _end(self) -> None:
         with self.store.write() as connection:
@@ -267,20 +261,22 @@ class Worker:
     async def _through_the_door(self, lane: Lane, account: Account) -> bool:
         """Settle what was answered meanwhile, claim, compose, admit, mark, send: one batch of one lane."""
         with traces.span("batch", campaign=lane.campaign, run=lane.run_id, lane=lane.id, account=account.name):
-            seats = account.keep(min(BATCH, math.ceil(account.connections / self._takers)))
+            seats = Seats(account)
             try:
                 with self._kept(self._answered()) as answers:
-                    batch = await self._db(self._take, lane, account, seats, answers)
+                    batch = await self._db(self._take, lane, seats, answers)
+                account.count_in_flight(len(batch.leaving))
             finally:
-                account.kept -= seats
-            account.count_in_flight(len(batch.leaving))
+                seats.let_go()
             for item in batch.leaving:
-                self._begin(account, item, batch.taken_at)  # from before the mark: it may freeze right after its commit
+                self._flights.begin(account, item, batch.taken_at)  # from before the mark: it may freeze after it
         return batch.claimed > 0
 
-    def _take(self, lane: Lane, account: Account, seats: int, answers: list[Answer]) -> Batch:
+    def _take(self, lane: Lane, seats: Seats, answers: list[Answer]) -> Batch:
         """As much as there is room for. The limiter may be asked over the network: never on the event loop."""
-        room = account.room(lane, seats)
+        account = seats.account
+        share = math.ceil(account.connections / self._takers)
+        room = account.room(lane, seats.keep(min(BATCH, share)))
         if room > 0:
             first = First(partial(self._settle, answers), partial(self._written, answers)) if answers else None
             with self._in_turn(answers):
@@ -294,34 +290,8 @@ class Worker:
         now, outcome = self.clock.now(), Outcome(OutcomeClass.RETRY, NOT_BEGUN, may_have_left=False)
         answers += [Answer(item.message, account.name, outcome, now, now) for item in items]
 
-    def _begin(self, account: Account, item: Ready, marked: float) -> None:
-        """Start one request; the connection is free again when its task is over, even if that never got to run."""
-        task = asyncio.create_task(self._send(account, item, marked))
-        limit = account.channel.timeout.total_seconds() + 1
-        self._sending[task] = asyncio.get_running_loop().time() + limit
-        task.add_done_callback(partial(self._over, account))
-
-    def _over(self, account: Account, done: asyncio.Task[None]) -> None:
-        self._sending.pop(done, None)
-        self._hanging.discard(done)
-        account.in_flight -= 1
-
-    async def _watch_loop(self) -> None:
-        """End requests that hang, whatever their channel thinks of it."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            now = asyncio.get_running_loop().time()
-            for task, limit in list(self._sending.items()):
-                if now >= limit and task not in self._hanging:
-                    self._hanging.add(task)
-                    task.cancel()
-
-    async def _send(self, account: Account, item: Ready, marked: float) -> None:
-        outcome = await self._request(account, item, marked)
-        self.probe("sent")
-        message = item.composed.message
-        done = Answer(message, account.name, outcome, item.marked_at, self.clock.now(), item.composed.payload)
-        self._answers.put_nowait(done)
+    def _heard(self, answer: Answer) -> None:
+        self._answers.put_nowait(answer)
         if self._answers.qsize() >= MANY:
             self._woken.set()
         elif self._gathering is None:
@@ -330,44 +300,6 @@ class Worker:
     def _gathered(self) -> None:
         self._gathering = None
         self._woken.set()
-
-    def _too_late(self, account: Account, item: Ready, marked: float, now: datetime) -> bool:
-        """Whether since the mark the window has closed, the worker was frozen, or the person has refused."""
-        if now >= item.until or self.clock.monotonic() - marked > STALE_SECONDS or not self.alive():
-            return True
-        made, channel = item.composed, account.channel.channel
-        return just_refused(self.store.writer_engine, channel, made.message.user_id, made.address)
-
-    async def _request(self, account: Account, item: Ready, marked: float) -> Outcome:
-        """The one request of this attempt; none at all when something has changed since the mark."""
-        self.probe("leaving")
-        now = self.clock.now()
-        if self._too_late(account, item, marked, now):
-            return Outcome(OutcomeClass.RETRY, NOT_BEGUN, may_have_left=False)
-        began = self.clock.monotonic()
-        ack = self._ack(item) if account.channel.channel in ACKNOWLEDGED else ""
-        envelope = envelope_of(item, self.clock.machine_span(item.until - now), ack, self._begin_by)
-        outcome = await self._exchange(account, envelope)
-        account.heard(outcome, self.clock.monotonic() - began)
-        return outcome
-
-    def _ack(self, item: Ready) -> str:
-        """What the app acknowledges the message with."""
-        return self.links.ack(item.composed.message.id, self.clock.machine()) if self.links else ""
-
-    async def _exchange(self, account: Account, envelope: Envelope) -> Outcome:
-        try:
-            with traces.span("request", account=account.name, channel=account.channel.channel):
-                return await account.channel.send(envelope)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task not in self._hanging:
-                raise
-            task.uncancel()
-            return Outcome(OutcomeClass.AMBIGUOUS, "timeout")
-        except Exception as error:  # noqa: BLE001  # a plugin's bug is one message's doubt, not the worker's end
-            log.error("channel_raised", extra={"account": account.name, "error": type(error).__name__})  # noqa: TRY400
-            return Outcome(OutcomeClass.AMBIGUOUS, type(error).__name__)
 
     def _answered(self) -> list[Answer]:
         """Answers that nobody has written yet, as many as belong into one transaction."""
@@ -430,7 +362,8 @@ class Worker:
             holder = self._door.holder()
             lease.renew(connection, holder, self.lease)
             self.probe("beating")
-        self._held_until, self._begin_by = holder.machine + self.lease, began + self.lease.total_seconds()
+        self._held_until = holder.machine + self.lease
+        self._flights.begin_by = began + self.lease.total_seconds()
 
     def alive(self) -> bool:
         """Whether its lease, as it stands in the database, is not over."""
@@ -459,21 +392,3 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def envelope_of(item: Ready, ttl: timedelta, ack: str = "", begin_by: float = math.inf) -> Envelope:
-    """What goes to the channel. The collapse key names the member's run, so a resend replaces what it repeats."""
-    message = item.composed.message
-    run, user, step = parts(message.id)
-    return Envelope(
-        message_id=str(message.id),
-        attempt=message.attempts + 1,
-        address=item.composed.address,
-        address_kind=item.composed.address_kind,
-        payload=item.composed.payload,
-        ttl=ttl,
-        collapse_key=f"r{run}-{user}-{step}",
-        details=item.composed.details,
-        ack=ack,
-        begin_by=begin_by,
-    )

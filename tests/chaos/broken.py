@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from unittest import mock
 from uuid import uuid4
 
-from orchestrator.dispatch import worker
+from orchestrator.dispatch import flights
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger import lease, place, recover
 from orchestrator.ledger.states import State
@@ -27,7 +27,7 @@ def no_fence() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(lease, "check", return_value=None))
         stack.enter_context(mock.patch.object(Worker, "alive", return_value=True))
-        stack.enter_context(mock.patch.object(worker, "STALE_SECONDS", 1e9))
+        stack.enter_context(mock.patch.object(flights, "STALE_SECONDS", 1e9))
         yield
 
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from orchestrator import metrics
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload, Scope
-from orchestrator.dispatch.account import Account, open_account
+from orchestrator.dispatch.account import Account, Seats, open_account
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import LaneId
 from orchestrator.limits.breaker import LAST, OPEN_SECONDS, BreakerState
@@ -88,10 +88,19 @@ def test_room_is_the_least_of_connections_rate_and_what_is_asked_for(account: Ac
 
 
 def test_connections_that_are_kept_for_one_batch_are_not_there_for_another(account: Account) -> None:
-    assert (account.keep(5), account.keep(5), account.keep(5)) == (5, 3, 0)
-    account.kept -= 5
+    one, two, three, four = (Seats(account) for _ in range(4))
+    assert (one.keep(5), two.keep(5), three.keep(5)) == (5, 3, 0)
     account.count_in_flight(4)
-    assert account.keep(5) == 1
+    one.let_go()
+    assert four.keep(5) == 1
+
+
+def test_a_batch_that_was_given_up_keeps_no_connections_afterwards(account: Account) -> None:
+    """Its worker was cancelled, and its thread had not begun."""
+    seats = Seats(account)
+    seats.let_go()
+    assert seats.keep(5) == 0
+    assert account.kept == 0
 
 
 def test_a_steps_own_rate_binds_its_lane_alone(account: Account, hand: Hand) -> None:

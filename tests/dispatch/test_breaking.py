@@ -62,7 +62,7 @@ async def until(done: Any, what: str) -> None:
 def waits(made: Worker) -> None:
     """Hold the database's thread until there is more work for it."""
     end = time.monotonic() + 20
-    while made._thread._work_queue.empty():
+    while made._threads._work_queue.empty():
         assert time.monotonic() < end, "nothing came"
         time.sleep(0.001)
 
@@ -73,6 +73,7 @@ def test_a_beat_that_fails_before_a_claim_leaves_nothing_in_doubt(
 ) -> None:
     """The claim behind it marks; that leaves as well, or nobody would know that it did not."""
     monkeypatch.setattr(workers, "LANES_HOLD", 60.0)  # claim upon claim, with nothing asked between them
+    monkeypatch.setitem(workers.TAKERS, "postgresql", 1)  # one thread, so that the order is known
     clock, channel, steps = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), list[str]()
     crowd(store, clock, 25)  # of an account with ten connections
     made = worker(store, clock, account(channel), lease=0.3)
@@ -105,8 +106,11 @@ def test_a_beat_that_fails_before_a_claim_leaves_nothing_in_doubt(
     assert set(told(store)) <= {State.ACCEPTED, State.PLANNED}
 
 
-def test_what_has_no_turn_is_given_back_before_anything_is_marked(store: Store) -> None:
+def test_what_has_no_turn_is_given_back_before_anything_is_marked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that a database which goes away then leaves nothing `sending` that never left."""
+    monkeypatch.setitem(workers.TAKERS, "postgresql", 1)  # one batch of all of them
     clock, channel = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED))
     crowd(store, clock, 8)
     one = account(channel)

@@ -163,7 +163,7 @@ class Theatre:
                     self.steps += 1
                     self.refusals.refuse(user, self.chance)
             self.steps += 1
-            outcome = asyncio.run(self.worker._request(account, item, taken_at))
+            outcome = asyncio.run(self.worker._flights.request(account, item, taken_at))
             yield
             self._settle(account, item, outcome)
 
@@ -199,7 +199,7 @@ def test_nothing_begins_after_a_refusal_in_whatever_order(store: Store) -> None:
 
 @pytest.mark.on("sqlite")
 def test_a_door_that_trusts_the_plan_is_caught(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.dispatch.worker.just_refused", lambda *_: False)
+    monkeypatch.setattr("orchestrator.dispatch.flights.just_refused", lambda *_: False)
     theatre = Theatre(store, random.Random(11), naive=True)
     theatre.play()
     assert after_refusal(theatre.begun, theatre.refusals)
@@ -207,7 +207,7 @@ def test_a_door_that_trusts_the_plan_is_caught(store: Store, monkeypatch: pytest
 
 @pytest.mark.on("sqlite")
 def test_a_worker_that_trusts_the_mark_is_caught(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.dispatch.worker.just_refused", lambda *_: False)
+    monkeypatch.setattr("orchestrator.dispatch.flights.just_refused", lambda *_: False)
     theatre = Theatre(store, random.Random(11))
     theatre.play()
     assert after_refusal(theatre.begun, theatre.refusals)
@@ -286,5 +286,5 @@ def test_threads_that_refuse_while_a_worker_sends(store: Store) -> None:
 
 @pytest.mark.on("sqlite")
 def test_threads_catch_a_worker_that_trusts_the_mark(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.dispatch.worker.just_refused", lambda *_: False)
+    monkeypatch.setattr("orchestrator.dispatch.flights.just_refused", lambda *_: False)
     assert raced(store)

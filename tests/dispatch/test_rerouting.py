@@ -211,7 +211,7 @@ def test_an_address_that_no_account_takes_is_no_way_out(store: Store, clock: Man
 
 
 def test_details_go_with_the_address(store: Store, clock: ManualClock, tmp_path: Path) -> None:
-    from orchestrator.dispatch.worker import envelope_of
+    from orchestrator.dispatch.flights import envelope_of
 
     world.person(store, "ada", push=None)
     details = {"environment": "sandbox", "app": "com.example.lunch"}

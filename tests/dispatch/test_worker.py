@@ -19,6 +19,7 @@ from orchestrator.audience.merging import merge_users
 from orchestrator.campaign.version import forget_versions
 from orchestrator.channel.base import ANY_KIND, Ambiguity, Envelope, Inquiry, Outcome, OutcomeClass, Payload
 from orchestrator.clock import ManualClock
+from orchestrator.dispatch import flights
 from orchestrator.dispatch import worker as workers
 from orchestrator.dispatch.account import Account, open_account
 from orchestrator.dispatch.sweep import recover_dead
@@ -316,7 +317,7 @@ def test_a_request_that_hangs_is_ended_whatever_its_channel_thinks(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have arrived: a push is sent again, and its connection is free for that."""
-    monkeypatch.setattr(workers, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(flights, "LOOK_EVERY", 0.05)
     clock, channel = ManualClock(world.OPENING), Silent()
     channel.timeout = timedelta(seconds=-0.8)  # and a second
     world.person(store, "ada")

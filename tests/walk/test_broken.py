@@ -146,7 +146,7 @@ def unheard() -> AbstractContextManager[object]:
 
 def hasty() -> AbstractContextManager[object]:
     """Whoever refuses between the mark and the request gets it all the same."""
-    return mock.patch("orchestrator.dispatch.worker.just_refused", return_value=False)
+    return mock.patch("orchestrator.dispatch.flights.just_refused", return_value=False)
 
 
 def machines_count() -> AbstractContextManager[object]:

@@ -282,7 +282,7 @@ class Town:
         """Make the requests that have not been made."""
         for one in life.flying:
             if one.answer is None:
-                self.loop.run_until_complete(life.worker._send(one.account, one.ready, one.marked))
+                self.loop.run_until_complete(life.worker._flights.send(one.account, one.ready, one.marked))
                 one.answer = life.worker._answers.get_nowait()
 
     def land(self, life: Life) -> None:

@@ -130,9 +130,11 @@ def _lived_until(walk: Walk, n: int, lane: Lane, step: str, nth: int) -> bool:
         return True
     being, before = walk.beings[n], STEPS.index(step)
     taken = claim(walk.book, being.worker, lane, 200)
+    if step == "marking":
+        _released(walk, n, taken, lane)
     if before < STEPS.index("marked"):
         return bool(taken) or step == "claimed"
-    _marked(walk, n, taken, lane, release=step != "marked")
+    _marked(walk, n, taken, lane)
     if step == "marked":
         return True
     requests = [flight for flight in being.flying if flight.answer is None]
@@ -191,20 +193,25 @@ def takes(walk: Walk, n: int, lane: Lane, most: int) -> bool:
     return True
 
 
-def _marked(walk: Walk, n: int, taken: list[Message], lane: Lane, *, release: bool = True) -> None:
-    """Composed, admitted, marked; what had no turn goes back (unless the worker died before)."""
+def _released(walk: Walk, n: int, taken: list[Message], lane: Lane) -> list[Message]:
+    """Composed and admitted: what has no turn goes back. Who may be marked."""
+    ready = [one for one in taken if skipped_by_template(walk.book, one) is None]
+    if walk.now > walk.beings[n].shut_until[lane[2]]:
+        return ready
+    for one in ready:
+        one.wait()
+    return []
+
+
+def _marked(walk: Walk, n: int, taken: list[Message], lane: Lane) -> None:
+    """Composed, admitted, marked; what has no turn goes back before."""
     book, being = walk.book, walk.beings[n]
     words = {one.key: skipped_by_template(book, one) for one in taken}
-    ready = [one for one in taken if words[one.key] is None]
-    shut = walk.now <= being.shut_until[lane[2]]
-    sending = mark(book, [] if shut else ready)
+    sending = mark(book, _released(walk, n, taken, lane))
     for one in taken:
         if (reason := words[one.key]) is not None:
             one.crashes = 0
             one.end(State.SKIPPED, reason)
-    if shut and release:
-        for one in ready:
-            one.wait()
     for key, until in sending.items():
         message = book.messages[key]
         being.flying.append(Flight(key, message.account, message.address, until, walk.now))
