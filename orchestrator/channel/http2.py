@@ -60,12 +60,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def room(self) -> int:
-        """How many more streams it takes now."""
+        """How many more streams it takes now; below zero when the server has lowered its limit."""
         if self.retired or not self._writable or self._pong is not None or self.resting:
             return 0
         session = self._session
         limit = session.most_streams if self.proven else min(session.most_streams, 1)
-        return max(0, limit - len(session.streams) - self.reserved)
+        return limit - len(session.streams) - self.reserved
 
     @property
     def resting(self) -> float:

@@ -66,14 +66,15 @@ class Pool:
     async def request(self, compose: Compose, body: bytes) -> Answer | NoAnswer:
         """Exactly one request; ``NoAnswer.left`` is False when it certainly was not processed."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        while True:
-            connection = await self._take(deadline)
-            if isinstance(connection, NoAnswer):
-                return connection
-            connection.reserved -= 1
-            if not connection.retired:
+        while (connection := self._free()) is None:
+            handed = await self._wait(deadline)
+            if isinstance(handed, NoAnswer):
+                return handed
+            handed.reserved -= 1
+            if not handed.retired:
+                connection = handed
                 break
-            connection.retire()  # it was, after it was handed over to us: if nobody else has a stream there, it ends
+            handed.retire()  # it was, after it was handed over to us: if nobody else has a stream there, it ends
         answer = await connection.request(compose(connection), body, deadline)
         if isinstance(answer, Answer):
             self._judge(self, connection, answer)
@@ -110,13 +111,16 @@ class Pool:
             connection.abort()
         self._connections.clear()
 
-    async def _take(self, deadline: float) -> Connection | NoAnswer:
+    def _free(self) -> Connection | None:
+        """A connection that takes a stream now, if nobody has waited for one longer."""
+        if self._waiting or (connection := self._roomiest()) is None:
+            return None
+        if connection.busy:
+            self._grow(1)  # spread out, without waiting for it
+        return connection
+
+    async def _wait(self, deadline: float) -> Connection | NoAnswer:
         """A connection with a stream reserved on it."""
-        if not self._waiting and (connection := self._roomiest()) is not None:
-            if connection.busy:
-                self._grow(1)  # spread out, without waiting for it
-            connection.reserved += 1
-            return connection
         if self.resting:
             return NoAnswer(Failure.POOL, left=False)
         loop = asyncio.get_running_loop()
@@ -144,7 +148,6 @@ class Pool:
 
     def _changed(self) -> None:
         """Connections came, went, or have room: hand it to those who wait, the longest first."""
-        self._connections = [connection for connection in self._connections if not connection.lost.done()]
         while self._waiting:
             if self._waiting[0].done():  # gave up
                 _ = self._waiting.popleft()
@@ -159,8 +162,11 @@ class Pool:
         return [connection for connection in self._connections if not connection.retired]
 
     def _roomiest(self) -> Connection | None:
-        best = max(self._connections, key=lambda connection: (connection.room, -connection.busy), default=None)
-        return best if best is not None and best.room > 0 else None
+        found, most = None, 0
+        for connection in self._connections:
+            if (room := connection.room) > most:
+                found, most = connection, room
+        return found
 
     def _grow(self, wanted: int) -> None:
         """Open as many more connections as are wanted and allowed."""
@@ -182,7 +188,7 @@ class Pool:
                 self._fail_waiting(Failure.CONNECT)
             return
         self.trouble = ""
-        self._connections.append(connection)
+        self._connections = [each for each in self._connections if not each.lost.done()] + [connection]
         self._changed()
 
     def _fail_waiting(self, failure: Failure) -> None:

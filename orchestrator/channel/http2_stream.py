@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +26,7 @@ class Stream:
     window: int = 0
     rest: bytes = b""
     status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
     heard: int = 0
     """Bytes that flow control counts, padding and all."""
@@ -37,8 +36,7 @@ class Stream:
         if self.done.done():
             return
         if self.status:
-            whole = lost is None and len(self.body) <= ANSWER_LIMIT
-            self.done.set_result(Answer(self.status, self.headers, bytes(self.body[:ANSWER_LIMIT]), whole=whole))
+            self.done.set_result(Answer(self.status, self.headers, bytes(self.body[:ANSWER_LIMIT]), whole=lost is None))
         else:
             self.done.set_result(lost or BROKEN)
 
