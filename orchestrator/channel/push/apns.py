@@ -33,7 +33,7 @@ from orchestrator.channel.http2_fields import Fields
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.options import FromEnvironment, problem, read_file, read_options, safe_url
 from orchestrator.channel.push.apns_check import findings, probe
-from orchestrator.channel.push.apns_errors import AGAIN, OF_THE_TOPIC, RECONNECT, ApnsError, classify, read_error
+from orchestrator.channel.push.apns_errors import AGAIN, OF_THE_TOPIC, RECONNECT, classify, read_error
 from orchestrator.channel.push.apns_message import Request, is_device, is_topic, problems, request_of
 from orchestrator.channel.push.apns_token import HOLD, ProviderTokens, Signer, load_signer
 from orchestrator.channel.rules import by_status, unanswered, unsendable
@@ -203,9 +203,9 @@ class ApnsChannel:
     async def _ask(self, environment: str, request: Request) -> Outcome:
         pool = self._pools[environment]
         answer = await self._post(pool, request)
-        if _error(answer).reason in AGAIN:
+        if _reason(answer) in AGAIN:
             answer = await self._post(pool, request)
-            if _error(answer).reason == "ExpiredProviderToken":
+            if _reason(answer) == "ExpiredProviderToken":
                 self._tokens.give_up()
         return self._outcome(answer, request, pool)
 
@@ -235,7 +235,7 @@ class ApnsChannel:
 
     def _judge(self, pool: Pool, connection: Connection, answer: Answer) -> None:
         """What an answer says of its connection, and of the token it presented."""
-        reason = "" if answer.status < 400 else read_error(answer).reason  # noqa: PLR2004
+        reason = _reason(answer)
         if reason in AGAIN:
             if not connection.retired:  # else another answer has said it already
                 if reason == "ExpiredProviderToken":
@@ -249,7 +249,6 @@ class ApnsChannel:
             connection.proven = True
 
 
-def _error(answer: Answer | NoAnswer) -> ApnsError:
-    if isinstance(answer, NoAnswer) or answer.status < 400:  # noqa: PLR2004
-        return ApnsError(0)
-    return read_error(answer)
+def _reason(answer: Answer | NoAnswer) -> str:
+    """Why it was refused, if it was and says so."""
+    return "" if isinstance(answer, NoAnswer) or answer.status < 400 else read_error(answer).reason  # noqa: PLR2004

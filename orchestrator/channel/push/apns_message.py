@@ -6,14 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
+from functools import lru_cache
+from hashlib import sha1, sha256
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import orjson
 
 from orchestrator.channel.base import ACK_LENGTH, Envelope, Payload, PushPayload
-from orchestrator.channel.http2_fields import Fields, plain, secret
+from orchestrator.channel.http2_fields import Field, Fields, plain, secret
 
 PAYLOAD_LIMIT = 4096
 """Bytes of JSON, uncompressed."""
@@ -21,8 +22,11 @@ COLLAPSE_LIMIT = 64
 _ID_ROOM = 20  # decimal digits of our longest message id
 _LONGEST_STORED = timedelta(days=30)
 _OURS = frozenset({"aps", "msg_id", "link", "image", "ack"})
-_NAMESPACE = UUID("6f1b0f57-6f0b-4c68-9d7b-5d3f3b0c7b1e")
-_DEVICE = re.compile(r"(?:[0-9a-fA-F]{2}){1,256}")
+_NAMESPACE = UUID("6f1b0f57-6f0b-4c68-9d7b-5d3f3b0c7b1e").bytes
+_VARIANTS = "89ab" * 4  # by the digit that stands in its place
+_DEVICE = re.compile(r"[0-9a-fA-F]{2,512}")
+_POST, _HTTPS = plain(":method", "POST"), plain(":scheme", "https")
+_ALERT, _AT_ONCE = plain("apns-push-type", "alert"), plain("apns-priority", "10")
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,254}")
 
 
@@ -40,14 +44,14 @@ class Request:
     def fields(self, authority: str, token: str) -> Fields:
         """The head. What is secret, or different each time, is kept out of the connection's tables (HPACK)."""
         return (
-            plain(":method", "POST"),
-            plain(":scheme", "https"),
+            _POST,
+            _HTTPS,
             plain(":authority", authority),
             secret(":path", f"/3/device/{self.device}"),
-            secret("authorization", f"bearer {token}"),
+            _bearer(token),
             plain("apns-topic", self.topic),
-            plain("apns-push-type", "alert"),
-            plain("apns-priority", "10"),
+            _ALERT,
+            _AT_ONCE,
             secret("apns-id", self.apns_id),
             secret("apns-expiration", self.expiration),
             secret("apns-collapse-id", self.collapse_id),
@@ -60,16 +64,28 @@ def request_of(envelope: Envelope, payload: PushPayload, topic: str, now: dateti
     return Request(
         device=envelope.address,
         topic=topic,
-        apns_id=str(uuid5(_NAMESPACE, f"{envelope.message_id}/{envelope.attempt}")),
+        apns_id=apns_id(envelope.message_id, envelope.attempt),
         expiration=str(int(now.timestamp()) + seconds if seconds else 0),  # 0: now or never
         collapse_id=collapse_id(envelope.collapse_key),
         body=body_of(payload, envelope.message_id, envelope.ack),
     )
 
 
+@lru_cache(8)  # of the same account, the slot's and the one before
+def _bearer(token: str) -> Field:
+    return secret("authorization", f"bearer {token}")
+
+
+def apns_id(message_id: str, attempt: int) -> str:
+    """The id of an attempt's push: a UUID of its name, as ``uuid5`` has it at four times the price (RFC 9562 §5.5)."""
+    digits = sha1(_NAMESPACE + f"{message_id}/{attempt}".encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[int(digits[16], 16)]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
 def is_device(address: str) -> bool:
     """Whether it can stand in the path at all; APNs says whether it is a device."""
-    return _DEVICE.fullmatch(address) is not None
+    return len(address) % 2 == 0 and _DEVICE.fullmatch(address) is not None
 
 
 def is_topic(text: str) -> bool:

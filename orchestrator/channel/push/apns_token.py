@@ -28,6 +28,7 @@ SLOT = timedelta(minutes=30)
 HOLD = timedelta(minutes=21)
 """A connection keeps its token for so long, a minute over what APNs asks: the token is 51 minutes old at most then."""
 _SLOT = int(SLOT.total_seconds())
+_HOLD = HOLD.total_seconds()
 _SLOTS_KEPT = 4
 _COORDINATE = 32  # bytes of r and of s (RFC 7518 §3.4)
 
@@ -99,10 +100,9 @@ class ProviderTokens:
 
     def of(self, connection: Connection) -> str:
         """The token to present on this connection now; another one every 21 minutes at most."""
-        slot, now = self._slot(), self._clock.monotonic()
-        held = self._held.get(connection)
-        if held is None or (slot != held.slot and now - held.since >= HOLD.total_seconds()):
-            held = self._held[connection] = _Held(slot, now)
+        held, now = self._held.get(connection), self._clock.monotonic()
+        if held is None or (now - held.since >= _HOLD and self._slot() != held.slot):
+            held = self._held[connection] = _Held(self._slot(), now)
         return self._token(held.slot)
 
     def expired_on(self, connection: Connection) -> None:

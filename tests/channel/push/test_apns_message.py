@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid5
 
 import orjson
 import pytest
@@ -16,7 +17,14 @@ from pydantic import SecretStr
 
 from orchestrator.channel.base import ACK_LENGTH, Envelope, PushPayload, SmsPayload
 from orchestrator.channel.push.apns import ApnsChannel, open_channel
-from orchestrator.channel.push.apns_message import PAYLOAD_LIMIT, collapse_id, is_device, problems, request_of
+from orchestrator.channel.push.apns_message import (
+    PAYLOAD_LIMIT,
+    apns_id,
+    collapse_id,
+    is_device,
+    problems,
+    request_of,
+)
 from orchestrator.clock import ManualClock
 from orchestrator.errors import ConfigError
 from tests.channel.conftest import NOW
@@ -92,6 +100,13 @@ def test_collapse_ids_fit_and_stay_apart() -> None:
     others = [collapse_id(key) for key in ("k" * 64 + "a", "k" * 64 + "b", "午餐", "", "a b", "a\r\nb", "\ud800")]
     assert len(set(others)) == len(others)
     assert all(len(each) == 64 and each.isascii() for each in others)
+
+
+@given(st.integers(0, 2**63).map(str), st.integers(1, 20))
+def test_apns_ids_are_uuids_of_the_attempts_name(message_id: str, attempt: int) -> None:
+    """The same at every release: APNs tells us by it what it was that it took."""
+    namespace = UUID("6f1b0f57-6f0b-4c68-9d7b-5d3f3b0c7b1e")
+    assert apns_id(message_id, attempt) == str(uuid5(namespace, f"{message_id}/{attempt}"))
 
 
 def test_devices() -> None:
