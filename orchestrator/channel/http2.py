@@ -24,8 +24,9 @@ from orchestrator.channel.transport import Answer, Failure, NoAnswer
 IDLE_PING = timedelta(hours=1)
 """A connection that was silent for so long is asked whether it is still there."""
 PONG_WITHIN = timedelta(seconds=5)
-_LOOK_EVERY = 0.25
-"""Seconds between looks for requests that have waited too long: a timer for each would cost more than its request."""
+_LOOK_EVERY = 0.2
+"""Seconds between looks for requests that have waited too long: a timer for each would cost as much as half a request.
+The four requests of an attempt stay within the second that the worker adds to the channel's time-out."""
 _GOODBYE = 1.0
 """Seconds for our last words to reach a server that does not keep to the protocol."""
 

@@ -128,7 +128,7 @@ class Reader:
             return _standing_alone(block, tableless=tableless) or self._within_the_connection(block)
         except OversizedHeaderListError:
             raise Broken(Code.ENHANCE_YOUR_CALM) from None
-        except (HPACKError, ValueError):
+        except HPACKError:
             raise Broken(Code.COMPRESSION_ERROR) from None
 
     def _within_the_connection(self, block: bytes) -> Read:

@@ -80,6 +80,21 @@ def test_no_stream_in_time_means_not_sent(tls: ssl.SSLContext, ca_file: Path) ->
     asyncio.run(main())
 
 
+def test_a_request_without_an_answer_ends_with_its_time(tls: ssl.SSLContext, ca_file: Path) -> None:
+    """Not before it, and hardly later, although nobody looks but five times a second."""
+
+    async def main() -> None:
+        async with opened(tls, ca_file, OK, silence, patience=0.7) as (pool, far):
+            await ask(pool)
+            time = asyncio.get_running_loop().time
+            began = time()
+            assert await ask(pool) == NoAnswer(Failure.TIMEOUT, left=True)
+            assert 0.7 <= time() - began < 1.7
+            await until(lambda: not far.lines[0].at_once)  # it was cancelled there
+
+    asyncio.run(main())
+
+
 def test_who_gives_up_frees_the_stream(tls: ssl.SSLContext, ca_file: Path) -> None:
     async def main() -> None:
         async with opened(tls, ca_file, silence, OK, most_streams=1) as (pool, far):
