@@ -32,7 +32,7 @@ _ENTRY: Final = 32  # bytes that an entry counts for besides its name and value 
 _INDEXED, _ADDED, _RESIZED, _NEVER, _BY_ITSELF = 0x80, 0x40, 0x20, 0x10, 0x00
 _SHORT: Final = 0x7F  # a length from here on takes more than a byte
 _HUFFMAN: Final = 0x80
-_LARGE: Final = 4096
+_LARGE: Final = 1024  # a byte swells to 60 at most: what is no longer is within ``hpack``'s limit
 _NAME = re.compile(r":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _CONTROL = re.compile(r"[\0\r\n]")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
-from hpack.exceptions import HPACKError
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.channel.http2_fields import Field, Reader, Shared, Writer, plain, secret, well_formed
 from orchestrator.channel.http2_frames import Broken, Code
+from orchestrator.channel.transport import ANSWER_LIMIT
 
 NAMES = st.sampled_from([":authority", ":path", ":method", "authorization", "apns-topic", "apns-id", "x" * 200])
 VALUES = st.one_of(
@@ -101,7 +102,7 @@ def test_answers_are_read_as_hpack_reads_them(
 @example([b"\x40\x01a\x01b\x80"], True)
 @example([b"\x0f\x2f\x00", b"\x7f\x00\x01a"], True)
 @example([b"\x00\x81\xff\x01a"], False)  # Huffman-coded, and nothing but padding
-def test_any_bytes_are_read_as_hpack_reads_them_or_refused(blocks: list[bytes], tableless: bool) -> None:
+def test_any_lengthare_read_as_hpack_reads_them_or_refused(blocks: list[bytes], tableless: bool) -> None:
     reader, judge = Reader(), Decoder()
     for block in [b"\x20"] * tableless + blocks:
         try:
@@ -112,6 +113,19 @@ def test_any_bytes_are_read_as_hpack_reads_them_or_refused(blocks: list[bytes], 
             return
         assert reader.read(block) == expected
         assert reader._decoder.header_table.dynamic_entries == judge.header_table.dynamic_entries
+
+
+@pytest.mark.parametrize("length", [1024, 1025, 1092, 1093, 4096, 60_000])
+def test_what_swells_most_is_read_and_refused_as_hpack_does(length: int) -> None:
+    """Each byte is ``accept-encoding: gzip, deflate``, which counts for 60."""
+    block, judge = b"\x90" * length, Decoder(max_header_list_size=ANSWER_LIMIT)
+    if length * 60 <= ANSWER_LIMIT:
+        assert Reader().read(block) == judged(judge, block)
+        return
+    with pytest.raises(OversizedHeaderListError):
+        judge.decode(block)
+    with pytest.raises(Broken):
+        Reader().read(block)
 
 
 def test_a_list_of_fields_that_swells_is_refused() -> None:
