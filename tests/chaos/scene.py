@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
@@ -123,6 +123,13 @@ def planned(store: Store) -> list[Run]:
     return [world.planner(clock, ROUTING).plan(store, item, found) for item, found in due]
 
 
+class Took(NamedTuple):
+    """How long a start took, in seconds; and without the time in which it could have run and others did."""
+
+    seconds: float
+    alone: float
+
+
 @dataclass(slots=True)
 class Victim:
     """A running victim, and what it says."""
@@ -143,10 +150,13 @@ class Victim:
         return self.alive and self.heard("up")
 
     @property
-    def took(self) -> float | None:
-        """Seconds until everything was up, by its own word: whoever waits for it may look much later."""
+    def took(self) -> Took | None:
+        """Until everything was up, by its own word: whoever waits for it may look much later. None: it was not."""
         words = self.said.read_text().split()
-        return float(words[2]) - self.began if words[:1] == ["up"] and len(words) > 2 else None
+        if words[:1] != ["up"] or len(words) < 4:
+            return None
+        seconds = float(words[2]) - self.began
+        return Took(seconds, seconds - float(words[3]))
 
     def heard(self, word: str) -> bool:
         return word in self.said.read_text()
@@ -344,9 +354,10 @@ class Fleet:
         self._starting.append(made)
         return made
 
-    def slowest_up(self) -> float:
-        """Seconds from the start of a follower until everything of it was up, at most."""
-        return max(one.took or 0.0 for one in self._followers)
+    def slowest_up(self) -> Took:
+        """How long a follower took to be up, at most."""
+        took = [one.took for one in self._followers if one.took is not None]
+        return Took(max(one.seconds for one in took), max(one.alone for one in took))
 
     def slowest_first(self) -> float:
         """Seconds from the start of a follower until it began to send, at most, while there was enough to send."""

@@ -155,6 +155,12 @@ class Victim:
             return connection.execute(_BUSY, soon).first() is not None
 
 
+def queued() -> float:
+    """Seconds for which it could have run and others had the processors; 0 where the kernel does not say."""
+    told = Path("/proc/self/schedstat")
+    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
+
+
 def say(line: str) -> None:
     """A line for the test, at once."""
     sys.stdout.write(f"{line}\n")
@@ -171,7 +177,7 @@ def main() -> None:
 def _live(given: argparse.Namespace, settings: Settings) -> None:
     if given.daemon:
         configure(json=True)
-        Daemon(settings, lambda port: say(f"up {port} {time.monotonic()}"), roles(given.role)).run()
+        Daemon(settings, lambda port: say(f"up {port} {time.monotonic()} {queued()}"), roles(given.role)).run()
         return
     logging.basicConfig(stream=sys.stderr)
     clock = AcceleratedClock(given.start, given.speed, given.origin)

@@ -8,12 +8,12 @@ import time
 from orchestrator.ledger.states import State
 from tests.chaos import wire
 from tests.chaos.checker import Accounting
-from tests.chaos.ground import NOT_SHORT, Ground, Size, Told, experiment, held
+from tests.chaos.ground import NOT_SHORT, Ground, Told, experiment, held
 from tests.chaos.scene import THREE_CHANNELS, Fleet, People, Scene
 
 LEASE = "3"
 RESTART = 5.0
-"""Seconds that a restart may take, from the start of the process until it is up."""
+"""Seconds that a restart may take, from the start of the process until it is up, on a machine that has time for it."""
 WELL = {State.ACCEPTED, State.UNKNOWN, State.FAILED}
 """Where everybody's messages may be when everybody could be reached; failed is asked about apart: poison alone."""
 STEPS = {
@@ -65,12 +65,15 @@ def caught_some(found: Accounting) -> None:
     held(["R1 nothing was on its way when they were hit"] * (found.on_the_wire == 0))
 
 
-def restarted(ground: Ground, fleet: Fleet) -> str:
-    """How long those took that followed, in words; more than was promised is a broken promise."""
-    up, first = fleet.slowest_up(), fleet.slowest_first()
-    held([f"R1 a restart took {up:.1f} s, {RESTART:g} s are promised"] * (up > RESTART and ground.size != Size.SHORT))
+def restarted(fleet: Fleet) -> str:
+    """How long those took that followed, in words; more than was promised is a broken promise.
+
+    Daemons, database and far end share the cores: what a restart waits for one is told, and is not its own time.
+    """
+    (seconds, alone), first = fleet.slowest_up(), fleet.slowest_first()
+    held([f"R1 a restart took {alone:.1f} s by itself, {RESTART:g} s are promised"] * (alone > RESTART))
     held(["R1 nobody who followed has sent anything"] * (first == 0))
-    return f"a restart took {up:.1f} s at most, {first:.1f} s to its first message"
+    return f"a restart took {seconds:.1f} s at most ({alone:.1f} s by itself), {first:.1f} s to its first message"
 
 
 def killed(ground: Ground, *options: str, daemons: int, kills: int, messages: int, seconds: float = 0.15) -> Told:
@@ -85,7 +88,7 @@ def killed(ground: Ground, *options: str, daemons: int, kills: int, messages: in
         scene.wait_done(600)
         took = time.monotonic() - began
         fleet.end()
-        found, restarts = reached(scene, messages), restarted(ground, fleet)
+        found, restarts = reached(scene, messages), restarted(fleet)
         caught_some(found)
     did = f"{found.kills} kills, {daemons} daemons, {messages:,} messages"
     more = f"{found.unknown} unknown, {found.poisoned} set aside; {restarts}"
@@ -119,7 +122,7 @@ def embedded_kills(ground: Ground) -> Told:
         hunt(ground, scene, fleet, kills, messages)
         scene.wait_done(600)
         fleet.end()
-        found, restarts = reached(scene, messages), restarted(ground, fleet)
+        found, restarts = reached(scene, messages), restarted(fleet)
         caught_some(found)
     return Told(f"{found.kills} kills, {messages:,} messages", restarts, found)
 
