@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -67,7 +68,10 @@ class FarEnd:
     def mail_options(self) -> dict[str, Any]:
         """Options of an account at the sandbox's mail server."""
         key = self.state / "verp.key"
-        key.write_text("a key for tests alone, of no use elsewhere")
+        if not key.exists():  # several daemons start at once, and read it
+            own = self.state / f"verp.key.{os.getpid()}"
+            own.write_text("a key for tests alone, of no use elsewhere")
+            own.replace(key)
         return {
             "host": "127.0.0.1",
             "port": int((self.state / "smtp-port").read_text()),
