@@ -119,6 +119,8 @@ class EmailPayload:
     text: str
     html: str
     unsubscribe: str = ""
+    pieces: tuple[Sequence[str], Sequence[str]] | None = field(default=None, compare=False, repr=False)
+    """Text and HTML once more, cut up, where that is known: each second piece is personal, the others mails share."""
 
 
 Payload = PushPayload | SmsPayload | EmailPayload

@@ -9,7 +9,7 @@
     budget.py      how much one render may do
     filters.py     the filters, each bounded;  formats.py: money and dates by locale
     mask.py       tags out of the way while markup.py compiles MJML and inlines CSS;  plain.py: a mail's text part
-    links.py      the signed links of a message
+    links.py      the signed links of a message;  skeleton.py: where they are, once for all mails of one shape
     clean.py       control and bidi characters out
     sms.py         parts as they are billed;  push.py: bytes as they are counted
 

@@ -17,9 +17,14 @@ _UNWANTED = re.compile(
 _SPACES = re.compile(r"[\r\n\t]+")
 
 
+def unwanted(text: str) -> bool:
+    """Whether cleaning the text would take anything out, but for spaces at its ends."""
+    return _UNWANTED.search(text) is not None
+
+
 def clean(text: str) -> str:
     """Text without control and bidi characters. Line ends become LF, a tab a space; ends are trimmed, no more."""
-    if _UNWANTED.search(text):
+    if unwanted(text):
         text = _UNWANTED.sub("", _LINE_ENDS.sub("\n", text).replace("\t", " "))
     return text.strip()
 

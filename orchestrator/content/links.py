@@ -13,14 +13,15 @@ import hmac
 import re
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from html import escape, unescape
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -40,12 +41,16 @@ ACKNOWLEDGED: Final = frozenset({"push", "webhook"})
 """Channels through which the app's own code sees the message, and can say so. The inbox has marks of its own."""
 ACK_HOLDS: Final = timedelta(days=30)
 """How long after it left a push may be acknowledged: phones are off, and on again weeks later."""
-_IN_TEXT = re.compile(r"https://[^\s<>\"'()\[\]{}，。！？；：、（）《》「」【】]+")
+NO_LINK: Final = r"\s<>\"'()\[\]{}，。！？；：、（）《》「」【】"
+"""What no address in a text has, within the brackets of an expression."""
+IN_TEXT: Final = re.compile(rf"https://[^{NO_LINK}]+")
 _ASCII = re.compile(r"[!-~]+")
-_TRAILING = ".,;:!?*_~"
+TRAILING: Final = ".,;:!?*_~"
+"""What ends a sentence rather than an address."""
 _END = re.compile(r"</body\s*>", re.IGNORECASE)
 _USUAL_END = "</body>"
 _BODY = struct.Struct(">BQQ")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Kind(StrEnum):
@@ -85,25 +90,48 @@ def number_of(url: str) -> int:
     return int.from_bytes(sha256(url.encode()).digest()[:8], "big") >> 1 or 1
 
 
+class _Way(NamedTuple):
+    """What the links of one kind share. ``begun``: their seal, with the key and the kind's name hashed already."""
+
+    before: str
+    end: str
+    begun: HMAC
+
+
+def _way(public_url: str, key: bytes, kind: Kind) -> _Way:
+    begun = HMAC(key, hashes.SHA256())
+    begun.update(kind.encode() + b"\0")
+    return _Way(f"{public_url}/{kind}/", ".gif" if kind is Kind.OPEN else "", begun)
+
+
+def _seal(way: _Way, body: bytes) -> bytes:
+    sealing = way.begun.copy()
+    sealing.update(body)
+    return sealing.finalize()[:16]
+
+
+def _token(way: _Way, body: bytes) -> str:
+    written = b2a_base64(body + _seal(way, body), newline=False)  # 33 bytes: nothing is padded
+    return written.translate(_URL_SAFE).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """Makes and reads the links of one deployment. ``key`` has at least 16 bytes and is never shown."""
 
     public_url: str
     key: bytes = field(repr=False)
-    _begun: Mapping[Kind, HMAC] = field(init=False, repr=False, compare=False)
-    """The seal of each kind as far as it is the same for all: the key and the kind's name are hashed once."""
+    _ways: Mapping[Kind, _Way] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """A short key could be guessed."""
         if len(self.key) < _KEY_BYTES:
             raise ValueError("the key of links is too short")
-        object.__setattr__(self, "_begun", {kind: _begun(self.key, kind) for kind in Kind})
+        object.__setattr__(self, "_ways", {kind: _way(self.public_url, self.key, kind) for kind in Kind})
 
     def token(self, kind: Kind, message_id: int, index: int = 0) -> str:
         """44 characters that only we can make."""
-        body = _BODY.pack(VERSION, message_id, index)
-        return urlsafe_b64encode(body + self._seal(kind, body)).decode()  # 33 bytes: nothing is padded
+        return _token(self._ways[kind], _BODY.pack(VERSION, message_id, index))
 
     def read(self, kind: Kind, text: str) -> Token | None:
         """What a token says; None for one that was not made for this purpose, by us, exactly so."""
@@ -148,8 +176,8 @@ class Links:
 
     def address(self, kind: Kind, message_id: int, index: int = 0) -> str:
         """The whole address of a link."""
-        end = ".gif" if kind is Kind.OPEN else ""
-        return f"{self.public_url}/{kind}/{self.token(kind, message_id, index)}{end}"
+        way = self._ways[kind]
+        return f"{way.before}{_token(way, _BODY.pack(VERSION, message_id, index))}{way.end}"
 
     def facts(self, message_id: int) -> dict[str, str]:
         """What templates know of them."""
@@ -162,56 +190,74 @@ class Links:
         """A mail with https links that lead through us, its pixel and its unsubscribe address; others as they are."""
         if not isinstance(payload, EmailPayload):
             return Tracked(payload)
-        targets: dict[int, str] = {}
-        known: dict[str, str] = {}
-        """The addresses that the HTML links to, and what each becomes."""
-
-        def through_us(url: str) -> str:
-            if not url.startswith("https://") or url.startswith(f"{self.public_url}/"):
-                return url
-            number = number_of(url)
-            targets[number] = url
-            return self.address(Kind.CLICK, message_id, number)
-
-        def anchor(match: re.Match[str]) -> str:
-            url = unescape(match[2])
-            if (ours := known.get(url)) is None:
-                ours = known[url] = through_us(url)
-            return match[1] + escape(ours) + match[3]
-
-        def written(match: re.Match[str]) -> str:
-            url = match[0].rstrip(_TRAILING)
-            if url not in known and (plain := _ASCII.match(url)):  # Chinese goes on without a space: 打开https://…查看
-                url = plain[0].rstrip(_TRAILING)
-            return (known.get(url) or through_us(url)) + match[0][len(url) :]
-
-        html, text = ANCHOR.sub(anchor, payload.html), _IN_TEXT.sub(written, payload.text)
-        unsubscribe = self.address(Kind.UNSUBSCRIBE, message_id)
-        return Tracked(
-            replace(payload, html=self._with_pixel(html, message_id), text=text, unsubscribe=unsubscribe), targets
-        )
-
-    def _with_pixel(self, html: str, message_id: int) -> str:
-        """The HTML with what shows an open, and with what only a machine follows."""
-        unseen = 'tabindex="-1" aria-hidden="true" style="display:none"'
-        trap = f'<a href="{self.address(Kind.CLICK, message_id, TRAP)}" {unseen}></a>'
-        pixel = f'<img src="{self.address(Kind.OPEN, message_id)}" width="1" height="1" alt="" style="display:block">'
-        place = _end_of_body(html)
-        return html[:place] + trap + pixel + html[place:]
+        tracking = Tracking(self, message_id)
+        html = ANCHOR.sub(tracking.in_html, payload.html)
+        text = IN_TEXT.sub(tracking.of_text, payload.text)
+        place = end_of_body(html)
+        html = html[:place] + tracking.unseen() + html[place:]
+        return Tracked(EmailPayload(payload.subject, text, html, tracking.unsubscribe()), tracking.targets)
 
     def _seal(self, kind: Kind, body: bytes) -> bytes:
-        sealing = self._begun[kind].copy()
-        sealing.update(body)
-        return sealing.finalize()[:16]
+        return _seal(self._ways[kind], body)
 
 
-def _begun(key: bytes, kind: Kind) -> HMAC:
-    begun = HMAC(key, hashes.SHA256())
-    begun.update(kind.encode() + b"\0")
-    return begun
+@dataclass(slots=True)
+class Tracking:
+    """The links of one mail that lead through us, by the address they replace: each is signed once.
+
+    The HTML comes first: in the text, an address may go on in Chinese only where the HTML links to it.
+    """
+
+    links: Links
+    message_id: int
+    targets: dict[int, str] = field(default_factory=dict)
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def of_html(self, url: str) -> str:
+        """What becomes of an address that the HTML links to."""
+        if (ours := self._known.get(url)) is None:
+            ours = self._known[url] = self._through_us(url)
+        return ours
+
+    def in_html(self, match: re.Match[str]) -> str:
+        """A link (``ANCHOR``) with its address replaced."""
+        return match[1] + escape(self.of_html(unescape(match[2]))) + match[3]
+
+    def of_text(self, match: re.Match[str]) -> str:
+        """An address (``IN_TEXT``) and what stands right behind it, replaced."""
+        url = match[0].rstrip(TRAILING)
+        if url not in self._known and (
+            plain := _ASCII.match(url)
+        ):  # Chinese goes on without a space: 打开https://…查看
+            url = plain[0].rstrip(TRAILING)
+        return self.of_url(url) + match[0][len(url) :]
+
+    def of_url(self, url: str) -> str:
+        """What becomes of an address in the text, whatever stands behind it."""
+        return self._known.get(url) or self._through_us(url)
+
+    def _through_us(self, url: str) -> str:
+        if not url.startswith("https://") or url.startswith(f"{self.links.public_url}/"):
+            return url
+        number = number_of(url)
+        self.targets[number] = url
+        return self.links.address(Kind.CLICK, self.message_id, number)
+
+    def unseen(self) -> str:
+        """What shows an open, and what only a machine follows."""
+        trap, pixel = (
+            self.links.address(Kind.CLICK, self.message_id, TRAP),
+            self.links.address(Kind.OPEN, self.message_id),
+        )
+        hidden = 'tabindex="-1" aria-hidden="true" style="display:none"'
+        return f'<a href="{trap}" {hidden}></a><img src="{pixel}" width="1" height="1" alt="" style="display:block">'
+
+    def unsubscribe(self) -> str:
+        """Its one-click address."""
+        return self.links.address(Kind.UNSUBSCRIBE, self.message_id)
 
 
-def _end_of_body(html: str) -> int:
+def end_of_body(html: str) -> int:
     """Where the last ``</body>`` begins, however it is written; the end of a text that has none."""
     usual = html.rfind(_USUAL_END)
     ends = [match.start() for match in _END.finditer(html, max(usual, 0))]

@@ -28,11 +28,14 @@ def text_of(html: str, tag_word: str = "") -> str:
     return tidy("".join(reader.out))
 
 
+def untidy(text: str) -> bool:
+    """Whether there is anything to tidy, but at its ends: a search for the expressions takes as long as rendering."""
+    return " \n" in text or "\n " in text or "\n\n\n" in text
+
+
 def tidy(text: str) -> str:
     """No spaces at line ends, no more than one empty line at a time."""
-    if " \n" in text or "\n " in text:  # a search for the expression takes as long as rendering the mail
-        text = _AROUND.sub("\n", text)
-    return (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).strip()
+    return (_GAPS.sub("\n\n", _AROUND.sub("\n", text)) if untidy(text) else text).strip()
 
 
 class _Reader(HTMLParser):

@@ -96,15 +96,25 @@ class Program:
     lines: Sequence[int] = ()
     """Which line of the source (from 0) each line came from, when the text was compiled from another."""
 
+    @property
+    def constants(self) -> frozenset[str]:
+        """Every chunk that the template itself says (and other texts of its code, which never are chunks)."""
+        code = self.template.root_render_func.__code__
+        return frozenset(text for text in (*code.co_consts, self.constant) if isinstance(text, str))
+
     def run(self, facts: dict[str, Any], locale: str, budget: Budget) -> str:
-        """The text for these facts, not yet cleaned.
+        """The text for these facts, not yet cleaned; raises what :meth:`chunks` does."""
+        return "".join(self.chunks(facts, locale, budget))
+
+    def chunks(self, facts: dict[str, Any], locale: str, budget: Budget) -> Sequence[str]:
+        """The text for these facts in the pieces it was made in.
 
         Raises:
             SkipMessage: the template said so.
             RenderError: with file and line, never with a fact's value.
         """
         if self.constant is not None:
-            return self.constant
+            return (self.constant,)
         context = RenderContext(self.template.environment, facts, locale, budget)
         try:
             return self._gather(context, budget)
@@ -115,7 +125,7 @@ class Program:
             # Not chained: the cause's own words may hold a fact's value.
             raise RenderError(f"{where}: {_words(error)}", hint="declare a default, or mend the fact") from None
 
-    def _gather(self, context: RenderContext, budget: Budget) -> str:
+    def _gather(self, context: RenderContext, budget: Budget) -> list[str]:
         chunks: list[str] = []
         size = 0
         for chunk in self.template.root_render_func(context):
@@ -124,10 +134,9 @@ class Program:
             if size > MAX_OUTPUT_BYTES:
                 raise TemplateFault(f"makes more than {MAX_OUTPUT_BYTES} bytes")
         budget.work(len(chunks))  # no more than there are nodes, or passes of a loop paid for (see guards)
-        text = "".join(chunks)
-        if size > MAX_OUTPUT_BYTES // 4 and len(text.encode(errors="replace")) > MAX_OUTPUT_BYTES:
+        if size > MAX_OUTPUT_BYTES // 4 and len("".join(chunks).encode(errors="replace")) > MAX_OUTPUT_BYTES:
             raise TemplateFault(f"makes more than {MAX_OUTPUT_BYTES} bytes")
-        return text
+        return chunks
 
     def origin(self, line: int) -> int:
         """The line of the file that a line of this text came from."""

@@ -7,8 +7,8 @@ Preview, test send and real send all come through :meth:`TemplateSet.render`. A 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from orchestrator.channel.base import EmailPayload, Payload, PushPayload, SmsPayload
@@ -17,9 +17,11 @@ from orchestrator.content.clean import clean, single_line
 from orchestrator.content.defaults import Value, defaults_for, filled, folder_of, read_defaults
 from orchestrator.content.files import Place, chain, normal, place_of
 from orchestrator.content.layout import Part, parts_of
+from orchestrator.content.links import Links, Tracked, Tracking
 from orchestrator.content.markup import CLIPPED_BYTES, compile_markup, is_address, links_in
 from orchestrator.content.plain import tidy
 from orchestrator.content.program import ENVIRONMENT, Program, compile_text
+from orchestrator.content.skeleton import Shapes, drawn, fill, html_skeleton, text_skeleton
 from orchestrator.content.survey import ADDRESSES, ALONE, CONFIRM_URL, Fault
 from orchestrator.errors import Problem, RenderError, did_you_mean
 
@@ -63,12 +65,32 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outline:
+    """What a mail template's chunks are told apart by, and the skeletons found so far."""
+
+    html_constants: frozenset[str]
+    text_constants: frozenset[str]
+    html: Shapes = field(default_factory=lambda: Shapes(html_skeleton, tabs=True))
+    text: Shapes = field(default_factory=lambda: Shapes(text_skeleton))
+
+    def fill(self, html: Sequence[str], text: Sequence[str], subject: str, tracking: Tracking) -> Tracked | None:
+        """The mail, where both its parts have a skeleton."""
+        rich, plain = drawn(html, self.html_constants), drawn(text, self.text_constants)
+        bones, text_bones = self.html.of(rich.shape), self.text.of(plain.shape)
+        if bones is None or text_bones is None:
+            return None
+        return fill((bones, rich), (text_bones, plain), subject, tracking)
+
+
+@dataclass(frozen=True, slots=True)
 class _Ready:
     """A file chosen for a locale, with the defaults that may have to stand in."""
 
     source: _Source
     locale: str
     fills: tuple[tuple[tuple[str, ...], Value], ...]
+    outline: _Outline | None = None
+    """Of a mail."""
 
     def payload(self, facts: dict[str, Any]) -> Payload:
         facts = filled(facts, self.fills)
@@ -78,9 +100,25 @@ class _Ready:
             case "sms":
                 return self._sms(texts)
             case "email":
-                return self._email(texts, tuple(str(facts[name]) for name in ALONE if name in facts))
+                return self._email(texts, _own_addresses(facts))
             case _:
                 return self._push(texts)
+
+    def tracked(self, facts: dict[str, Any], links: Links, message_id: int) -> Tracked:
+        """The payload with its links replaced: a mail by its skeleton where it has one."""
+        if self.outline is None:
+            return links.track(self.payload(facts), message_id)
+        facts = filled(facts, self.fills)
+        budget = Budget()
+        chunks = {name: program.chunks(facts, self.locale, budget) for name, program in self.source.programs.items()}
+        subject = single_line("".join(chunks["subject"]))
+        made = (
+            self.outline.fill(chunks["html"], chunks["text"], subject, Tracking(links, message_id)) if subject else None
+        )
+        if made is not None:
+            return made
+        texts = {name: "".join(pieces) for name, pieces in chunks.items()}
+        return links.track(self._email(texts, _own_addresses(facts)), message_id)
 
     def _email(self, texts: Mapping[str, str], own: tuple[str, ...]) -> EmailPayload:
         subject, text = single_line(texts["subject"]), tidy(clean(texts["text"]))
@@ -126,6 +164,10 @@ class _Ready:
         return link
 
 
+def _own_addresses(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(facts[name]) for name in ALONE if name in facts)
+
+
 def _family(name: str, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The headers ``NAME.x``, by their x."""
     return ((key.partition(".")[2], text) for key, text in texts.items() if key.startswith(f"{name}."))
@@ -145,6 +187,7 @@ class TemplateSet:
         self._sources: dict[tuple[str, str], dict[str, _Source]] = {}
         self._ready: dict[tuple[str, str, str], _Ready] = {}
         self._named: dict[tuple[str, str], set[str]] = {}
+        self._outlines: dict[str, _Outline] = {}
         self._defaults = self._read_defaults(files)
         self._texts: dict[tuple[str, str], _Source] = {}
         for path in sorted(files):
@@ -179,6 +222,12 @@ class TemplateSet:
             SkipMessage: the template decided against it.
         """
         return self._chosen(template, channel, normal(locale)).payload(dict(facts))
+
+    def tracked(  # one value each
+        self, template: str, channel: str, locale: str, facts: Mapping[str, Any], links: Links, message_id: int
+    ) -> Tracked:
+        """The payload for one person as :meth:`Links.track` leaves it; raises what :meth:`render` does."""
+        return self._chosen(template, channel, normal(locale)).tracked(dict(facts), links, message_id)
 
     def names(self, template: str, channel: str) -> set[str]:
         """The dotted facts that a message uses on a channel, over all locales."""
@@ -294,7 +343,18 @@ class TemplateSet:
             source,
             locale if source.place.locale in chain(locale) else source.place.locale or locale or self._default,
             tuple((tuple(fact.split(".")), value) for fact, value in fills if value is not None),
+            self._outline(source),
         )
+
+    def _outline(self, source: _Source) -> _Outline | None:
+        """One per file, whatever the reader's locale."""
+        if source.place.channel != "email":
+            return None
+        found = self._outlines.get(source.path)
+        if found is None:
+            programs = source.programs
+            found = self._outlines[source.path] = _Outline(programs["html"].constants, programs["text"].constants)
+        return found
 
 
 def _prefixes(fact: str) -> list[str]:

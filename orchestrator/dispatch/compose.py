@@ -161,8 +161,10 @@ def worded(  # one value each
         SkipMessage: the template decided against it.
     """
     own = links.facts(message_id) if links and compiled.links_itself(template, channel) else {}
-    payload = compiled.render(template, channel, locale, {**facts_for(bundle, user, locale), **own})
-    return links.track(payload, message_id) if links else Tracked(payload)
+    facts = {**facts_for(bundle, user, locale), **own}
+    if links is None:
+        return Tracked(compiled.render(template, channel, locale, facts))
+    return compiled.tracked(template, channel, locale, facts, links, message_id)
 
 
 def facts_for(bundle: Bundle, user: dict[str, object], locale: str) -> dict[str, object]:

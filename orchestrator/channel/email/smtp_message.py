@@ -1,7 +1,8 @@
 """A mail as bytes (RFC 5322, 2046, 8058): headers of one skeleton, a text part and an HTML part.
 
 Written by hand rather than with the standard library's message classes, which take several times as long; a test
-reads it back with them.
+reads it back with them. What is the same for many mails is encoded once: the sender's headers, and the constant pieces
+of a text that comes in pieces.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import encodebytes
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
 from functools import lru_cache
@@ -34,7 +36,8 @@ _URL = re.compile(r"https?://[!-;=?-~]{1,900}")  # printable ASCII without < and
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 !#$%&'*+/=?^_`{|}~\-]+")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]")
 _PLAIN_LINE = 900  # octets; 998 is the limit of RFC 5322
-_PIECES = 8192  # of some hundred bytes each
+_PIECES = 2048  # of some hundred bytes each: those of a few hundred templates
+_QUOTED_LINE = 75  # octets, and the sign of a soft break
 _SHORT_SUBJECT = 66
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -68,6 +71,8 @@ class Writer:
         self._signer = signer
         self._dkim = dkim
         self._fixed = _fixed_headers(sender)
+        account, domain = _FOREIGN.sub("-", sender.account)[:60], re.sub("[^a-z0-9]", "", sender.mailbox.domain)[:15]
+        self._fed_back = f"{account}:{domain}"
 
     def write(self, message_id: str, to: Mailbox, payload: EmailPayload, date: datetime) -> Mail:
         """The mail of a message: the same Message-ID and envelope sender at every attempt."""
@@ -75,25 +80,25 @@ class Writer:
         name = f"<{token}@{self._sender.mailbox.domain}>"
         boundary = f"=_{token}"  # "=_" stands in no quoted-printable or base64 text
         headers = [
-            f"Date: {format_datetime(date)}",
-            *self._fixed,
+            f"Date: {_dated(int(date.timestamp()))}",
+            self._fixed,
             f"To: {to.text}",
             f"Message-ID: {name}",
             f"Subject: {_unstructured('Subject', payload.subject)}",
             f"Feedback-ID: {self._feedback(message_id)}",
             *self._unsubscribe(message_id, payload.unsubscribe),
-            "MIME-Version: 1.0",
-            f'Content-Type: multipart/alternative; boundary="{boundary}"',
+            f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"',
         ]
+        plain, rich = payload.pieces or ((), ())
         delimiter = f"--{boundary}".encode()
         content = CRLF.join(
             [
                 "\r\n".join(headers).encode(),
                 b"",
                 delimiter,
-                _part("plain", payload.text),
+                _part("plain", payload.text, plain),
                 delimiter,
-                _part("html", payload.html),
+                _part("html", payload.html, rich),
                 delimiter + b"--",
                 b"",
             ]
@@ -111,12 +116,10 @@ class Writer:
 
     def _feedback(self, message_id: str) -> str:
         """What Gmail counts complaints by: run, step, account, sender. Nothing in it names a person."""
-        run, step = "0", "0"
-        if message_id.isdecimal():
-            found = parts(int(message_id))
-            run, step = f"r{found.run}", f"s{found.step}"
-        account = _FOREIGN.sub("-", self._sender.account)[:60]
-        return f"{run}:{step}:{account}:{re.sub('[^a-z0-9]', '', self._sender.mailbox.domain)[:15]}"
+        if not message_id.isdecimal():
+            return f"0:0:{self._fed_back}"
+        found = parts(int(message_id))
+        return f"r{found.run}:s{found.step}:{self._fed_back}"
 
     def _unsubscribe(self, message_id: str, url: str) -> list[str]:
         """RFC 2369 and RFC 8058. One click needs https; a test on this machine may do without."""
@@ -150,13 +153,19 @@ def safe_name(name: str) -> bool:
     return not _CONTROL.search(name) and not _SURROGATE.search(name)
 
 
-def _fixed_headers(sender: Sender) -> list[str]:
+@lru_cache(maxsize=4)
+def _dated(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
+
+
+def _fixed_headers(sender: Sender) -> str:
     """The headers that every mail of an account has."""
     found = [f"From: {_display(sender.name, sender.mailbox)}"]
     if sender.reply_to is not None:
         found.append(f"Reply-To: {sender.reply_to.text}")
     # Nobody on holiday answers bulk mail from a machine: RFC 3834, custom, and Exchange's own word for it.
-    return [*found, "Precedence: bulk", "Auto-Submitted: auto-generated", "X-Auto-Response-Suppress: OOF, AutoReply"]
+    found += ["Precedence: bulk", "Auto-Submitted: auto-generated", "X-Auto-Response-Suppress: OOF, AutoReply"]
+    return "\r\n".join(found)
 
 
 def _display(name: str, mailbox: Mailbox) -> str:
@@ -178,32 +187,48 @@ def _unstructured(header: str, text: str) -> str:
     return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
 
 
-def _part(kind: str, text: str) -> bytes:
-    encoding, body = _encoded(_BREAKS.sub("\n", text) if "\r" in text else text)
+def _part(kind: str, text: str, pieces: Sequence[str]) -> bytes:
+    encoding, body = _encoded(_BREAKS.sub("\n", text), ()) if "\r" in text else _encoded(text, pieces)
     head = f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n"
     return head.encode() + CRLF + body
 
 
-def _encoded(text: str) -> tuple[str, bytes]:
-    """In the shortest encoding that no mail server rewrites; lines of ``text`` end in a line feed."""
-    data = text.encode()
-    ascii_only = text.isascii()
-    if ascii_only and b"\x00" not in data and max(map(len, data.split(b"\n"))) <= _PLAIN_LINE:
-        return "7bit", data.replace(b"\n", CRLF)
-    foreign = 0 if ascii_only else len(data.translate(None, _ASCII))
-    if foreign * 6 > len(data):  # three letters an octet against four for three
-        return "base64", encodebytes(data.replace(b"\n", CRLF)).replace(b"\n", CRLF)
-    *tags, rest = text.split(">")
-    return "quoted-printable", b"".join(map(_quoted_tag, tags)) + _quoted(rest)
+def _encoded(text: str, pieces: Sequence[str]) -> tuple[str, bytes]:
+    """In the shortest encoding that no mail server rewrites; lines of ``text`` end in a line feed.
 
-
-@lru_cache(maxsize=_PIECES)
-def _quoted_tag(piece: str) -> bytes:
-    """What stands before and in a tag, on lines of its own: what a template says to everybody is encoded once.
-
-    It ends in a soft break, which a reader takes out again.
+    ``pieces``: the same, each second piece personal, or nothing.
     """
-    return _quoted(f"{piece}>") + b"=\r\n"
+    data = text.encode()
+    if text.isascii() and b"\x00" not in data and max(map(len, data.split(b"\n"))) <= _PLAIN_LINE:
+        return "7bit", data.replace(b"\n", CRLF)
+    if _foreign(text, data):
+        return "base64", encodebytes(data.replace(b"\n", CRLF)).replace(b"\n", CRLF)
+    if not pieces:
+        return "quoted-printable", _quoted(text)
+    lines = [""] * len(pieces)
+    lines[::2], lines[1::2] = map(_quoted_constant, pieces[::2]), map(_quoted_piece, pieces[1::2])
+    return "quoted-printable", "".join(lines).encode()
+
+
+def _foreign(text: str, data: bytes) -> bool:
+    """Whether base64 is shorter: three letters an octet that is not ASCII's against four letters for any three."""
+    more = len(data) - len(text)  # such a character has two to four octets: from 4/3 to twice this many in all
+    if 12 * more <= len(data):
+        return False
+    return 8 * more > len(data) or len(data.translate(None, _ASCII)) * 6 > len(data)
+
+
+def _quoted_piece(piece: str) -> str:
+    """A piece on lines of its own: it ends in a soft break, which a reader takes out again."""
+    if not piece:
+        return ""
+    if len(piece) <= _QUOTED_LINE and piece.isascii() and piece.isprintable() and "=" not in piece:
+        return f"{piece}=\r\n"
+    quoted = _quoted(piece).decode()
+    return quoted if quoted.endswith("\n") else f"{quoted}=\r\n"
+
+
+_quoted_constant = lru_cache(maxsize=_PIECES)(_quoted_piece)
 
 
 def _quoted(text: str) -> bytes:

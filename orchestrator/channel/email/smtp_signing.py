@@ -9,6 +9,9 @@ from __future__ import annotations
 import hmac
 import re
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from orchestrator.channel.callback import Postmark, Purpose
 
 _DIGITS = 20
@@ -19,11 +22,11 @@ class Signer:
     """Signs message ids for one account; without a key it signs nothing and believes nothing."""
 
     def __init__(self, key: bytes | None) -> None:
-        self._key = key
+        self._begun = {} if key is None else {purpose: _begun(key, purpose) for purpose in Purpose}
 
     def token(self, purpose: Purpose, message_id: str) -> str:
         """The token of a message for one purpose: one made for a header is no use as an address."""
-        return f"{message_id}.{self._digest(purpose, message_id)}" if self._key is not None else message_id
+        return f"{message_id}.{self._digest(purpose, message_id)}" if self._begun else message_id
 
     def tagged(self, purpose: Purpose, mailbox: str, message_id: str) -> str:
         """``bounce@b.example`` as ``bounce+TOKEN@b.example``."""
@@ -32,7 +35,7 @@ class Signer:
 
     def find(self, text: str) -> list[Postmark]:
         """Every message named in a text by a token of ours, in order."""
-        if self._key is None:
+        if not self._begun:
             return []
         return [mark for found in _TOKEN.finditer(text) for mark in self._read(found[1], found[2].lower())]
 
@@ -44,5 +47,13 @@ class Signer:
         ]
 
     def _digest(self, purpose: Purpose, message_id: str) -> str:
-        assert self._key is not None
-        return hmac.new(self._key, f"{purpose}:{message_id}".encode(), "sha256").hexdigest()[:_DIGITS]
+        digesting = self._begun[purpose].copy()
+        digesting.update(message_id.encode())
+        return digesting.finalize().hex()[:_DIGITS]
+
+
+def _begun(key: bytes, purpose: Purpose) -> HMAC:
+    """The digest as far as it is the same for all messages: the key and the purpose are hashed once."""
+    begun = HMAC(key, hashes.SHA256())
+    begun.update(f"{purpose}:".encode())
+    return begun

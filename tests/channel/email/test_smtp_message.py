@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 
@@ -140,6 +141,40 @@ def test_whatever_is_written_is_read(subject: str, text: str, html: str) -> None
         assert raw.decode().replace("\r\n", "\n") == expected
     assert "".join(found["Subject"].split()) == "".join(subject.split())
     assert found.keys().count("Subject") == 1
+
+
+PIECES = st.lists(
+    TEXTS
+    | st.sampled_from(
+        ["=", ".", "..", " ", "\t", "\n", " \n", "\n.\n", "From ", "x" * 75, "x" * 76, "a=" * 40, "é", "看"]
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+@given(PIECES, PIECES)
+def test_what_is_written_in_pieces_is_read_as_a_whole(text: list[str], html: list[str]) -> None:
+    whole = payload("Lunch", "".join(text), "".join(html))
+    mail = write(replace(whole, pieces=(text, html)))
+    for part, given_text in zip(read(mail).iter_parts(), (whole.text, whole.html), strict=True):
+        raw = part.get_payload(decode=True)
+        assert isinstance(raw, bytes)
+        assert raw.decode().replace("\r\n", "\n") == given_text.replace("\r\n", "\n").replace("\r", "\n")
+    kinds = [part["Content-Transfer-Encoding"] for part in read(mail).iter_parts()]
+    assert kinds == [part["Content-Transfer-Encoding"] for part in read(write(whole)).iter_parts()]
+    if kinds == ["quoted-printable"] * 2:
+        assert max(map(len, mail.content.partition(b"\r\n\r\n")[2].split(b"\r\n"))) <= 77  # a doubled dot among them
+    assert b"\r\n.\r\n" not in mail.content
+
+
+@given(st.text(st.sampled_from("ae=é看🙂\n"), min_size=1, max_size=200))
+def test_the_shorter_encoding_is_chosen(text: str) -> None:
+    data = text.encode()
+    foreign = sum(octet > 127 for octet in data)
+    shorter = "7bit" if text.isascii() else "base64" if foreign * 6 > len(data) else "quoted-printable"
+    [plain, _] = read(write(payload(text=text))).iter_parts()
+    assert plain["Content-Transfer-Encoding"] == shorter
 
 
 @given(st.text(max_size=60))
