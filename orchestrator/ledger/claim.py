@@ -20,7 +20,8 @@ from orchestrator.ledger import lease
 from orchestrator.ledger.ids import LaneId, MessageId, ids_of_run, run_of_lane
 from orchestrator.ledger.lanes import VERSION, live_ids
 from orchestrator.ledger.lease import Holder
-from orchestrator.store.dialect import among, from_sql, one_of_sql, read_all, skip_locked_sql, within_sql
+from orchestrator.ledger.states import State
+from orchestrator.store.dialect import among, from_sql, held_by_sql, one_of_sql, read_all, skip_locked_sql, within_sql
 
 SUSPECT_AFTER = 2
 """A message held by this many dead workers is claimed alone, so that a third death proves it guilty."""
@@ -145,7 +146,7 @@ def claim(connection: Connection, holder: Holder, lane: LaneId, n: int, now: dat
 def _release_sql(dialect: str) -> TextClause:
     return text(f"""
     UPDATE message SET state = 'planned', worker_id = NULL, state_at = :now
-    WHERE id {one_of_sql(dialect, "ids")} AND worker_id = :worker AND state = 'claimed'""")
+    WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.CLAIMED)}""")
 
 
 def release(connection: Connection, holder: Holder, ids: Sequence[int], now: datetime) -> None:

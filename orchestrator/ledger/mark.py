@@ -16,13 +16,13 @@ from sqlalchemy import Connection, CursorResult, TextClause, text
 from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import lease
-from orchestrator.ledger.ids import MessageId, ids_among
+from orchestrator.ledger.ids import MessageId
 from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, one_of_sql, rows, rows_sql, within_sql
+from orchestrator.store.dialect import among, held_by_sql, named_sql, one_of_sql, rows, rows_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Hold:
 def _send_sql(dialect: str) -> TextClause:
     return text(f"""
         UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
-        WHERE id {one_of_sql(dialect, "ids")} AND worker_id = :worker AND state = 'claimed'""")
+        WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.CLAIMED)}""")
 
 
 @cache
@@ -68,9 +68,8 @@ def _hold_sql(dialect: str) -> TextClause:
 
 
 def _of(dialect: str) -> str:
-    # "+" keeps both databases from the index of what workers hold: it is all of their batch, and changes meanwhile
-    return f"""WHERE message.id = one.id AND +message.worker_id = :worker AND message.state = 'claimed'
-        {within_sql(dialect, "message.id")}"""
+    return f"""WHERE message.id = one.id AND {held_by_sql(dialect, State.CLAIMED, "message.")}
+        {named_sql(dialect, "message.id", "ids")}"""
 
 
 def mark(
@@ -123,7 +122,7 @@ def _all(
 ) -> None:
     """Update every one of the rows, or be a zombie."""
     if some:
-        values = {"rows": rows(some), **ids_among([one[0] for one in some]), **at}
+        values = {"rows": rows(some), "ids": among(one[0] for one in some), **at}
         _expect(connection.execute(statement(connection.dialect.name), values), len(some))
 
 

@@ -11,13 +11,13 @@ from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import to_micros
 from orchestrator.ledger import lease
-from orchestrator.ledger.ids import MessageId, ids_among
+from orchestrator.ledger.ids import MessageId
 from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, driver_sql, one_of_sql, rows, rows_sql, within_sql
+from orchestrator.store.dialect import among, driver_sql, held_by_sql, named_sql, one_of_sql, rows, rows_sql, within_sql
 
 
 class Settlement(NamedTuple):
@@ -38,23 +38,24 @@ class Settlement(NamedTuple):
     address_id: int | None = None
 
 
-_SETTLE = """
+@cache
+def _settle_sql(dialect: str) -> str:
+    return f"""
     UPDATE message SET state = :state, reason = :reason, worker_id = NULL, state_at = :now,
                        due_at = coalesce(:due_at, due_at), address_id = coalesce(:address_id, address_id),
                        provider_id = coalesce(:provider_id, provider_id)
-    WHERE id = :id AND worker_id = :worker AND state = 'sending'"""
+    WHERE id = :id AND {held_by_sql(dialect, State.SENDING)}"""
 
 
 @cache
 def _accept_sql(dialect: str) -> TextClause:
     """Most answers: what is not named here needs no index to be written again."""
-    # "+" keeps both databases from the index of what workers hold: it is all of their batch, and changes meanwhile
     return text(f"""
         UPDATE message SET state = 'accepted', reason = NULL, worker_id = NULL, state_at = :now,
                            provider_id = coalesce(answer.provider_id, message.provider_id)
         FROM {rows_sql(dialect, "answers", id="bigint", provider_id="text")} AS answer
-        WHERE message.id = answer.id AND +message.worker_id = :worker AND message.state = 'sending'
-              {within_sql(dialect, "message.id")}""")
+        WHERE message.id = answer.id AND {held_by_sql(dialect, State.SENDING, "message.")}
+              {named_sql(dialect, "message.id", "ids")}""")
 
 
 @cache
@@ -83,10 +84,10 @@ def settle(
     dialect = connection.dialect.name
     if accepted:
         answers = {"answers": rows([(item.id, item.provider_id) for item in accepted]), "now": to_micros(now)}
-        answers |= {"worker": holder.worker, **ids_among([item.id for item in accepted])}
+        answers |= {"worker": holder.worker, "ids": among(item.id for item in accepted)}
         connection.execute(_accept_sql(dialect), answers)
     if others:
-        connection.exec_driver_sql(driver_sql(dialect, _SETTLE), others)
+        connection.exec_driver_sql(driver_sql(dialect, _settle_sql(dialect)), others)
     connection.execute(_attempt_sql(dialect), {"attempts": rows([_attempt(item, holder) for item in settlements])})
     actor = f"worker {holder.worker}"
     record(

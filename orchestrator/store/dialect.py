@@ -66,6 +66,27 @@ def one_of_sql(dialect: str, name: str) -> str:
     return f"IN (SELECT value FROM json_each(:{name}))"
 
 
+def named_sql(dialect: str, one: str, name: str) -> str:
+    """``AND`` this column is one of the ids bound to ``name``, for a join that says so already.
+
+    For PostgreSQL, which opens their partitions alone, and knows how many rows to expect: told their range, it reads
+    everything in between, which is the whole run for a batch in the order in which it is due.
+    """
+    return f" AND {one} {one_of_sql(dialect, name)}" if dialect == "postgresql" else ""
+
+
+def held_by_sql(dialect: str, state: str, of: str = "") -> str:
+    """A message that a statement names is ``:worker``'s, in this state: asked of it, never what it is looked for by.
+
+    What workers hold is all of their batch, and other rows by the second, so what PostgreSQL has counted of it is
+    wrong: it takes that for next to nothing, and would read all that all workers hold. In a ``CASE`` it counts nothing.
+    ``of``: the table's name and a dot.
+    """
+    if dialect == "postgresql":
+        return f"CASE WHEN {of}state = '{state}' THEN {of}worker_id = :worker END"
+    return f"+{of}worker_id = :worker AND {of}state = '{state}'"
+
+
 def within_sql(dialect: str, *ids: str) -> str:
     """``AND`` these columns of message ids lie from ``:first_id`` up to, not including, ``:past_id``.
 
