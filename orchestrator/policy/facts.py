@@ -164,17 +164,13 @@ def _needless(count: int) -> str:
 
 
 @cache
-def _columns(dialect: str, carriers: Carriers, asks: _Asks) -> tuple[str, ...]:
-    """What :class:`_Row` names, after the message's id, its address and the best one there is."""
+def _columns(dialect: str, asks: _Asks) -> tuple[str, ...]:
+    """What :class:`_Row` names, after the message's id and whether its address may still be used."""
     since = "triggering.at + :waited" if asks.triggered else ":since"
-    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step", within_sql(dialect, "taken.id"))
-    carried = carried_sql(carriers, "choice", "member.country")
     return (
         "m.id",
-        "m.address_id",
-        f"""CASE WHEN {predicates.address_current("a")} AND a.user_id = m.user_id
-                      AND NOT {predicates.address_suppressed("a.value")} THEN m.address_id
-                 ELSE {predicates.best_address("m.user_id", f"{unused} {carried}")} END""",
+        f"""({predicates.address_current("a")} AND a.user_id = m.user_id
+             AND NOT {predicates.address_suppressed("a.value")})""",
         *("member.zone_key", "member.country", "campaign.state", "run.state"),
         predicates.consented("m.user_id"),
         predicates.user_suppressed("m.user_id"),
@@ -215,15 +211,16 @@ def read_facts(connection: Connection, ids: Sequence[int], terms: Terms, now: da
     elif since is not None:
         values["since"] = to_micros(since)
     dialect, asks = connection.dialect.name, _asks(terms)
-    rows = read_all(connection, _columns(dialect, terms.carriers, asks), _rest(dialect, asks), values)
-    uncarried = _uncarried(connection, [row[0] for row in rows if row[2] is None], terms, values)
+    rows = read_all(connection, _columns(dialect, asks), _rest(dialect, asks), values)
+    others = _others(connection, [row[0] for row in rows if not row[1]], terms, values)
+    uncarried = _uncarried(connection, [number for number, other in others.items() if other is None], terms, values)
     shared: dict[tuple[object, ...], Facts] = {}
     found: dict[int, Facts] = {}
-    for number, planned, best, *rest in rows:
-        other = None if best == planned else best
-        carried, key = number not in uncarried, (best is None, other, number in uncarried, *rest)
-        if (facts := shared.get(key)) is None:
-            facts = shared[key] = _facts(_Row(*rest), other, terms.only_to, reachable=best is not None, carried=carried)
+    for number, usable, *rest in rows:
+        other, carried = others.get(number), number not in uncarried
+        reachable = bool(usable) or other is not None
+        if (facts := shared.get(key := (reachable, other, carried, *rest))) is None:
+            facts = shared[key] = _facts(_Row(*rest), other, terms.only_to, reachable=reachable, carried=carried)
         found[number] = facts
     return found
 
@@ -290,6 +287,28 @@ _STATES = {state.value: state for state in State}
 
 def _instant(micros: int | None) -> datetime | None:
     return None if micros is None else from_micros(micros)
+
+
+@cache
+def _others_sql(dialect: str, carriers: Carriers) -> TextClause:
+    unused = predicates.not_used_by_another("m.id", "m.run_id", "m.step", within_sql(dialect, "taken.id"))
+    best = predicates.best_address("m.user_id", f"{unused} {carried_sql(carriers, 'choice', 'member.country')}")
+    return text(f"""
+        SELECT m.id, {best} AS other FROM message m
+        JOIN member ON member.run_id = m.run_id AND member.user_id = m.user_id
+        WHERE m.id {one_of_sql(dialect, "ids")} {of_run_sql(dialect, "member.run_id")}""")
+
+
+def _others(
+    connection: Connection, ids: Sequence[int], terms: Terms, values: dict[str, object]
+) -> dict[int, int | None]:
+    """The best address there is for messages whose own may not be used any more: few, so they are asked of apart."""
+    if not ids:
+        return {}
+    names = ("channel", "now", "seen_since", "first_id", "past_id", "run")
+    asked = {**{name: values[name] for name in names}, "ids": among(ids)}
+    found = connection.execute(_others_sql(connection.dialect.name, terms.carriers), asked)
+    return {row.id: row.other for row in found}
 
 
 @cache
