@@ -121,11 +121,12 @@ def rows_sql(dialect: str, name: str, **columns: str) -> str:
     """A table in parentheses: the rows that are bound to ``name`` as a JSON array of arrays (:func:`rows`).
 
     ``columns``: PostgreSQL's type of each, in their order. One statement however many they are: SQLite's driver lets
-    go of the interpreter in each step of a statement, and must wait for it again after each.
+    go of the interpreter in each step of a statement, and must wait for it again after each. ``jsonb``: of ``json``
+    PostgreSQL would read a row's text again for each of its columns.
     """
     if dialect == "postgresql":
         found = (f"CAST(value ->> {place} AS {kind}) AS {one}" for place, (one, kind) in enumerate(columns.items()))
-        return f"(SELECT {', '.join(found)} FROM json_array_elements(CAST(:{name} AS json)))"
+        return f"(SELECT {', '.join(found)} FROM jsonb_array_elements(CAST(:{name} AS jsonb)))"
     found = (f"value ->> {place} AS {one}" for place, one in enumerate(columns))
     return f"(SELECT {', '.join(found)} FROM json_each(:{name}))"
 
