@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orchestrator.store.dialect import among, among_sql, json_column_sql, read_all
+from orchestrator.store.dialect import among, json_column_sql, one_of_sql, read_all
 
 
 @cache
@@ -19,7 +19,7 @@ def _columns(dialect: str) -> tuple[str, ...]:
 @cache
 def _rest(dialect: str) -> str:
     """One text however many are asked for: it is for every batch."""
-    return f"FROM users WHERE id IN {among_sql(dialect, 'ids')}"
+    return f"FROM users WHERE id {one_of_sql(dialect, 'ids')}"
 
 
 def facts_of(connection: Connection, user_ids: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -20,7 +20,7 @@ from orchestrator.errors import RenderError, SkipMessage
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.mark import Exit
 from orchestrator.ledger.states import State
-from orchestrator.store.dialect import among, among_sql, json_column_sql, read_all
+from orchestrator.store.dialect import among, json_column_sql, one_of_sql, read_all
 from orchestrator.store.tables import enrolled, event
 
 _NONE: Mapping[Any, str] = MappingProxyType({})
@@ -62,7 +62,7 @@ def _places(connection: Connection, batch: Sequence[Claimed], known: dict[int, D
     missing = [message.address_id for message in batch if message.address_id not in known]
     if missing:
         dialect = connection.dialect.name
-        rest = f"FROM address WHERE id IN {among_sql(dialect, 'ids')}"
+        rest = f"FROM address WHERE id {one_of_sql(dialect, 'ids')}"
         columns = ("id", "value", "kind", json_column_sql(dialect, "details"))
         for number, value, kind, details in read_all(connection, columns, rest, {"ids": among(missing)}):
             known[number] = (value, kind, details)
