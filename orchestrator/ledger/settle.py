@@ -11,7 +11,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.clock import to_micros
 from orchestrator.ledger import lease
-from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.ids import MessageId, ids_among
 from orchestrator.ledger.in_doubt import in_doubt
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
