@@ -120,7 +120,7 @@ class Ticks:
         try:
             swept = sweep(self.store, self.clock, self.parts.resend, self.parts.planner.routing)
             self._measure()
-        except SQLAlchemyError:
+        except Exception:
             metrics.forget_queue()  # what was is not what is: no worker at all is what an alert should see
             raise
         self._told(swept.recovered)

@@ -27,7 +27,7 @@ from orchestrator.clock import Clock, ManualClock, SystemClock
 from orchestrator.daemon.service import Daemon
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.wiring import Parts, build
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StoreLockedError
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import claim, due_lanes
 from orchestrator.ledger.lease import Holder
@@ -126,15 +126,22 @@ def test_a_paused_campaign_is_no_queue_that_is_stuck(store: Store, ticks: Ticks)
     assert not here().get("oldest_due_seconds")
 
 
-def test_while_the_database_is_away_nothing_old_is_told(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "problem",
+    [OperationalError("SELECT", {}, Exception("gone")), StoreLockedError("t.db is being written"), ValueError("a bug")],
+    ids=["away", "locked", "bug"],
+)
+def test_when_the_sweeper_fails_nothing_old_is_told(
+    ticks: Ticks, problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticks.sweeper()
     assert here()["queue_due"]
 
-    def away(*_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("gone"))
+    def fails(*_: object) -> None:
+        raise problem
 
-    monkeypatch.setattr("orchestrator.daemon.ticks.sweep", away)
-    with pytest.raises(OperationalError):
+    monkeypatch.setattr("orchestrator.daemon.ticks.sweep", fails)
+    with pytest.raises(type(problem)):
         ticks.sweeper()
     assert not here().get("queue_due")
 
