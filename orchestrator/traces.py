@@ -7,15 +7,19 @@ its class is kept, not its words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.errors import InputError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.trace import Tracer
+
+T = TypeVar("T")
 
 NAMES = frozenset({"plan chunk", "batch", "request", "settle", "callback"})
 FACTS = frozenset({"campaign", "run", "lane", "channel", "account", "messages"})
@@ -31,6 +35,11 @@ _provider: TracerProvider | None = None
 def span(name: str, **facts: str | int) -> AbstractContextManager[object]:
     """A block whose length is told under one of ``NAMES``, with some of ``FACTS``; inside another it is its child."""
     return _OFF if _tracer is None else _timed(_tracer, name, facts)
+
+
+def carried(work: Callable[[], T]) -> Callable[[], T]:
+    """``work``, for another thread: what it tells there is inside of what is being told here."""
+    return work if _tracer is None else partial(copy_context().run, work)
 
 
 @contextmanager

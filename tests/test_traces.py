@@ -20,10 +20,12 @@ from orchestrator import traces
 from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch.worker import Worker
+from orchestrator.ledger.states import State
 from orchestrator.settings import Settings, traces_endpoint
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 from tests import world
+from tests.dispatch.test_breaking import crowd, told, until, worker
 from tests.dispatch.test_worker import LUNCH, Silent, account
 
 CANARIES = ("canary-token", "4915112345678", "u-canary")
@@ -66,6 +68,25 @@ def test_a_message_is_followed_from_its_plan_to_its_settling(store: Store, kept:
     assert {span.name for span in children(spans, batch)} == {"request"}
     assert len(by_name["request"]) == 2
     assert (batch.attributes or {})["orchestrator.campaign"] == "lunch"
+
+
+@pytest.mark.on("sqlite")
+def test_answers_that_are_written_with_a_claim_belong_to_its_batch(store: Store, kept: InMemorySpanExporter) -> None:
+    clock, channel = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED))
+    crowd(store, clock, 25)  # of an account with ten connections
+
+    async def work() -> None:
+        made = worker(store, clock, account(channel))
+        made.start()
+        running = asyncio.create_task(made.run())
+        await until(lambda: told(store) == {State.ACCEPTED: 25}, "everybody to be sent to")
+        made.stop()
+        await running
+
+    asyncio.run(work())
+    spans = kept.get_finished_spans()
+    within = {child.name for span in spans if span.name == "batch" for child in children(spans, span)}
+    assert within == {"request", "settle"}
 
 
 def children(spans: tuple[ReadableSpan, ...], of: ReadableSpan) -> list[ReadableSpan]:

@@ -385,7 +385,9 @@ class Worker:
     async def _db(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run database work on one of this worker's threads."""
         assert not kwargs
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, traces.carried(lambda: work(*args, **kwargs))
+        )
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
