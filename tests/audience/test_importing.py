@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import random
 import tracemalloc
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from psycopg.errors import DeadlockDetected
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.exc import OperationalError
 
+from orchestrator.audience import importing
 from orchestrator.audience.importing import Imported, import_file
 from orchestrator.audience.segment import clause, count
 from orchestrator.audience.takers import Events, Wrote
@@ -336,7 +338,10 @@ def test_progress_adds_up_to_the_file(desk: Desk) -> None:
     assert len(told) >= 5
 
 
-def test_memory_stays_the_same_however_long_the_file(desk: Desk) -> None:
+def test_memory_stays_the_same_however_long_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six times the rows: what keeps them all takes about six times as much, whatever else is going on."""
+    monkeypatch.setattr(importing, "SLOW", math.inf)  # a busy machine would make chunks smaller, now and then
+
     def peak(rows: int) -> int:
         text = "who,date,amount\n" + "".join(f"u{n % 50},20261101,{n}\n" for n in range(rows))
         desk.path.write_text(text)
@@ -347,7 +352,7 @@ def test_memory_stays_the_same_however_long_the_file(desk: Desk) -> None:
         return highest
 
     peak(1_000)
-    assert peak(12_000) < 2 * peak(4_000)  # one chunk is read while another is written
+    assert peak(24_000) < 3 * peak(4_000)  # one chunk is read while another is written: seldom at the worst of moments
 
 
 def test_what_was_committed_before_an_interruption_stays_and_the_rest_follows(desk: Desk) -> None:
