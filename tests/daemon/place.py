@@ -85,7 +85,7 @@ class Place:
                 self._command("run", "--json-logs"), cwd=self.folder, env=self._env(), stderr=log, stdout=log
             )
             try:
-                wait_for(lambda: process.poll() is not None or self.well(), "the daemon to be well", seconds=30)
+                wait_for(lambda: process.poll() is not None or well(self.port), "the daemon to be well", seconds=30)
                 assert process.poll() is None, self.log()
                 yield process
             finally:
@@ -94,19 +94,7 @@ class Place:
                 process.wait(10)
 
     def get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def well(self) -> bool:
-        try:
-            return self.get("/healthz")[0] == 200
-        except OSError:
-            return False
+        return get(self.port, path)
 
     def log(self) -> str:
         return (self.folder / "daemon.log").read_text(encoding="utf-8")
@@ -134,6 +122,25 @@ class Place:
         root = str(Path(__file__).parents[2])
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
         return {**kept, "PYTHONPATH": root, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """The status and the text of what a process of this machine answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def well(port: int) -> bool:
+    """Whether a process says that it is."""
+    try:
+        return get(port, "/healthz")[0] == 200
+    except OSError:
+        return False
 
 
 def place(folder: Path) -> Place:

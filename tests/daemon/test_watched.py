@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
 import os
 import re
@@ -40,6 +39,7 @@ from orchestrator.store import Store
 from orchestrator.store.tables import campaign, message
 from tests import world
 from tests.conftest import NewDatabase
+from tests.daemon.place import get, well
 from tests.far_end import free_port, wait_for
 
 LUNCH = world.MONDAY + timedelta(hours=10, minutes=15)
@@ -222,23 +222,6 @@ def process(folder: Path, name: str, *roles: str) -> Iterator[int]:
             if one.poll() is None:
                 one.send_signal(signal.SIGKILL)
             one.wait(10)
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def well(port: int) -> bool:
-    try:
-        return get(port, "/healthz")[0] == 200
-    except OSError:
-        return False
 
 
 def scraped(port: int) -> Told:

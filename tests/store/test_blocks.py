@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from orchestrator.ledger.ids import RUN_SHIFT, message_id
 from orchestrator.store import Store, migrate, upgrade
 from orchestrator.store.blocks import AHEAD, BLOCK, Block, blocks, keep_blocks
 from tests.far_end import wait_for
-from tests.postgres import Postgres
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.on("postgresql")]
 
@@ -126,14 +124,6 @@ def test_whoever_waits_for_a_report_to_make_a_block_keeps_nobody_waiting_for_lon
             waited = time.monotonic() - began
         making.join(30)
     assert waited < 1
-
-
-@pytest.fixture
-def empty(postgres: Postgres) -> Iterator[Store]:
-    with postgres.database(empty=True) as url:
-        made = Store(url)
-        yield made
-        made.close()
 
 
 def test_a_ledger_of_before_becomes_the_first_block_and_goes_back(empty: Store) -> None:

@@ -27,14 +27,6 @@ _INDEXES = text("""
 
 
 @pytest.fixture
-def empty(postgres: Postgres) -> Iterator[Store]:
-    with postgres.database(empty=True) as url:
-        made = Store(url)
-        yield made
-        made.close()
-
-
-@pytest.fixture
 def wanted(postgres: Postgres) -> Iterator[Store]:
     with postgres.database() as url:
         made = Store(url)
