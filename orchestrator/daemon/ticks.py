@@ -76,9 +76,15 @@ class Ticks:
                 self._plan(item)
 
     def shards(self) -> None:
-        """Help to plan the runs that are in shards, until there is no shard that nobody else has in hand."""
+        """Help to plan the runs that are in shards, until there is no shard that nobody else has in hand.
+
+        Those of a version that a run has left go first: a leader of a release that knows no shards leaves them there,
+        and they would be taken for those of the same version when it comes back to that.
+        """
         worked = False
         try:
+            with self.store.write() as connection:
+                drop_over(connection)
             while not self.stops() and self.sharing.chunk() is not None:
                 worked = True
         except OrchestratorError as error:  # a later release's campaign: others go on with it

@@ -24,14 +24,14 @@ from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.wiring import Parts
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import shards
-from orchestrator.ledger.adopted import PLANNED_AGAIN, lock_run
+from orchestrator.ledger.adopted import PLANNED_AGAIN, lock_run, turn
 from orchestrator.ledger.ids import USER_BITS
 from orchestrator.ledger.runs import Run, read_run, runs_in, set_campaign_state, set_run_state
 from orchestrator.ledger.states import CampaignState, RunState
 from orchestrator.plan import chunks
 from orchestrator.plan.adopting import adopt
-from orchestrator.plan.chunks import chunk_end
-from orchestrator.plan.due import due_runs
+from orchestrator.plan.chunks import FIRST_CHUNK, chunk_end
+from orchestrator.plan.due import closes_at, due_runs
 from orchestrator.plan.members import Range
 from orchestrator.plan.planner import Planner
 from orchestrator.plan.sharding import ShardPlanner
@@ -553,6 +553,36 @@ def test_workers_end_what_a_leader_of_the_release_before_has_begun_to_plan_again
     while sharing.chunk() is not None:
         assert exact(store, item.id)
     assert read(store, item.id).state is RunState.ACTIVE
+    assert rows(store) == wanted[0]
+
+
+def _turns(store: Store, made: Planner, item: Run, bundle: Bundle) -> None:
+    """How the release before shards takes on a version: it leaves them where they are."""
+    now = made.clock.now()
+    digest = world.launch(store, bundle, now)
+    with store.write() as connection:
+        locked = lock_run(connection, item.id)
+        for table in (slot, slot_hour):
+            connection.execute(delete(table).where(table.c.run_id == item.id))
+        turn(connection, locked, digest, closes_at(bundle.campaign, item.occasion), now, "operator t")
+        made.begin(connection, read_run(connection, item.id), bundle, checked=True)
+
+
+def test_shards_of_a_version_that_the_release_before_left_and_came_back_to_are_nobodys(
+    store: Store, clock: ManualClock, wanted: list[list[tuple[object, ...]]]
+) -> None:
+    """They say how far the first plan came, of which the one between has left nothing."""
+    item, made = begun(store, clock), planner(clock)
+    worker = ShardPlanner(store, made)
+    assert [worker.chunk(), worker.chunk()] == [0, FIRST_CHUNK], "it reads the version, and plans"
+    _turns(store, made, item, BUNDLES[1])
+    _walks(store, made, item, BUNDLES[1], 4)
+    ticks(store, clock).shards()  # every worker's process, once a second
+    _turns(store, made, item, BUNDLES[0])
+    while worker.chunk() is not None:
+        pass
+    assert _walks(store, made, item, BUNDLES[0]) is RunState.ACTIVE
+    assert exact(store, item.id)
     assert rows(store) == wanted[0]
 
 
