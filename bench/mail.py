@@ -38,7 +38,7 @@ from orchestrator.content.templates import TemplateSet
 from orchestrator.store import Store
 from tests.peers.postfix import find_postfix, sink, source_rate
 
-CONNECTIONS = 32
+CONNECTIONS = 200
 LINKS = Links("https://push.food.example", b"a key of links, for benchmarks!!")
 DEFINITION = {
     "name": "bench",
