@@ -43,7 +43,8 @@ _HELD = text("""
 )
 _MOVE = text("""
     UPDATE message SET state = :state, reason = :reason, worker_id = NULL, crashes = crashes + :crash, state_at = :now
-    WHERE id = :id AND worker_id = :worker AND state = :old""")
+    WHERE id = :id AND CASE WHEN state = :old THEN worker_id = :worker END""")
+"""In a ``CASE`` as in :func:`orchestrator.store.dialect.held_by_sql`: or all that the worker held is read for each."""
 _ATTEMPT = text("""
     INSERT INTO attempt (message_id, n, worker_id, account, started_at, ended_at, outcome, code, detail)
     VALUES (:id, :n, :worker, :account, :started, NULL, 'ambiguous', 'worker_died', 'the worker died before the answer')

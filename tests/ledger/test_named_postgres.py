@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from orchestrator.clock import ManualClock, to_micros
-from orchestrator.ledger import claim, mark, settle
+from orchestrator.ledger import claim, mark, recover, settle
 from orchestrator.store import Store
 from orchestrator.store.dialect import among, rows
 from orchestrator.store.tables import message
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.on("postgresql")]
 
 PEOPLE = 60
 AT = to_micros(world.MONDAY + timedelta(hours=10))
-SAID: list[tuple[ModuleType, str, Callable[[list[int]], dict[str, str]]]] = [
+SAID: list[tuple[ModuleType, str, Callable[[list[int]], dict[str, Any]]]] = [
     (claim, "_release_sql", lambda ids: {"ids": among(ids)}),
     (mark, "_send_sql", lambda ids: {"ids": among(ids)}),
     (mark, "_exit_sql", lambda ids: {"ids": among(ids), "rows": rows([(one, "skipped", "x") for one in ids])}),
@@ -42,7 +42,7 @@ def counted(store: Store) -> Store:
     return store
 
 
-def explained(store: Store, statement: TextClause, more: Callable[[list[int]], dict[str, str]]) -> str:
+def explained(store: Store, statement: TextClause, more: Callable[[list[int]], dict[str, Any]]) -> str:
     """How the server goes about it, with a backlog that is worth an index."""
     with store.read() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
@@ -53,7 +53,7 @@ def explained(store: Store, statement: TextClause, more: Callable[[list[int]], d
 
 @pytest.mark.parametrize(("room", "name", "more"), SAID, ids=NAMES)
 def test_it_is_looked_for_by_its_id(
-    counted: Store, room: ModuleType, name: str, more: Callable[[list[int]], dict[str, str]]
+    counted: Store, room: ModuleType, name: str, more: Callable[[list[int]], dict[str, Any]]
 ) -> None:
     plan = explained(counted, getattr(room, name)("postgresql"), more)
     assert "message_r0_pkey" in plan
@@ -66,7 +66,7 @@ def test_told_plainly_whose_it_is_the_server_reads_all_that_anybody_holds(
     monkeypatch: pytest.MonkeyPatch,
     room: ModuleType,
     name: str,
-    more: Callable[[list[int]], dict[str, str]],
+    more: Callable[[list[int]], dict[str, Any]],
 ) -> None:
     def plainly(_dialect: str, state: str, of: str = "") -> str:
         return f"+{of}worker_id = :worker AND {of}state = '{state}'"
@@ -74,3 +74,10 @@ def test_told_plainly_whose_it_is_the_server_reads_all_that_anybody_holds(
     monkeypatch.setattr(room, "held_by_sql", plainly)
     plan = explained(counted, getattr(room, name).__wrapped__("postgresql"), more)
     assert "Index Scan using ix_message_r0_held" in plan
+
+
+def test_what_a_dead_worker_held_is_moved_by_its_id(counted: Store) -> None:
+    told = {"state": "planned", "reason": "worker_died", "crash": 1, "old": "claimed"}
+    plan = explained(counted, recover._MOVE, lambda ids: {"id": ids[0], **told})
+    assert "message_r0_pkey" in plan
+    assert "ix_message_r0_held" not in plan
