@@ -114,7 +114,7 @@ def _before_sql(dialect: str) -> TextClause:
 @cache
 def _sending_sql(dialect: str) -> TextClause:
     return text(f"""
-        SELECT id FROM message WHERE id {one_of_sql(dialect, "ids")} AND worker_id = :worker AND state = 'sending'""")
+        SELECT id FROM message WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.SENDING)}""")
 
 
 def settled_before(connection: Connection, holder: Holder, tried: Sequence[tuple[MessageId, int]]) -> set[int]:

@@ -27,6 +27,7 @@ SAID: list[tuple[ModuleType, str, Callable[[list[int]], dict[str, Any]]]] = [
     (mark, "_exit_sql", lambda ids: {"ids": among(ids), "rows": rows([(one, "skipped", "x") for one in ids])}),
     (mark, "_hold_sql", lambda ids: {"ids": among(ids), "rows": rows([(one, "x", AT, None) for one in ids])}),
     (settle, "_accept_sql", lambda ids: {"ids": among(ids), "answers": rows([(one, "p") for one in ids])}),
+    (settle, "_sending_sql", lambda ids: {"ids": among(ids)}),
 ]
 NAMES = [name for _, name, _ in SAID]
 
