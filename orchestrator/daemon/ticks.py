@@ -22,6 +22,7 @@ from orchestrator.daemon.wiring import Parts
 from orchestrator.dispatch.sweep import recover_dead, sweep
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.alerts import raise_alert
+from orchestrator.ledger.receipts import apply_kept, crossed
 from orchestrator.ledger.recover import Recovered
 from orchestrator.ledger.runs import Run, runs_in
 from orchestrator.ledger.shards import drop_over
@@ -52,6 +53,8 @@ class Ticks:
     """Whether the process is to end."""
     enroller: Enroller = field(init=False)
     sharing: ShardPlanner = field(init=False)
+    receipts: tuple[int | None, int | None] = (None, None)
+    """The newest receipts as of the last two looks: between these, the ids of what is not committed yet may lie."""
 
     def __post_init__(self) -> None:
         """They keep what they have compiled, from tick to tick."""
@@ -125,6 +128,7 @@ class Ticks:
         """Recover, expire, finish; and measure the queue."""
         try:
             swept = sweep(self.store, self.clock, self.parts.resend, self.parts.planner.routing)
+            self._apply_receipts()
             self._measure()
         except Exception:
             metrics.forget_queue()  # what was is not what is: no worker at all is what an alert should see
@@ -132,6 +136,16 @@ class Ticks:
         self._told(swept.recovered)
         if swept.moved or swept.woken:
             self.ring()
+
+    def _apply_receipts(self) -> None:
+        """What overtook the end of its attempt, and was not there yet when that was written."""
+        before, last = self.receipts
+        with self.store.read() as connection:
+            late, newest = crossed(connection, before)
+        if late:
+            with self.store.write() as connection:
+                apply_kept(connection, late)
+        self.receipts = (last, newest)
 
     def recover(self) -> None:
         """Take back what dead workers held: within seconds of their lease's end, not with the next sweep."""

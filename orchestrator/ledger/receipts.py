@@ -92,3 +92,24 @@ def apply_kept(connection: Connection, ids: Sequence[int]) -> None:
     dialect = connection.dialect.name
     if waiting := set(connection.execute(_waiting_sql(dialect), {"ids": among(ids)}).scalars()):
         connection.execute(_receipts_sql(dialect), {"ids": among(waiting)})
+
+
+_NEWEST = text("SELECT coalesce(max(id), 0) FROM receipt")
+_CROSSED = text("""
+    SELECT DISTINCT receipt.message_id FROM receipt JOIN message ON message.id = receipt.message_id
+    WHERE receipt.id > :since AND receipt.state IS NOT NULL
+      AND (message.state = 'unknown'
+           OR (message.state = 'accepted' AND receipt.state IN ('delivered', 'undelivered')))""")
+LATEST = 10_000
+"""Receipts that are looked through when nobody knows which have been."""
+
+
+def crossed(connection: Connection, since: int | None) -> tuple[list[int], int]:
+    """Messages that have a receipt after the id ``since`` which nobody has applied; and the newest receipt's id.
+
+    Where several transactions write at once, a receipt that still saw its message ``sending`` may be committed after
+    the settle looked for receipts and before it was committed: neither saw the other. ``apply_kept`` does it then.
+    """
+    newest = int(connection.execute(_NEWEST).scalar_one())
+    after = newest - LATEST if since is None else since
+    return list(connection.execute(_CROSSED, {"since": after}).scalars()), newest
