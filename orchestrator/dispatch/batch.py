@@ -21,12 +21,13 @@ from orchestrator.store import AWAY
 class Batch:
     """What may leave now, and how many were taken up for it, whatever the gate said of them; 0: nothing was due.
 
-    ``taken_at``: monotonic seconds, from before the mark.
+    ``taken_at``: monotonic seconds, from before the mark. ``full``: nothing was taken up, since there was no room.
     """
 
     leaving: list[Ready]
     claimed: int
     taken_at: float = 0.0
+    full: bool = False
 
 
 def take_batch(

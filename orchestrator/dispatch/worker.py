@@ -98,6 +98,8 @@ class Worker:
     _woken: asyncio.Event = field(init=False)
     _busy: asyncio.Event = field(init=False)
     """Set while there is work for more than one taker."""
+    _full: bool = field(default=False, init=False)
+    """Whether something was due in the last round for which there was no room."""
     _takers: int = field(init=False)
     _held_until: datetime = field(init=False)
     _unreadable: set[str] = field(default_factory=set, init=False)
@@ -221,15 +223,17 @@ class Worker:
 
     async def _round(self) -> bool:
         """One turn over the lanes with something due; whether anything was claimed."""
-        busy, lanes = False, await self._lanes_due() if self.steady() else []
+        busy, full, lanes = False, False, await self._lanes_due() if self.steady() else []
         ours = [(lane, self.accounts[lane.account]) for lane in lanes if lane.account in self.accounts]
         for lane, account in ours:
             if not self._stopping.is_set():
-                busy |= await self._through_the_door(lane, account)
+                batch = await self._through_the_door(lane, account)
+                busy, full = busy or batch.claimed > 0, full or batch.full
         if not ours:
             await self._settle_now()
-        if not busy:
+        if not (busy or full):
             self._lanes = (0.0, [])
+        self._full = full
         return busy
 
     async def _lanes_due(self) -> list[Lane]:
@@ -258,7 +262,7 @@ class Worker:
             return False
         return True
 
-    async def _through_the_door(self, lane: Lane, account: Account) -> bool:
+    async def _through_the_door(self, lane: Lane, account: Account) -> Batch:
         """Settle what was answered meanwhile, claim, compose, admit, mark, send: one batch of one lane."""
         with traces.span("batch", campaign=lane.campaign, run=lane.run_id, lane=lane.id, account=account.name):
             seats = Seats(account)
@@ -270,7 +274,7 @@ class Worker:
                 seats.let_go()
             for item in batch.leaving:
                 self._flights.begin(account, item, batch.taken_at)  # from before the mark: it may freeze after it
-        return batch.claimed > 0
+        return batch
 
     def _take(self, lane: Lane, seats: Seats, answers: list[Answer]) -> Batch:
         """As much as there is room for. The limiter may be asked over the network: never on the event loop."""
@@ -283,7 +287,7 @@ class Worker:
                 return take_batch(self._door, lane, account, room, first, partial(self._not_begun, account, answers))
         if answers:
             self._write_answers(answers)
-        return Batch([], 0)
+        return Batch([], 0, full=True)
 
     def _not_begun(self, account: Account, answers: list[Answer], items: Sequence[Composed]) -> None:
         """What was to be marked when the database went away does not leave, whether it took the mark or not."""
@@ -370,13 +374,17 @@ class Worker:
         return self.clock.machine() < self._held_until
 
     async def _idle(self) -> None:
-        due = await self._db(self._next_due)
-        wait = IDLE_AT_MOST if due is None else self.clock.machine_span(due - self.clock.now()).total_seconds()
-        seconds = min(max(wait, IDLE_AT_LEAST), IDLE_AT_MOST)
+        seconds = IDLE_AT_LEAST if self._full else await self._until_due()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
         if not self._stopping.is_set():
             self._woken.clear()
+
+    async def _until_due(self) -> float:
+        """Seconds until there may be something to do."""
+        due = await self._db(self._next_due)
+        wait = IDLE_AT_MOST if due is None else self.clock.machine_span(due - self.clock.now()).total_seconds()
+        return min(max(wait, IDLE_AT_LEAST), IDLE_AT_MOST)
 
     def _next_due(self) -> datetime | None:
         with self.store.read() as connection:

@@ -138,8 +138,10 @@ _CLASSES_IN = """
     SELECT DISTINCT member.zone_key, member.country FROM member
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high {}
       AND NOT EXISTS (SELECT 1 FROM slot WHERE slot.run_id = member.run_id AND slot.step = 0 AND slot.arm = ''
-                      AND slot.zone_key = member.zone_key AND slot.country = member.country)"""
-_ALL_CLASSES, _NEW_CLASSES = text(_CLASSES_IN.format("")), text(_CLASSES_IN.format("AND member.anchor IS NULL"))
+                      AND slot.zone_key = member.zone_key AND slot.country = member.country {})"""
+_ALL_CLASSES = text(_CLASSES_IN.format("", ""))
+_NEW_CLASSES = text(_CLASSES_IN.format("AND member.anchor IS NULL", "AND slot.due_at IS NULL"))
+"""Also those that another planner of the run has met since the members were written: they have no anchor yet."""
 _NEW_ANCHORS = text("""
     UPDATE member SET anchor = (SELECT slot.due_at FROM slot WHERE slot.run_id = member.run_id AND slot.step = 0
         AND slot.arm = '' AND slot.zone_key = member.zone_key AND slot.country = member.country)
