@@ -51,7 +51,7 @@ def smtp_rows() -> Iterator[str]:
 def broke() -> set[str]:
     """Why a mail's transaction ended without a reply."""
     text = "".join(path.read_text("utf-8") for path in SOURCES if path.name.startswith("smtp_"))
-    return set(re.findall(r'Broke\([\w.]+, "(\w+)"\)', text)) | {"tls"}
+    return set(re.findall(r'(?:Broke\([\w.]+, |_over\(|unwritten\()"(\w+)"', text)) | {"tls"}
 
 
 def ours() -> set[str]:
