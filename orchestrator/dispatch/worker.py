@@ -216,10 +216,11 @@ class Worker:
                 await self._idle()
 
     async def _help_loop(self) -> None:
-        """Take batches as well, while the first taker finds any."""
+        """Take batches as well, while the first taker finds any; with nothing to take, wait a moment for it."""
         while not self._stopping.is_set():
             await self._busy.wait()
-            await self._round()
+            if not await self._round():
+                await asyncio.sleep(IDLE_AT_LEAST)  # a round may be over at once: let others have the loop
 
     async def _round(self) -> bool:
         """One turn over the lanes with something due; whether anything was claimed."""

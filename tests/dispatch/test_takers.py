@@ -62,7 +62,7 @@ def sent_by(worker: Worker, store: Store) -> None:
         worker.start()
         running = asyncio.create_task(worker.run())
         async with asyncio.timeout(30):
-            while set(await asyncio.to_thread(states, store)) != {State.ACCEPTED}:  # noqa: ASYNC110  # the ledger's news
+            while not running.done() and set(await asyncio.to_thread(states, store)) != {State.ACCEPTED}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         worker.stop()
         async with asyncio.timeout(10):
@@ -100,3 +100,25 @@ def test_a_server_is_asked_for_one_batch_while_another_is_composed(store: Store)
     one = account(Silent(Outcome(OutcomeClass.ACCEPTED)))
     sent_by(Worker(store, clock, QuietHours.load(None), {"fcm": one}, timedelta(seconds=60), meeting), store)
     assert len(meeting.met) == (TAKERS[store.dialect] if TAKERS[store.dialect] > 1 else 0)
+
+
+@pytest.mark.on("postgresql")
+def test_a_helper_whose_rounds_are_over_at_once_keeps_nobody_from_the_loop(store: Store) -> None:
+    """As when the clock is found to be wrong while both are busy: then neither asks the database for anything."""
+    clock, asked = ManualClock(world.OPENING), dict[object, int]()
+    for n in range(PEOPLE):
+        world.person(store, f"u{n}")
+    planned(store, clock)
+    made = Worker(store, clock, QuietHours.load(None), {"fcm": account(Busy())}, timedelta(seconds=60))
+
+    def wavering() -> bool:
+        asker = asyncio.current_task()
+        asked[asker] = asked.get(asker, 0) + 1
+        if asked[asker] > 2_000:
+            made.stop()
+        return asker is next(iter(asked))
+
+    made.steady = wavering
+    sent_by(made, store)
+    assert len(asked) == TAKERS[store.dialect]
+    assert max(asked.values()) <= 2_000
