@@ -1,6 +1,7 @@
 """Daily quotas of phone makers: how much one device may get from one app a day, asked at the mark.
 
 What is over is thrown away by the provider, mostly in silence, so it waits for the next day, or is not sent at all.
+Counted with the batch's users locked, as caps are: an address is one user's, so two batches never take the same place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from orchestrator.clock import to_micros
 from orchestrator.dispatch.compose import Composed
 from orchestrator.ledger.lanes import ids_since
 from orchestrator.ledger.states import State
+from orchestrator.policy.caps_sql import lock_users
 from orchestrator.policy.gate import Leave
 from orchestrator.policy.resolver import Hold
 from orchestrator.store.dialect import among, from_sql, one_of_sql
@@ -55,6 +57,7 @@ def over_quota(
     """What becomes of those whose address has had its share today, in the transaction that marks the others."""
     if not leaving:
         return {}
+    lock_users(connection, sorted({item.message.user_id for item in leaving}))
     tomorrow = day_of(quota.zone, now)[1]
     counts = sent_today(connection, quota, [item.message.id for item in leaving], now)
     return {
