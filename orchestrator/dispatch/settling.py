@@ -112,7 +112,7 @@ def _untold(connection: Connection, holder: Holder, answers: Sequence[Answer]) -
     before = settled_before(connection, holder, [(answer.message.id, answer.n) for answer in answers])
     begun = [answer.message.id for answer in answers if answer.outcome.code == NOT_BEGUN]
     unmarked = set(begun) - on_their_way(connection, holder, begun)
-    return [one for one in answers if one.message.id not in before and one.message.id not in unmarked]
+    return [one for one in answers if (one.message.id, one.n) not in before and one.message.id not in unmarked]
 
 
 def _count(accounts: Mapping[str, Account], answers: Sequence[Answer], settled: Sequence[Settlement]) -> None:

@@ -105,7 +105,7 @@ def settle(
 @cache
 def _before_sql(dialect: str) -> TextClause:
     return text(f"""
-        SELECT attempt.message_id FROM attempt
+        SELECT attempt.message_id, attempt.n FROM attempt
         JOIN {rows_sql(dialect, "tried", id="bigint", n="smallint")} AS tried
              ON tried.id = attempt.message_id AND tried.n = attempt.n
         WHERE attempt.worker_id = :worker {within_sql(dialect, "attempt.message_id")}""")
@@ -117,12 +117,14 @@ def _sending_sql(dialect: str) -> TextClause:
         SELECT id FROM message WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.SENDING)}""")
 
 
-def settled_before(connection: Connection, holder: Holder, tried: Sequence[tuple[MessageId, int]]) -> set[int]:
+def settled_before(
+    connection: Connection, holder: Holder, tried: Sequence[tuple[MessageId, int]]
+) -> set[tuple[int, int]]:
     """Which of these attempts (a message's id, and its how manieth) this worker has written, answered or not."""
     if not tried:
         return set()
     values = {"tried": rows(tried), "worker": holder.worker, **ids_among([one for one, _ in tried])}
-    return set(connection.execute(_before_sql(connection.dialect.name), values).scalars())
+    return {(row.message_id, row.n) for row in connection.execute(_before_sql(connection.dialect.name), values)}
 
 
 def on_their_way(connection: Connection, holder: Holder, ids: Sequence[MessageId]) -> set[int]:

@@ -198,6 +198,41 @@ def test_an_attempt_that_another_worker_wrote_is_not_taken_for_ones_own(store: S
     assert told(store) == {State.SENDING: 1}
 
 
+def test_the_answer_to_a_second_attempt_is_written_beside_one_to_the_first_that_was_written_before(
+    store: Store,
+) -> None:
+    """The commit of the first was heard and not answered, and the other taker sent the message again meanwhile."""
+    clock = ManualClock(world.OPENING)
+    crowd(store, clock, 1)
+    made, answers = worker(store, clock, account(Silent())), list[Answer]()
+    with store.read() as connection:
+        [lane] = due_lanes(connection, clock.now(), clock.machine())
+
+    def settle(*some: Answer) -> None:
+        with store.write() as connection:
+            made._settler.settle(connection, made._door.holder(), some)
+
+    async def work() -> None:
+        made.start()
+        made.accounts["fcm"].room(lane, 1)  # its bucket was empty
+        for kind in (OutcomeClass.RETRY, OutcomeClass.ACCEPTED):
+            clock.advance(timedelta(seconds=2))
+            [ready] = take_batch(made._door, lane, made.accounts["fcm"], 5).leaving
+            answers.append(Answer(ready.composed.message, "fcm", Outcome(kind), clock.now(), clock.now()))
+            if kind is OutcomeClass.RETRY:
+                settle(*answers)
+
+    asyncio.run(work())
+    made._settler.again = True
+    settle(*answers)
+    assert told(store) == {State.ACCEPTED: 1}
+    with store.read() as connection:
+        assert connection.execute(select(attempt.c.n, attempt.c.outcome).order_by(attempt.c.n)).all() == [
+            (1, "retry"),
+            (2, "accepted"),
+        ]
+
+
 def losing(store: Store, taken: bool, step: str) -> Callable[[str], None]:
     """A probe: the first commit after ``step`` gets no answer; ``taken``: it was heard."""
     due, over = threading.Event(), threading.Event()
