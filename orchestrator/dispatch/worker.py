@@ -151,7 +151,7 @@ class Worker:
             raise
         finally:
             await _cancel([*tasks, *self._flights.tasks])
-            self._threads.shutdown(wait=True)
+            await asyncio.to_thread(self._threads.shutdown)  # a statement may hang: the loop is others', too
             if self._gathering is not None:
                 self._gathering.cancel()
             for account in self.accounts.values():

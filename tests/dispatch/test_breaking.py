@@ -23,6 +23,7 @@ from orchestrator.dispatch.batch import take_batch
 from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
+from orchestrator.errors import LeaseLostError
 from orchestrator.ledger.claim import due_lanes
 from orchestrator.ledger.states import State
 from orchestrator.store import Store, tables
@@ -304,3 +305,28 @@ def test_what_is_answered_while_the_database_is_away_is_written_when_it_is_back(
     asyncio.run(work())
     assert not away
     assert told(store) == {State.ACCEPTED: 1}
+
+
+@pytest.mark.on("postgresql")
+def test_a_statement_that_hangs_when_the_lease_is_lost_keeps_nobody_else_from_the_loop(store: Store) -> None:
+    """A worker is not over before its threads are; but the API, and who asks who leads, are on the same loop."""
+    clock, others, seen = ManualClock(world.OPENING), threading.Event(), list[bool]()
+    crowd(store, clock, 1)
+    made = worker(store, clock, account(Silent(Outcome(OutcomeClass.ACCEPTED))), lease=0.3)
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        def hangs(step: str) -> None:
+            if step == "claimed":
+                clock.advance(timedelta(minutes=1))  # the next beat is too late
+                loop.call_soon_threadsafe(loop.call_later, 0.5, others.set)
+                seen.append(others.wait(4))
+
+        made.probe = hangs
+        made.start()
+        with pytest.raises(LeaseLostError):
+            await made.run()
+
+    asyncio.run(work())
+    assert seen == [True], "others had their turn while the statement hung"
