@@ -24,6 +24,7 @@ from orchestrator.dispatch.targets import Targets
 from orchestrator.dispatch.warm_up import WarmUp
 from orchestrator.dispatch.wordings import Wordings
 from orchestrator.ledger import claim as queue
+from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.ledger.lease import Holder
@@ -129,7 +130,7 @@ class Door:
     ) -> list[Ready]:
         """Ask the gate and commit its verdicts; returns what must now be sent."""
         with self.store.write() as connection:
-            by_user(connection)
+            by_user(connection, lease.PATIENCE)
             now, run = self.clock.now(), read_run(connection, lane.run_id)
             verdicts = self._judge(connection, lane, run, admitted, now, quota)
             send = [item.message.id for item, verdict in verdicts if isinstance(verdict, Send)]

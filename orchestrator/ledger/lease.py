@@ -16,8 +16,12 @@ from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import place
 from orchestrator.ledger.ids import WorkerId
-from orchestrator.store.dialect import among, keep_rows_sql, one_of_sql, skip_locked_sql
+from orchestrator.store.dialect import among, keep_rows_sql, one_of_sql, patience_sql, skip_locked_sql
 from orchestrator.store.tables import worker
+
+PATIENCE = 10
+"""Seconds after which PostgreSQL ends a worker's transaction in the middle of which it froze: until then nobody can end
+its lease. As long as the shortest lease, so nothing waits longer for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ def renew(connection: Connection, holder: Holder, lease: timedelta) -> None:
 @cache
 def _alive_sql(dialect: str) -> TextClause:
     return text(f"""
-        SELECT 1 FROM worker WHERE id = :worker AND ended_at IS NULL AND lease_until > :machine
+        SELECT 1{patience_sql(dialect)} FROM worker
+        WHERE id = :worker AND ended_at IS NULL AND lease_until > :machine
         {keep_rows_sql(dialect)}""")
 
 
@@ -56,11 +61,12 @@ def check(connection: Connection, holder: Holder) -> None:
     """Refuse to go on without a live lease; call it in the transaction that writes.
 
     Nobody ends the lease before that transaction is over: recovery never looks at messages while their worker writes.
+    PostgreSQL waits for that no longer than ``PATIENCE``.
 
     Raises:
         LeaseLostError: the lease ran out, or the worker was ended.
     """
-    values = {"worker": holder.worker, "machine": to_micros(holder.machine)}
+    values = {"worker": holder.worker, "machine": to_micros(holder.machine), "patience": f"{PATIENCE}s"}
     if connection.execute(_alive_sql(connection.dialect.name), values).first() is None:
         raise LeaseLostError(f"worker {holder.worker} lost its lease", hint="it was frozen for longer than the lease")
 

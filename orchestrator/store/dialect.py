@@ -216,18 +216,28 @@ def chunk_sql(dialect: str, patience: int) -> str:
     """
     if dialect != "postgresql":
         return "SELECT 1"
-    return _for_this_transaction({**_BY_USER, "idle_in_transaction_session_timeout": f"{patience}s"})
+    return _for_this_transaction({**_BY_USER, _IDLE: f"{patience}s"})
 
 
-def by_user(connection: Connection) -> None:
+def by_user(connection: Connection, patience: int) -> None:
     """For the length of a transaction about some hundred users: let PostgreSQL look things up by user.
 
-    By its usual costs of a page it reads all consents, members and events that there are, up to some ten thousand.
+    By its usual costs of a page it reads all consents, members and events that there are, up to some ten thousand. And
+    as :func:`patience_sql`: users may be locked in it before the lease is looked at.
     """
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_for_this_transaction(_BY_USER))
+        connection.exec_driver_sql(chunk_sql("postgresql", patience))
 
 
+def patience_sql(dialect: str) -> str:
+    """A further column: from here on PostgreSQL ends a transaction whose process says nothing for ``:patience``.
+
+    Frozen, it has rows in hand that others need. For this transaction alone, so that PgBouncer is not in the way.
+    """
+    return f", set_config('{_IDLE}', :patience, true)" if dialect == "postgresql" else ""
+
+
+_IDLE = "idle_in_transaction_session_timeout"
 _BY_USER = {"random_page_cost": "1.1"}
 
 

@@ -63,7 +63,7 @@ def test_the_mark_looks_up_the_consents_of_its_batch(store: Store, due: ManualCl
 def test_by_the_servers_usual_costs_it_would_read_everybodys(
     store: Store, due: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "by_user", lambda _: None)
+    monkeypatch.setattr(gate, "by_user", lambda *_: None)
     assert "Seq Scan on consent" in explained(store, due, tmp_path)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import claim as queue
 from orchestrator.ledger import lease
 from orchestrator.ledger.claim import Claimed
@@ -40,6 +41,23 @@ def in_the_middle(book: Ledger, work: Callable[[Connection], object]) -> None:
         wait_until_it_waits(book.store, swept)
         connection.commit()
         swept.result(20)
+
+
+def test_a_worker_that_froze_in_the_middle_of_a_transaction_is_not_waited_for(
+    book: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel still answers for it: the server would wait until it wakes up, and recovery of all others with it."""
+    monkeypatch.setattr(lease, "PATIENCE", 1)
+    holder = book.holder(book.worker())
+    with ThreadPoolExecutor(1) as other, book.store.writer_engine.connect() as frozen:
+        lease.check(frozen, holder)
+        swept = other.submit(sweep, book)
+        try:
+            swept.result(8)
+        finally:
+            frozen.invalidate()
+    with book.store.write() as connection, pytest.raises(LeaseLostError):
+        lease.check(connection, holder)
 
 
 def sweep(book: Ledger) -> None:
