@@ -38,6 +38,8 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]")
 _PLAIN_LINE = 900  # octets; 998 is the limit of RFC 5322
 _PIECES = 2048  # of some hundred bytes each: those of a few hundred templates
 _QUOTED_LINE = 75  # octets, and the sign of a soft break
+_OVERFULL = re.compile(rb"^(.{74,75})(=20|=09)$", re.MULTILINE)
+"""A line that ends in a space, for which ``b2a_qp`` leaves room for one octet: 76 are the limit of RFC 2045."""
 _SHORT_SUBJECT = 66
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -224,7 +226,7 @@ def _quoted_piece(piece: str) -> str:
         return ""
     if len(piece) <= _QUOTED_LINE and piece.isascii() and piece.isprintable() and "=" not in piece:
         return f"{piece}=\r\n"
-    quoted = _quoted(piece).decode()
+    quoted = _quoted(f"{piece}-").decode()[:-1]  # with something behind it, so that the line has room for the sign
     return quoted if quoted.endswith("\n") else f"{quoted}=\r\n"
 
 
@@ -232,7 +234,8 @@ _quoted_constant = lru_cache(maxsize=_PIECES)(_quoted_piece)
 
 
 def _quoted(text: str) -> bytes:
-    return binascii.b2a_qp(text.encode(), istext=True).replace(CRLF, b"\n").replace(b"\n", CRLF)
+    lines = binascii.b2a_qp(text.encode(), istext=True).replace(CRLF, b"\n")
+    return _OVERFULL.sub(rb"\1=\n\2", lines).replace(b"\n", CRLF)
 
 
 _ASCII = bytes(range(128))
