@@ -6,8 +6,10 @@ A request waits for a stream, never longer than its timeout. Whatever becomes of
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,18 +65,18 @@ class Pool:
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[asyncio.Future[Connection | NoAnswer]] = deque()
 
-    async def request(self, compose: Compose, body: bytes) -> Answer | NoAnswer:
-        """Exactly one request; ``NoAnswer.left`` is False when it certainly was not processed."""
+    async def request(self, compose: Compose, body: bytes, *, begin_by: float = math.inf) -> Answer | NoAnswer:
+        """Exactly one request; ``NoAnswer.left`` is False when it certainly was not processed.
+
+        None is begun after ``begin_by`` (``time.monotonic()``): the process may have stood still in a wait.
+        """
         deadline = asyncio.get_running_loop().time() + self._timeout
-        while (connection := self._free()) is None:
-            handed = await self._wait(deadline)
-            if isinstance(handed, NoAnswer):
-                return handed
-            handed.reserved -= 1
-            if not handed.retired:
-                connection = handed
-                break
-            handed.retire()  # it was, after it was handed over to us: if nobody else has a stream there, it ends
+        connection = self._free() or await self._handed(deadline)
+        if isinstance(connection, NoAnswer):
+            return connection
+        if time.monotonic() >= begin_by or asyncio.get_running_loop().time() >= deadline:
+            self._changed()  # what was kept for this one is for the next
+            return NoAnswer(Failure.POOL, left=False)
         answer = await connection.request(compose(connection), body, deadline)
         if isinstance(answer, Answer):
             self._judge(self, connection, answer)
@@ -118,6 +120,17 @@ class Pool:
         if connection.busy:
             self._grow(1)  # spread out, without waiting for it
         return connection
+
+    async def _handed(self, deadline: float) -> Connection | NoAnswer:
+        """A connection that takes a stream, after a wait for it."""
+        while not isinstance(handed := await self._wait(deadline), NoAnswer):
+            handed.reserved -= 1
+            if not handed.retired:
+                return handed
+            handed.retire()  # it was, after it was handed over to us: if nobody else has a stream there, it ends
+            if (free := self._free()) is not None:
+                return free
+        return handed
 
     async def _wait(self, deadline: float) -> Connection | NoAnswer:
         """A connection with a stream reserved on it."""

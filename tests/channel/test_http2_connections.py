@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from orchestrator.channel.http2_connect import client_context
 from orchestrator.channel.http2_frames import Code, Kind, frame, number_frame
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
-from tests.channel.http2_asking import BROKEN, OK, ask, opened, proves, until
+from tests.channel.http2_asking import BROKEN, OK, ask, fields, opened, proves, until
 from tests.channel.http2_end import (
     Act,
     Asked,
@@ -80,16 +81,46 @@ def test_no_stream_in_time_means_not_sent(tls: ssl.SSLContext, ca_file: Path) ->
     asyncio.run(main())
 
 
+def test_who_waited_past_its_time_to_begin_sends_nothing_and_keeps_no_stream(
+    tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, answers(200, after=0.3), most_streams=1) as (pool, far):
+            late = pool.request(lambda _: fields("/late"), b"", begin_by=time.monotonic() + 0.1)
+            found = await asyncio.gather(ask(pool), late, ask(pool))
+            assert found[1] == NoAnswer(Failure.POOL, left=False)
+            assert [isinstance(each, Answer) for each in found] == [True, False, True]
+            assert [each.head[":path"] for each in far.requests] == ["/m", "/m"]
+
+    asyncio.run(main())
+
+
+def test_a_process_that_stood_still_begins_nothing_whose_time_is_over(tls: ssl.SSLContext, ca_file: Path) -> None:
+    """It would end at once, as one that may have been accepted."""
+
+    async def main() -> None:
+        async with opened(tls, ca_file, OK, silence, most_streams=1, patience=0.4) as (pool, far):
+            await ask(pool)
+            first, second = asyncio.create_task(ask(pool)), asyncio.create_task(ask(pool, "/late"))
+            await until(lambda: len(far.requests) == 2)
+            asyncio.get_running_loop().call_later(0.05, first.cancel)  # a stream is free now
+            time.sleep(0.6)  # noqa: ASYNC251  # all of the process stands still
+            assert await second == NoAnswer(Failure.POOL, left=False)
+            assert len(far.requests) == 2
+
+    asyncio.run(main())
+
+
 def test_a_request_without_an_answer_ends_with_its_time(tls: ssl.SSLContext, ca_file: Path) -> None:
     """Not before it, and hardly later, although nobody looks but five times a second."""
 
     async def main() -> None:
         async with opened(tls, ca_file, OK, silence, patience=0.7) as (pool, far):
             await ask(pool)
-            time = asyncio.get_running_loop().time
-            began = time()
+            now = asyncio.get_running_loop().time
+            began = now()
             assert await ask(pool) == NoAnswer(Failure.TIMEOUT, left=True)
-            assert 0.7 <= time() - began < 1.7
+            assert 0.7 <= now() - began < 1.7
             await until(lambda: not far.lines[0].at_once)  # it was cancelled there
 
     asyncio.run(main())

@@ -213,7 +213,7 @@ class ApnsChannel:
         def compose(connection: Connection) -> Fields:
             return request.fields(pool.authority, self._tokens.of(connection))
 
-        return await pool.request(compose, request.body)
+        return await pool.request(compose, request.body, begin_by=request.begin_by)
 
     def _outcome(self, answer: Answer | NoAnswer, request: Request, pool: Pool) -> Outcome:
         if isinstance(answer, NoAnswer):

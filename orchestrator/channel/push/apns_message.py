@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,254}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What of a request is the same on every connection."""
+    """What of a request is the same on every connection. ``begin_by``: as in the envelope."""
 
     device: str
     topic: str
@@ -40,6 +41,7 @@ class Request:
     expiration: str
     collapse_id: str
     body: bytes
+    begin_by: float = math.inf
 
     def fields(self, authority: str, token: str) -> Fields:
         """The head. What is secret, or different each time, is kept out of the connection's tables (HPACK)."""
@@ -68,6 +70,7 @@ def request_of(envelope: Envelope, payload: PushPayload, topic: str, now: dateti
         expiration=str(int(now.timestamp()) + seconds if seconds else 0),  # 0: now or never
         collapse_id=collapse_id(envelope.collapse_key),
         body=body_of(payload, envelope.message_id, envelope.ack),
+        begin_by=envelope.begin_by,
     )
 
 

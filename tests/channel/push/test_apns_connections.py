@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from orchestrator.channel.push.apns import ApnsChannel
 from tests.channel.http2_end import (
     Asked,
     Http2End,
+    answers,
     refuses,
 )
 from tests.channel.push.apns_end import ENVELOPE, OK, SIGNER, TOPIC, K, Place
@@ -80,6 +82,21 @@ def test_expired_is_tried_once_with_the_next_slots_token_on_new_connections(plac
             again = len(far.requests)
             await channel.send(ENVELOPE)
             assert len(far.requests) == again + 1  # what was learnt is remembered
+
+    asyncio.run(main())
+
+
+def test_no_request_of_an_attempt_begins_after_the_lease_under_which_it_was_begun(place: Place) -> None:
+    """The second one neither: a process may stand still while it waits for the answer to the first."""
+    late = time.monotonic()
+    assert place.sent(OK, begin_by=late)[1] == 0
+
+    async def main() -> None:
+        async with place.opened(answers(403, {"reason": "ExpiredProviderToken"}, after=0.2), OK) as (channel, far):
+            outcome = await channel.send(replace(ENVELOPE, begin_by=time.monotonic() + 0.15))
+            assert (outcome.kind, outcome.code, outcome.may_have_left) == (K.RETRY, "pool_timeout", False)
+            assert len(far.requests) == 1
+            assert (await channel.send(replace(ENVELOPE, begin_by=time.monotonic() + 60))).kind is K.ACCEPTED
 
     asyncio.run(main())
 
