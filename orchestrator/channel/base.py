@@ -146,8 +146,8 @@ class Envelope:
     ack: str = ""
     """What the app shows when it reports this push as delivered or opened; empty: nothing is reported."""
     begin_by: float = math.inf
-    """``time.monotonic()`` until when the message itself may begin to be written: a channel that first has to ask and
-    to wait looks at it again, for its process may have stood still meanwhile."""
+    """``time.monotonic()`` until when the message itself may begin to be written, the end of the lease or of the
+    recipient's window: a channel that first has to ask and to wait looks at it again."""
 
 
 @dataclass(frozen=True, slots=True)

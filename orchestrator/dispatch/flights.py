@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -86,12 +87,13 @@ class Flights:
     async def request(self, account: Account, item: Ready, marked: float) -> Outcome:
         """The one request of this attempt; none at all when something has changed since the mark."""
         self.probe("leaving")
-        now = self.clock.now()
+        asked, now = time.monotonic(), self.clock.now()
         if self._too_late(account, item, marked, now):
             return Outcome(OutcomeClass.RETRY, NOT_BEGUN, may_have_left=False)
         began = self.clock.monotonic()
         ack = self._ack(item) if account.channel.channel in ACKNOWLEDGED else ""
-        envelope = envelope_of(item, self.clock.machine_span(item.until - now), ack, self.begin_by)
+        span = self.clock.machine_span(item.until - now)
+        envelope = envelope_of(item, span, ack, min(self.begin_by, asked + span.total_seconds()))
         outcome = await self._exchange(account, envelope)
         account.heard(outcome, self.clock.monotonic() - began)
         return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,7 +71,9 @@ def outside(calls: Iterable[Call]) -> list[Call]:
     return found
 
 
-async def played(store: Store, clock: SteppedClock, recorder: Recorder, within: float = 0.12) -> None:
+async def played(
+    store: Store, clock: SteppedClock, recorder: Recorder, steps: Sequence[datetime] = STEPS, within: float = 0.12
+) -> None:
     """A worker at work while its clock is put to one instant after the other.
 
     ``within``: seconds that it has at each instant within the window, an hour after it opens.
@@ -90,7 +92,7 @@ async def played(store: Store, clock: SteppedClock, recorder: Recorder, within: 
     worker = Worker(store, clock, QuietHours.load(None), {"fcm": one})
     worker.start()
     running = asyncio.create_task(worker.run())
-    for instant in STEPS:
+    for instant in steps:
         clock.instant = instant
         await asyncio.sleep(within if instant == OPENS + HOUR else 0.12)
         for _ in range(3):
@@ -122,6 +124,21 @@ def test_no_call_outside_the_window_however_the_clock_jumps(store: Store) -> Non
     assert set(states) <= {State.ACCEPTED, State.EXPIRED}
     answered = {one for one, n in tried.items() if n > 1 or int(one) % 3}
     assert states[State.ACCEPTED] == len(answered)
+
+
+def test_what_has_to_wait_for_its_provider_may_not_begin_after_the_window(store: Store) -> None:
+    """The lease, a minute, is longer than what is left of the window."""
+    last = CLOSES - 5 * SECOND
+    left: list[float] = []
+
+    def noted(envelope: Envelope) -> Outcome:
+        left.append(envelope.begin_by - time.monotonic())
+        return ACCEPTED
+
+    clock = SteppedClock(last)
+    asyncio.run(played(store, clock, Recorder(clock, noted), [last]))
+    assert left
+    assert 0 < max(left) <= 5
 
 
 def test_a_window_that_is_only_asked_when_planning_is_caught(store: Store) -> None:
