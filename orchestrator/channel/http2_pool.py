@@ -124,10 +124,8 @@ class Pool:
     async def _handed(self, deadline: float) -> Connection | NoAnswer:
         """A connection that takes a stream, after a wait for it."""
         while not isinstance(handed := await self._wait(deadline), NoAnswer):
-            handed.reserved -= 1
-            if not handed.retired:
+            if _released(handed):
                 return handed
-            handed.retire()  # it was, after it was handed over to us: if nobody else has a stream there, it ends
             if (free := self._free()) is not None:
                 return free
         return handed
@@ -155,8 +153,7 @@ class Pool:
         handed = waiter.result() if waiter.done() else None
         if handed is None:
             waiter.cancel()
-        elif isinstance(handed, Connection):
-            handed.reserved -= 1
+        elif isinstance(handed, Connection) and _released(handed):
             self._changed()
 
     def _changed(self) -> None:
@@ -209,3 +206,11 @@ class Pool:
             waiter = self._waiting.popleft()
             with suppress(asyncio.InvalidStateError):
                 waiter.set_result(NoAnswer(failure, left=False))
+
+
+def _released(handed: Connection) -> bool:
+    """Keep the stream there no longer. Whether the connection still takes any: it may have been retired meanwhile."""
+    handed.reserved -= 1
+    if handed.retired:
+        handed.retire()  # if nobody else has a stream there, it ends
+    return not handed.retired

@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from orchestrator.channel import http2
+from orchestrator.channel.http2 import Connection
 from orchestrator.channel.http2_connect import client_context
 from orchestrator.channel.http2_frames import Code, Kind, frame, number_frame
 from orchestrator.channel.http2_pool import Pool
@@ -91,6 +92,29 @@ def test_who_waited_past_its_time_to_begin_sends_nothing_and_keeps_no_stream(
             assert found[1] == NoAnswer(Failure.POOL, left=False)
             assert [isinstance(each, Answer) for each in found] == [True, False, True]
             assert [each.head[":path"] for each in far.requests] == ["/m", "/m"]
+
+    asyncio.run(main())
+
+
+def test_a_connection_whose_last_taker_was_cancelled_is_closed_when_it_is_given_up(
+    tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    async def main() -> None:
+        async with Http2End(tls, most_streams=1).plays(OK) as far:
+
+            def given_up(_pool: Pool, connection: Connection, _answer: Answer) -> None:
+                taker.cancel()  # a stream is kept for it by now
+                connection.retire()
+
+            timeout = timedelta(seconds=2)
+            pool = Pool(far.url, client_context(ca_file), given_up, connections=1, timeout=timeout)
+            first = asyncio.create_task(ask(pool))
+            taker = asyncio.create_task(ask(pool))
+            assert isinstance(await first, Answer)
+            with pytest.raises(asyncio.CancelledError):
+                await taker
+            await until(lambda: far.lines[0].goodbyes)
+            await pool.close()
 
     asyncio.run(main())
 
