@@ -46,8 +46,8 @@ class Conversation(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether another mail may be begun: the server has not hung up, nor said what nobody asked."""
-        return not (self._useless or self._transport.is_closing())
+        """Whether another mail may be begun: the server has not hung up, nor begun to say what nobody asked."""
+        return not (self._useless or self._unread or self._transport.is_closing())
 
     async def carry(self, mail: Transaction) -> Said:
         """How a transaction ended. A connection that is known to be closed has taken nothing of it."""
@@ -75,6 +75,8 @@ class Conversation(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._useless:  # whoever has it lets go of it, soon
+            return
         data, place = self._unread + data, 0
         while (found := _REPLY.match(data, place)) is not None:
             place = found.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from orchestrator.channel.base import EmailPayload, Envelope, OutcomeClass
+from orchestrator.channel.email.smtp_conversation import Conversation
 from orchestrator.channel.email.smtp_errors import Reply, Stage
 from orchestrator.channel.email.smtp_transaction import Broke, Gone, Transaction
 from tests.channel.email.smtp_end import DOT, SILENCE, SmtpEnd
@@ -122,6 +125,62 @@ def test_a_server_that_says_what_nobody_asked_is_given_no_further_mail(options: 
         assert (far.connections, far.counts["MAIL"], far.counts["RSET"]) == (2, 2, 0)
 
     run(options, do)
+
+
+class Wire(asyncio.Transport):
+    """The transport of a connection: what was written, until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    @override
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    @override
+    def is_closing(self) -> bool:
+        return False
+
+    @override
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, Conversation)
+
+
+async def rested(wire: Wire) -> Conversation:
+    """A conversation after its first mail."""
+    talking = Conversation(wire, 5.0, 5.0)
+    carried = asyncio.create_task(talking.carry(transaction(kept=False, together=True)))
+    await asyncio.sleep(0)
+    for line in (b"250 mail\r\n", b"250 rcpt\r\n", b"354 go on\r\n", b"250 taken\r\n"):
+        talking.data_received(line)
+    assert await carried == Reply(Stage.DOT, 250, "taken")
+    assert talking.open
+    return talking
+
+
+def test_half_a_reply_that_nobody_asked_for_is_not_taken_for_one_to_the_next_mail() -> None:
+    async def main() -> None:
+        wire = Wire()
+        talking = await rested(wire)
+        talking.data_received(b"250 and ano")
+        assert not talking.open
+        before = len(wire.written)
+        assert await talking.carry(transaction(kept=True, together=True)) is Gone.IDLE
+        assert len(wire.written) == before
+
+    asyncio.run(main())
+
+
+def test_of_a_server_that_talks_without_end_no_more_is_kept() -> None:
+    async def main() -> None:
+        talking = await rested(Wire())
+        for _ in range(100):
+            talking.data_received(b"x" * 60_000)
+        assert not talking.open
+        assert len(talking._unread) < 200_000
+
+    asyncio.run(main())
 
 
 def test_a_refusal_before_a_silence_counts_and_the_connection_does_not(options: dict[str, Any]) -> None:
