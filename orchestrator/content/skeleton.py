@@ -33,6 +33,8 @@ _WORD = re.compile(rf"[^{NO_LINK}]*(?:{_SLOT}|https://)[^{NO_LINK}]*")
 _MARKUP = re.compile("[<>\"']")
 _SECURE: Final = "https://"
 _MOST_SHAPES = 256
+_MOST_CHARACTERS = 4 << 20
+"""Of all skeletons of one text, their shapes counted in: a mail may be long, and in a different shape for everybody."""
 
 Values = Sequence[str]
 
@@ -148,6 +150,7 @@ class Shapes:
     """Whether they may simply become spaces, as in HTML; in a text part, spaces at line ends would go."""
     _known: dict[tuple[str | None, ...], Skeleton | bool] = field(default_factory=dict)
     """True: has been seen. False: has no skeleton."""
+    _characters: int = 0
 
     def of(self, shape: tuple[str | None, ...]) -> Skeleton | None:
         """The skeleton of a shape, if it has one by now."""
@@ -155,14 +158,20 @@ class Shapes:
         if isinstance(known, Skeleton):
             return known
         if known is None:
-            if len(self._known) >= _MOST_SHAPES:
-                self._known.clear()
-            self._known[shape] = True
+            self._keep(shape, 8 * len(shape), found=True)
         elif known:
             made = self._made(shape)
-            self._known[shape] = made or False
+            self._keep(shape, sum(map(len, made.constants)) if made else 0, found=made or False)
             return made
         return None
+
+    def _keep(self, shape: tuple[str | None, ...], characters: int, *, found: Skeleton | bool) -> None:
+        full = len(self._known) >= _MOST_SHAPES and shape not in self._known
+        if full or self._characters + characters > _MOST_CHARACTERS:
+            self._known.clear()
+            self._characters = 0
+        self._known[shape] = found
+        self._characters += characters
 
     def _made(self, shape: tuple[str | None, ...]) -> Skeleton | None:
         own = [chunk.replace("\t", " ") if chunk and self.tabs else chunk for chunk in shape]

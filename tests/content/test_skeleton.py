@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.channel.base import EmailPayload
+from orchestrator.content import skeleton
 from orchestrator.content.links import Links, Tracked
 from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import RenderError
@@ -153,3 +154,19 @@ def test_shapes_without_end_are_not_all_kept() -> None:
     outline = templates._chosen("m", "email", "en").outline
     assert outline is not None
     assert len(outline.html._known) <= 256
+
+
+def test_skeletons_of_long_mails_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many shapes a mail has, what is kept of them is a few megabytes; and they are found again."""
+    monkeypatch.setattr(skeleton, "_MOST_CHARACTERS", 100_000)
+    long = "lunch " * 2_000
+    templates = mail(f"<p>{long}{{% for dish in user.dishes %}}<b>{{{{ dish }}}}</b> {{% endfor %}}{FOOT}</p>")
+    for length in range(30):
+        known = facts("Ann", dishes=("pho",) * length)
+        assert pieces(templates, known) is None
+        assert pieces(templates, known) is not None
+    outline = templates._chosen("m", "email", "en").outline
+    assert outline is not None
+    for shapes in (outline.html, outline.text):
+        kept = [each for each in shapes._known.values() if isinstance(each, skeleton.Skeleton)]
+        assert sum(len("".join(each.constants)) for each in kept) < 115_000
