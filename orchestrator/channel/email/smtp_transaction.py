@@ -44,7 +44,7 @@ class Transaction:
     """
 
     __slots__ = (
-        *("_asking", "_at", "_begin_by", "_content", "_lone", "_refused", "_steps", "_together"),
+        *("_asking", "_at", "_begin_by", "_content", "_lone", "_refused", "_steps", "_taken", "_together"),
         *("clean", "ended", "given"),
     )
 
@@ -57,6 +57,7 @@ class Transaction:
         self._at = 0
         self._refused: Reply | None = None
         self._lone = False
+        self._taken = False  # what was said last before DATA: the recipient
         self.given = False
         """Whether the content and its final dot were written: from then on it may have been accepted."""
         self.ended: Said | None = None
@@ -92,7 +93,8 @@ class Transaction:
         self._at += 1
         if stage is Stage.DATA:
             return self._goes_on(code, line)
-        if not _positive(code) and self._refused is None:
+        self._taken = _positive(code)
+        if not self._taken and self._refused is None:
             self._refused = _reply(stage, code, line)
             if not self._together:
                 self.ended = self._refused
@@ -100,9 +102,7 @@ class Transaction:
 
     def _goes_on(self, code: int, line: bytes) -> bytes:
         if self._refused is not None and code == _GO_ON:
-            # It waits for a mail though its recipient was refused: RFC 2920 §3.1 ends that with a single dot.
-            self._lone = True
-            return b".\r\n"
+            return self._nothing(self._refused)
         if self._refused is not None or code != _GO_ON:
             self.ended = self._refused or _reply(Stage.DATA, code, line)
         elif time.monotonic() >= self._begin_by:
@@ -111,6 +111,14 @@ class Transaction:
             self.given = True
             return self._content
         return b""
+
+    def _nothing(self, refused: Reply) -> bytes:
+        """It waits for a mail that it has refused. RFC 2920 §3.1 ends that with a single dot, where nobody gets it."""
+        if self._taken:
+            self.ended, self.clean = refused, False
+            return b""
+        self._lone = True
+        return b".\r\n"
 
     def broke(self, failure: str) -> Said:
         """No more replies come."""

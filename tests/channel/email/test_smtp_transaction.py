@@ -83,10 +83,22 @@ def test_together_every_reply_is_read_before_another_mail_may_follow(kept: bool,
         if mail.ended is not None:
             break
     if isinstance(mail.ended, Reply):
-        assert (mail.clean, heard) == (True, owed)
+        waits = [200 <= each < 300 for each in codes[kept : kept + 2]] == [False, True] and codes[kept + 2] == 354
+        assert (mail.clean, heard) == (not waits, owed)  # it waits for a mail that nobody is named to have sent
     else:
         mail.broke("timeout")
         assert not mail.clean
+
+
+def test_a_server_that_refused_the_sender_and_waits_for_the_mail_is_given_not_even_an_empty_one() -> None:
+    """It took the recipient: a single dot would be a mail to them."""
+    mail = transaction(kept=False, together=True)
+    assert [data for data, _ in talk(mail, [450, 250, 354])] == [b"MAIL\r\nRCPT\r\nDATA\r\n"]
+    assert mail.ended == Reply(Stage.MAIL, 450, "said")
+    assert not mail.clean
+    mail = transaction(kept=False, together=True)
+    assert [data for data, _ in talk(mail, [250, 550, 354, 554])][1:] == [b".\r\n"]
+    assert mail.clean
 
 
 def test_what_could_not_be_written_has_not_left() -> None:
