@@ -29,7 +29,7 @@ _SLOTS = re.compile(_SLOT)
 _TAG = re.compile(r"<([^>]*)")
 _OTHER_TAG = re.compile(r"(?!(?:a|area)\s)[a-z][a-z0-9]*\s", re.IGNORECASE)
 """How a tag begins whose attributes never are an address: its name is whole, and not that of a link."""
-_WORD = re.compile(rf"[^{NO_LINK}]*(?:{_SLOT}|https://)[^{NO_LINK}]*")
+_WORD = re.compile(rf"[^{NO_LINK}]+")
 _MARKUP = re.compile("[<>\"']")
 _SECURE: Final = "https://"
 _MOST_SHAPES = 256
@@ -252,6 +252,8 @@ def text_skeleton(shape: str) -> Skeleton | None:
     count = _Counter(shape)
     marks: list[tuple[int, int, _Filler]] = []
     for word in _WORD.finditer(shape):
+        if _SLOT not in word[0] and _SECURE not in word[0]:
+            continue
         start, stop = word.span()
         link = None if _SLOT in word[0] or not word[0].isascii() else IN_TEXT.search(word[0])
         if link is None:
