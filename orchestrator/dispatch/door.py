@@ -68,6 +68,17 @@ class Ready(NamedTuple):
     marked_at: datetime
 
 
+class _Mark(NamedTuple):
+    """What was written of the gate's verdicts: who leaves, and until when; links that their messages carry."""
+
+    at: datetime
+    occasion: str
+    send: Sequence[tuple[Composed, datetime]]
+    exits: Sequence[Exit]
+    holds: Sequence[HoldMessage]
+    links: Sequence[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """What a worker needs to take messages from the ledger to the threshold."""
@@ -128,25 +139,34 @@ class Door:
     def mark(
         self, lane: Lane, admitted: Sequence[Composed], out: Iterable[Exit], quota: Quota | None = None
     ) -> list[Ready]:
-        """Ask the gate and commit its verdicts; returns what must now be sent."""
-        with self.store.write() as connection:
-            by_user(connection, lease.PATIENCE)
-            now, run = self.clock.now(), read_run(connection, lane.run_id)
-            verdicts = self._judge(connection, lane, run, admitted, now, quota)
-            send = [item.message.id for item, verdict in verdicts if isinstance(verdict, Send)]
-            exits = [*out, *(Exit(i.message.id, v.state, v.reason) for i, v in verdicts if isinstance(v, Leave))]
-            holds = [_hold(i, v, now) for i, v in verdicts if isinstance(v, Hold | Readdress)]
-            self.probe("marking")
-            exits = list(mark(connection, self.holder(), now, send=send, out=exits, hold=holds))
-            follow_addresses(connection, self.routing, [item.id for item in holds if item.address_id is not None])
-            sending = (item.targets for item, verdict in verdicts if isinstance(verdict, Send))
-            written = self.targets.write(connection, sending)
-        if send:
-            self.marked(lane.campaign, run.occasion.key, now)
-        self.targets.remember(written)
+        """Ask the gate and commit its verdicts; returns what must now be sent.
+
+        Again from its beginning when PostgreSQL ended it for the sake of another that waited for the same people.
+        """
+        gone = list(out)
+        done = self.store.again(lambda connection: self._write(connection, lane, admitted, gone, quota))
+        if done.send:
+            self.marked(lane.campaign, done.occasion, done.at)
+        self.targets.remember(done.links)
         self.probe("marked")
-        _count(lane.channel, len(send), exits, holds)
-        return [Ready(item, verdict.until, now) for item, verdict in verdicts if isinstance(verdict, Send)]
+        _count(lane.channel, len(done.send), done.exits, done.holds)
+        return [Ready(item, until, done.at) for item, until in done.send]
+
+    def _write(
+        self, connection: Connection, lane: Lane, admitted: Sequence[Composed], out: Sequence[Exit], quota: Quota | None
+    ) -> _Mark:
+        by_user(connection, lease.PATIENCE)
+        now, run = self.clock.now(), read_run(connection, lane.run_id)
+        verdicts = self._judge(connection, lane, run, admitted, now, quota)
+        send = [(item, verdict.until) for item, verdict in verdicts if isinstance(verdict, Send)]
+        exits = [*out, *(Exit(i.message.id, v.state, v.reason) for i, v in verdicts if isinstance(v, Leave))]
+        holds = [_hold(i, v, now) for i, v in verdicts if isinstance(v, Hold | Readdress)]
+        self.probe("marking")
+        ids = [item.message.id for item, _ in send]
+        exits = list(mark(connection, self.holder(), now, send=ids, out=exits, hold=holds))
+        follow_addresses(connection, self.routing, [item.id for item in holds if item.address_id is not None])
+        links = self.targets.write(connection, (item.targets for item, _ in send))
+        return _Mark(now, run.occasion.key, send, exits, holds, links)
 
     def _judge(  # one value each
         self,
