@@ -75,7 +75,7 @@ class Account:
             free = min(free, self.limiter.available(self.buckets(lane)))
         if free <= 0:
             return 0  # before the breaker is asked: its probe is not spent on nothing
-        probing = self.breaker.state(self.name) is BreakerState.HALF_OPEN
+        probing = self.breaker.state(self.name) is not BreakerState.CLOSED  # it may be half open by when it is asked
         if not self.breaker.allow(self.name):
             return 0
         return 1 if probing else free

@@ -14,7 +14,7 @@ from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Out
 from orchestrator.dispatch.account import Account, Seats, open_account
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.ids import LaneId
-from orchestrator.limits.breaker import LAST, OPEN_SECONDS, BreakerState
+from orchestrator.limits.breaker import LAST, OPEN_SECONDS, Breaker, BreakerState
 from orchestrator.limits.rate import MemoryLimiter, Rate
 
 LANE = Lane(LaneId(17), 1, 1, "push", "acc", None, 50, "lunch", "v")
@@ -198,3 +198,23 @@ def test_what_two_workers_count_at_once_is_counted_once(account: Account) -> Non
     heard.another = account.tell
     account.tell()
     assert counted.get() == before + 3
+
+
+def test_a_breaker_that_is_half_open_only_when_it_is_asked_lets_one_through(account: Account, hand: Hand) -> None:
+    """Its thirty seconds may end between two questions."""
+
+    class Passing(Hand):
+        @override
+        def __call__(self) -> float:
+            self.now += 0.01
+            return self.now
+
+    account.limiter.available(account.buckets(LANE))
+    hand.now += 60
+    passing = Passing()
+    passing.now = hand.now
+    account.breaker = Breaker(passing)
+    for _ in range(LAST):
+        account.breaker.record("acc", failed=True)
+    passing.now += OPEN_SECONDS - 0.015
+    assert account.room(LANE, 5) == 1
