@@ -76,8 +76,11 @@ def test_a_beat_that_fails_before_a_claim_leaves_nothing_in_doubt(
     monkeypatch.setattr(workers, "LANES_HOLD", 60.0)  # claim upon claim, with nothing asked between them
     monkeypatch.setitem(workers.TAKERS, "postgresql", 1)  # one thread, so that the order is known
     clock, channel, steps = ManualClock(world.OPENING), Silent(Outcome(OutcomeClass.ACCEPTED)), list[str]()
-    crowd(store, clock, 25)  # of an account with ten connections
-    made = worker(store, clock, account(channel), lease=0.3)
+    monkeypatch.setattr(workers, "BATCH", 10)
+    crowd(store, clock, 25)
+    one = account(channel)
+    one.connections = 30  # the next batch has room, whatever is answered by then
+    made = worker(store, clock, one, lease=0.3)
 
     def breaks(step: str) -> None:
         if step == "marked" and "marked" not in steps:
