@@ -398,9 +398,9 @@ def test_in_chaos_a_channel_that_retries_by_itself_is_caught(
     """As aioapns does: whatever had no answer is sent again."""
     once = Pool.request
 
-    async def stubborn(self: Pool, compose: Any, body: bytes) -> Answer | NoAnswer:
-        answer = await once(self, compose, body)
-        return await once(self, compose, body) if isinstance(answer, NoAnswer) else answer
+    async def stubborn(self: Pool, compose: Any, body: bytes, *, begin_by: float) -> Answer | NoAnswer:
+        answer = await once(self, compose, body, begin_by=begin_by)
+        return await once(self, compose, body, begin_by=begin_by) if isinstance(answer, NoAnswer) else answer
 
     monkeypatch.setattr(Pool, "request", stubborn)
     with pytest.raises(AssertionError):
