@@ -7,6 +7,8 @@ redirects, no proxies from the environment, no retries, at most 64 KB of an answ
 from __future__ import annotations
 
 import ipaddress
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,8 +86,12 @@ class Http(Protocol):
         headers: Mapping[str, str],
         body: bytes | None = None,
         limit: int = ANSWER_LIMIT,
+        begin_by: float = math.inf,
     ) -> Answer | NoAnswer:
-        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read."""
+        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read.
+
+        None is begun after ``begin_by`` (``time.monotonic()``): the process may have stood still before.
+        """
         ...
 
     async def close(self) -> None:
@@ -136,8 +142,14 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None = None,
         limit: int = ANSWER_LIMIT,
+        begin_by: float = math.inf,
     ) -> Answer | NoAnswer:
-        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read."""
+        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read.
+
+        None is handed to the client after ``begin_by``; what the client waits for itself is not looked at again.
+        """
+        if time.monotonic() >= begin_by:
+            return NoAnswer(Failure.POOL, left=False)
         try:
             request = self._client.request(method, url).headers(dict(headers))
             if body is not None:

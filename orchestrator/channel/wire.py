@@ -1,4 +1,6 @@
-"""HTTP/1.1 by hand, for providers that get a request for every message: a quarter of the general client's price.
+"""HTTP/1.1 by hand: for FCM, which gets a request for every message, and for SMS and mail, which must not be late.
+
+It costs a quarter of the general client's price, and knows the instant at which a request begins to be written.
 
 The same promises as :class:`~orchestrator.channel.transport.Transport`, held to them by the same tests: one request,
 one answer, no redirects, no proxies, no retries; and what failed before a byte of it was written has not left. Answers
@@ -8,8 +10,10 @@ are read by llhttp, the parser of Node.js; TLS is Python's, with the system's au
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import ssl
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -80,8 +84,12 @@ class Wire:
         headers: Mapping[str, str],
         body: bytes | None = None,
         limit: int = ANSWER_LIMIT,
+        begin_by: float = math.inf,
     ) -> Answer | NoAnswer:
-        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read."""
+        """Exactly one request; never a second one, whatever happens. At most ``limit`` bytes of the answer are read.
+
+        None is begun after ``begin_by`` (``time.monotonic()``): the process may have stood still in a wait.
+        """
         head = self._head(method, url, headers)
         if head is None:
             return NoAnswer(Failure.REQUEST, left=False)
@@ -89,6 +97,9 @@ class Wire:
         connection = pool.idle_one() or await pool.take()
         if isinstance(connection, NoAnswer):
             return connection
+        if time.monotonic() >= begin_by:
+            pool.freed(connection)
+            return NoAnswer(Failure.POOL, left=False)
         content = body or b""
         asked = connection.ask(b"%b%d\r\n\r\n%b" % (head.text, len(content), content), limit, self._seconds)
         try:

@@ -153,6 +153,21 @@ def test_a_full_pool_never_left(client: Client) -> None:
     asyncio.run(main())
 
 
+def test_nothing_is_begun_after_its_time(client: Client) -> None:
+    """And its connection is there for the next."""
+
+    async def main() -> None:
+        async with FarEnd().plays("/m", answers(200)) as far:
+            transport = client(timedelta(seconds=1), connections=1, pool_timeout=timedelta(seconds=0.2))
+            late = await transport.request("POST", f"{far.url}/m", headers={}, begin_by=time.monotonic())
+            assert (late, far.requests) == (NoAnswer(Failure.POOL, left=False), [])
+            soon = await transport.request("POST", f"{far.url}/m", headers={}, begin_by=time.monotonic() + 60)
+            assert isinstance(soon, Answer)
+            await transport.close()
+
+    asyncio.run(main())
+
+
 def test_a_request_that_cannot_be_built_never_left(client: Client) -> None:
     assert asyncio.run(_post(client, "ftp://127.0.0.1/")) == NoAnswer(Failure.REQUEST, left=False)
 

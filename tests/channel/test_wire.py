@@ -229,3 +229,22 @@ def test_what_stood_still_while_it_connected_asks_nothing(run: Callable[..., tup
     assert isinstance(said, NoAnswer)
     assert not said.left
     assert heard == 0
+
+
+def test_what_stood_still_beyond_its_time_while_it_connected_asks_nothing() -> None:
+    """However long the connection itself may take."""
+
+    async def frozen() -> tuple[Answer | NoAnswer, Answer | NoAnswer, int]:
+        async with FarEnd().plays("/m", answers(200)) as far:
+            line, url = Wire(timedelta(seconds=20)), f"{far.url}/m"
+            asking = asyncio.create_task(line.request("POST", url, headers={}, begin_by=time.monotonic() + 0.1))
+            await asyncio.sleep(0)
+            time.sleep(0.2)  # noqa: ASYNC251  # the process stands still
+            said, heard = await asking, len(far.requests)
+            after = await line.request("POST", url, headers={})
+            await line.close()
+            return said, after, heard
+
+    said, after, heard = asyncio.run(frozen())
+    assert (said, heard) == (NoAnswer(Failure.POOL, left=False), 0)
+    assert isinstance(after, Answer)

@@ -38,7 +38,8 @@ from orchestrator.channel.email.smtp_message import problems_of
 from orchestrator.channel.options import FromEnvironment, problem, read_options, read_secret, safe_url, secret_of
 from orchestrator.channel.rules import by_status, unanswered, unsendable
 from orchestrator.channel.skew import skew_finding
-from orchestrator.channel.transport import Answer, NoAnswer, Transport
+from orchestrator.channel.transport import Answer, Http, NoAnswer
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
 
@@ -93,7 +94,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     return SendgridChannel(
         _sender(account, given),
         secret_of(account, given, "api_key"),
-        Transport(given.timeout, connections=given.connections),
+        Wire(given.timeout, connections=given.connections),
         SystemClock(),
         base_url=safe_url(account, "base_url", given.base_url),
         key=_key(account, given),
@@ -139,7 +140,7 @@ class SendgridChannel:
         self,
         sender: SendgridSender,
         api_key: str,
-        transport: Transport,
+        transport: Http,
         clock: Clock,
         *,
         base_url: str = BASE_URL,
@@ -164,7 +165,9 @@ class SendgridChannel:
         if to.utf8:  # SendGrid has no SMTPUTF8; a mail server of one's own might
             return Outcome(OutcomeClass.DROP_MESSAGE, "no_smtputf8", may_have_left=False)
         body = orjson.dumps(request_body(self._sender, envelope.message_id, to, payload))
-        answer = await self._transport.request("POST", self._base_url + SEND, headers=self._headers, body=body)
+        answer = await self._transport.request(
+            "POST", self._base_url + SEND, headers=self._headers, body=body, begin_by=envelope.begin_by
+        )
         return self._outcome(answer, (envelope.address, to.text, payload.subject, payload.text))
 
     def problems(self, payload: Payload) -> list[str]:

@@ -7,6 +7,7 @@ of it comes, which carries our message id. Events come through SNS (``sns``, ``s
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -41,7 +42,8 @@ from orchestrator.channel.email.sns import TOPIC, Settled, SnsDoor
 from orchestrator.channel.options import FromEnvironment, read_options, read_secret, safe_url, secret_of
 from orchestrator.channel.rules import by_status, unanswered, unsendable
 from orchestrator.channel.skew import skew_finding
-from orchestrator.channel.transport import Answer, NoAnswer, Transport
+from orchestrator.channel.transport import Answer, Http, NoAnswer, Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import Clock, SystemClock
 
 SEND, ACCOUNT = "/v2/email/outbound-emails", "/v2/email/account"
@@ -85,7 +87,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     return SesChannel(
         _sender(account, given),
         Signer(credentials, given.region, _SERVICE),
-        Transport(given.timeout, connections=given.connections),
+        Wire(given.timeout, connections=given.connections),
         clock,
         base_url=base_url,
         door=SnsDoor(frozenset(given.topic_arns), Transport(_SNS_TIMEOUT, connections=4), clock, own_origin),
@@ -107,7 +109,7 @@ class SesChannel:
     ambiguity = Ambiguity.HOLD
 
     def __init__(
-        self, sender: SesSender, signer: Signer, transport: Transport, clock: Clock, *, base_url: str, door: SnsDoor
+        self, sender: SesSender, signer: Signer, transport: Http, clock: Clock, *, base_url: str, door: SnsDoor
     ) -> None:
         self.timeout = transport.timeout + timedelta(seconds=3)  # waiting for a connection comes on top
         self._sender = sender
@@ -140,7 +142,7 @@ class SesChannel:
         if (wait := self._quota_wait()) is not None:
             return Outcome(OutcomeClass.RETRY_AFTER, "quota_used_up", None, wait, Scope.ACCOUNT, may_have_left=False)
         body = orjson.dumps(request_body(self._sender, envelope.message_id, to, payload))
-        answer = await self._ask("POST", SEND, body)
+        answer = await self._ask("POST", SEND, body, envelope.begin_by)
         return self._outcome(answer, (envelope.address, to.text, payload.subject, payload.text))
 
     def problems(self, payload: Payload) -> list[str]:
@@ -186,10 +188,10 @@ class SesChannel:
         await self._transport.close()
         await self._door.close()
 
-    async def _ask(self, method: str, path: str, body: bytes) -> Answer | NoAnswer:
+    async def _ask(self, method: str, path: str, body: bytes, begin_by: float = math.inf) -> Answer | NoAnswer:
         url = self._base_url + path
         headers = self._signer.headers(method, url, body, _JSON if body else "", self._clock.machine())
-        return await self._transport.request(method, url, headers=headers, body=body or None)
+        return await self._transport.request(method, url, headers=headers, body=body or None, begin_by=begin_by)
 
     def _outcome(self, answer: Answer | NoAnswer, private: Iterable[str]) -> Outcome:
         if isinstance(answer, NoAnswer):

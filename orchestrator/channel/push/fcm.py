@@ -6,6 +6,7 @@ replace the first. So a lost answer is sent again (``Ambiguity.RESEND``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -104,7 +105,7 @@ class FcmChannel:
         if (reasons := problems(payload)) or not isinstance(payload, PushPayload):
             return unsendable(reasons)
         body = message_json(envelope, payload, self._clock.machine())
-        answer = await self._tokens.use(lambda token: self._post(token, body), _token_refused)
+        answer = await self._tokens.use(lambda token: self._post(token, body, envelope.begin_by), _token_refused)
         return answer if isinstance(answer, Outcome) else self._outcome(answer, envelope, payload)
 
     def problems(self, payload: Payload) -> list[str]:
@@ -129,9 +130,9 @@ class FcmChannel:
         await self._tokens.close()
         await self._transport.close()
 
-    async def _post(self, token: str, body: bytes) -> Answer | NoAnswer:
+    async def _post(self, token: str, body: bytes, begin_by: float = math.inf) -> Answer | NoAnswer:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
-        return await self._transport.request("POST", self._url, headers=headers, body=body)
+        return await self._transport.request("POST", self._url, headers=headers, body=body, begin_by=begin_by)
 
     def _outcome(self, answer: Answer | NoAnswer, envelope: Envelope, payload: PushPayload) -> Outcome:
         if isinstance(answer, NoAnswer):

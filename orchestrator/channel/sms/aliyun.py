@@ -6,6 +6,7 @@ was lost is held (``Ambiguity.HOLD``) until ``reconcile`` finds it in Aliyun's r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -39,7 +40,8 @@ from orchestrator.channel.sms.aliyun_errors import classify, error_code
 from orchestrator.channel.sms.aliyun_message import problems
 from orchestrator.channel.sms.aliyun_numbers import to_aliyun
 from orchestrator.channel.sms.aliyun_signature import encoded, signed
-from orchestrator.channel.transport import Answer, NoAnswer, Transport
+from orchestrator.channel.transport import Answer, Http, NoAnswer
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import Clock, SystemClock
 
 BASE_URL = "https://dysmsapi.aliyuncs.com"
@@ -76,7 +78,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     return AliyunChannel(
         given.model_copy(update={"base_url": safe_url(account, "base_url", given.base_url)}),
         secret_of(account, given, "access_key_secret"),
-        Transport(given.timeout),
+        Wire(given.timeout),
         SystemClock(),
         callback_secret=secret_if_given(account, given, "callback_secret"),
     )
@@ -94,7 +96,7 @@ class AliyunChannel:
         self,
         options: AliyunOptions,
         access_key_secret: str,
-        transport: Transport,
+        transport: Http,
         clock: Clock,
         *,
         callback_secret: str = "",
@@ -111,7 +113,7 @@ class AliyunChannel:
         payload = envelope.payload
         if (reasons := self.problems(payload)) or not isinstance(payload, SmsPayload):
             return unsendable(reasons)
-        answer = await self._call(self._message(envelope, payload))
+        answer = await self._call(self._message(envelope, payload), begin_by=envelope.begin_by)
         if isinstance(answer, NoAnswer):
             return unanswered(answer)
         body = mapping(loaded(answer.body)) if answer.whole else {}
@@ -184,13 +186,16 @@ class AliyunChannel:
     async def _query(self, parameters: Mapping[str, str]) -> Answer | NoAnswer:
         return await self._call(parameters, _DETAILS_LIMIT)
 
-    async def _call(self, parameters: Mapping[str, str], limit: int = 64 * 1024) -> Answer | NoAnswer:
+    async def _call(
+        self, parameters: Mapping[str, str], limit: int = 64 * 1024, begin_by: float = math.inf
+    ) -> Answer | NoAnswer:
         """One call, signed with a nonce of its own."""
         now = self._clock.machine()
         form = signed(parameters, key_id=self._options.access_key_id, secret=self._secret, now=now)
         headers = {"content-type": "application/x-www-form-urlencoded"}
         url = f"{self._options.base_url}/"
-        return await self._transport.request("POST", url, headers=headers, body=encoded(form), limit=limit)
+        body = encoded(form)
+        return await self._transport.request("POST", url, headers=headers, body=body, limit=limit, begin_by=begin_by)
 
 
 def _days(sent_at: datetime, patience: timedelta) -> list[date]:

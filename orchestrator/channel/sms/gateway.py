@@ -43,7 +43,8 @@ from orchestrator.channel.sms.gateway_spec import (
     Where,
     texts_in,
 )
-from orchestrator.channel.transport import NoAnswer, Transport
+from orchestrator.channel.transport import Http, NoAnswer
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
 
@@ -90,7 +91,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     return GatewayChannel(
         given.model_copy(update={"base_url": base_url}),
         secret_of(account, given, "secret") if needs_secret else "",
-        Transport(given.timeout),
+        Wire(given.timeout),
         SystemClock(),
         callback_secret=callback_secret,
     )
@@ -108,7 +109,7 @@ class GatewayChannel:
         self,
         options: GatewayOptions,
         secret: str,
-        transport: Transport,
+        transport: Http,
         clock: Clock,
         *,
         callback_secret: str = "",
@@ -128,7 +129,9 @@ class GatewayChannel:
             return unsendable(reasons)
         built = build(self._options.request, envelope, payload, self._sender)
         url = f"{self._options.base_url}{built.target}"
-        answer = await self._transport.request(built.method, url, headers=built.headers, body=built.body)
+        answer = await self._transport.request(
+            built.method, url, headers=built.headers, body=built.body, begin_by=envelope.begin_by
+        )
         if isinstance(answer, NoAnswer):
             return unanswered(answer)
         private = [envelope.address, payload.body, self._sender.secret, self._sender.basic]

@@ -14,6 +14,7 @@ from orchestrator.channel.email.sigv4 import Credentials, Signer
 from orchestrator.channel.email.smtp_address import Mailbox
 from orchestrator.channel.email.sns import SnsDoor
 from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers
 
@@ -41,7 +42,7 @@ async def opened(
     token: str = "",
 ) -> AsyncIterator[tuple[SesChannel, FarEnd]]:
     async with FarEnd().plays(SEND, *acts).plays(ACCOUNT, account) as far:
-        transport = Transport(timedelta(seconds=patience))
+        transport = Wire(timedelta(seconds=patience))
         signer = Signer(Credentials(KEY_ID, SECRET, token), "eu-west-1", "ses")
         door = SnsDoor(frozenset(), Transport(timedelta(seconds=patience)), clock)
         channel = SesChannel(sender, signer, transport, clock, base_url=far.url, door=door)

@@ -21,7 +21,7 @@ from orchestrator.channel.base import EmailPayload, Envelope, Health, Inquiry, O
 from orchestrator.channel.email.sendgrid import SCOPES, SEND, SendgridChannel, SendgridSender, open_channel
 from orchestrator.channel.email.sendgrid_errors import TABLE
 from orchestrator.channel.email.smtp_address import Mailbox
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from orchestrator.errors import ConfigError
 from tests.channel.conftest import NOW
@@ -49,7 +49,7 @@ async def opened(
     async with FarEnd().plays(SEND, *acts) as far:
         if scopes is not None:
             far.plays(SCOPES, scopes)
-        transport = Transport(timedelta(seconds=0.5))
+        transport = Wire(timedelta(seconds=0.5))
         channel = SendgridChannel(sender, KEY, transport, clock, base_url=far.url, key=key)
         yield channel, far
         await channel.close()

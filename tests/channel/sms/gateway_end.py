@@ -16,7 +16,7 @@ from orchestrator.channel.base import (
     SmsPayload,
 )
 from orchestrator.channel.sms.gateway import GatewayChannel, GatewayOptions
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers
 
@@ -83,7 +83,7 @@ async def opened(
     path = described["request"].get("path", "/")
     async with FarEnd().plays(path, *acts) as far:
         options = GatewayOptions.model_validate({"base_url": far.url, **described})
-        channel = GatewayChannel(options, TOKEN, Transport(timedelta(seconds=patience)), clock, callback_secret=HOOK)
+        channel = GatewayChannel(options, TOKEN, Wire(timedelta(seconds=patience)), clock, callback_secret=HOOK)
         yield channel, far
         await channel.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,7 +32,7 @@ from orchestrator.channel.sms.aliyun import AliyunChannel, AliyunOptions
 from orchestrator.channel.sms.aliyun_errors import TABLE
 from orchestrator.channel.sms.aliyun_numbers import from_aliyun, to_aliyun
 from orchestrator.channel.sms.aliyun_signature import encoded, signature, signed
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 
@@ -51,7 +52,7 @@ async def opened(
     async with FarEnd().plays("/", *acts) as far:
         given = {"access_key_id": KEY, "access_key_secret_file": Path("x"), "signature": "面馆", "base_url": far.url}
         options = AliyunOptions.model_validate(given | more)
-        channel = AliyunChannel(options, SECRET, Transport(timedelta(seconds=patience)), clock)
+        channel = AliyunChannel(options, SECRET, Wire(timedelta(seconds=patience)), clock)
         yield channel, far
         await channel.close()
 
@@ -90,6 +91,18 @@ VECTOR = {
     "Version": "2017-05-25",
 }
 SIGNED = "zJDF+Lrzhj/ThnlvIToysFRq6t4="
+
+
+def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
+    """The lease is over, or the window: whoever has the message now may be sending it."""
+
+    async def main() -> None:
+        async with opened(clock, OK) as (channel, far):
+            late = await channel.send(replace(ENVELOPE, begin_by=time.monotonic()))
+            assert (late.kind, late.may_have_left, far.requests) == (K.RETRY, False, [])
+            assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED
+
+    asyncio.run(main())
 
 
 def test_the_published_vector() -> None:

@@ -19,7 +19,7 @@ from orchestrator.channel.sms import aliyun_callbacks
 from orchestrator.channel.sms.aliyun import AliyunChannel, AliyunOptions
 from orchestrator.channel.sms.aliyun_callbacks import MOST_QUERIES, TAKEN
 from orchestrator.channel.sms.aliyun_errors import CARRIER
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, html, reset, silence
 
@@ -64,7 +64,7 @@ def heard(
                 "base_url": far.url,
             }
             options = AliyunOptions.model_validate(given)
-            transport = Transport(timedelta(seconds=0.5))
+            transport = Wire(timedelta(seconds=0.5))
             channel = AliyunChannel(options, "secret", transport, clock, callback_secret=secret)
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()
             got = await channel.hear(CallbackRequest(f"https://push.example/{hook}", hook, {}, {}, raw))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
@@ -43,6 +44,18 @@ def test_the_json_request(clock: ManualClock) -> None:
     assert seen.headers["authorization"] == f"Bearer {TOKEN}"
     assert seen.headers["content-type"] == "application/json"
     assert seen.json == {"to": PHONE, "text": BODY, "ref": "4711", "validity": 5400, "from": "Shop"}
+
+
+def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
+    """The lease is over, or the window: whoever has the message now may be sending it."""
+
+    async def main() -> None:
+        async with opened(clock, JSON_GATEWAY, OK) as (channel, far):
+            late = await channel.send(replace(ENVELOPE, begin_by=time.monotonic()))
+            assert (late.kind, late.may_have_left, far.requests) == (K.RETRY, False, [])
+            assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED
+
+    asyncio.run(main())
 
 
 def test_the_form_request(clock: ManualClock) -> None:

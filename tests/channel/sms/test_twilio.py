@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -29,7 +30,7 @@ from orchestrator.channel.base import (
 from orchestrator.channel.sms.twilio import TwilioChannel, TwilioOptions
 from orchestrator.channel.sms.twilio_callbacks import Signature
 from orchestrator.channel.sms.twilio_errors import TABLE, kind_of, until_pacific_midnight
-from orchestrator.channel.transport import Transport
+from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 
@@ -54,7 +55,7 @@ async def opened(
         options = TwilioOptions.model_validate(
             {"account_sid": AC, "auth_token_file": Path("x"), "base_url": far.url} | sender
         )
-        transport = Transport(timedelta(seconds=patience))
+        transport = Wire(timedelta(seconds=patience))
         signature = Signature("s3cret-canary", None)
         channel = TwilioChannel(options, "s3cret-canary", transport, clock, signature=signature, callback_url=CALLBACK)
         yield channel, far
@@ -95,6 +96,18 @@ def test_the_request(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Non
                 "ValidityPeriod": "5400",
                 "StatusCallback": f"{CALLBACK}/status?m=4711",
             }
+
+    asyncio.run(main())
+
+
+def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
+    """The lease is over, or the window: whoever has the message now may be sending it."""
+
+    async def main() -> None:
+        async with opened(clock, OK) as (channel, far):
+            late = await channel.send(replace(ENVELOPE, begin_by=time.monotonic()))
+            assert (late.kind, late.may_have_left, far.requests) == (K.RETRY, False, [])
+            assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED
 
     asyncio.run(main())
 
@@ -392,7 +405,7 @@ def test_a_check_asks_for_the_account_alone(clock: ManualClock, act: Act, health
             options = TwilioOptions.model_validate(
                 {"account_sid": AC, "auth_token_file": Path("x"), "base_url": far.url, "from": "+15005550006"}
             )
-            transport, signature = Transport(timedelta(seconds=0.5)), Signature("s3cret-canary", None)
+            transport, signature = Wire(timedelta(seconds=0.5)), Signature("s3cret-canary", None)
             channel = TwilioChannel(options, "s3cret-canary", transport, clock, signature=signature)
             found = await channel.check()
             assert [request.method for request in far.requests] == ["GET"]
