@@ -279,9 +279,9 @@ NOTES = """How they are measured, where that is a choice:
   is made once. `--full` sends a million messages and puts 50 M old rows beside them.
 - The far end of pushes is nginx on the same two cores as the sender and everything else; its own limit, as wrk finds
   it, stands below.
-- The bare clients of others get messages that are ready; ours are claimed from the ledger, rendered, gated, recorded;
-  our channel by itself stands beside it, in brackets.
-  pyfcm opens a connection per message, firebase-admin and aioapns keep theirs.
+- The bare clients of others get messages that are ready. Beside them stand our channel by itself with such messages,
+  and our whole door, where each is claimed from the ledger, rendered, gated and recorded. pyfcm opens a connection per
+  message, firebase-admin and aioapns keep theirs.
 - The campaigns on Celery and Dramatiq run a process per core against PostgreSQL without syncing to disk, ours one
   process on SQLite that syncs each commit. Both forms are shown that people write: a task per user, and chunks.
 - `smtp-source` keeps its connections open (`-d`), as ours does.
