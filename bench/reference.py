@@ -36,7 +36,7 @@ def grouped_transactions(store: Store, size: int) -> float:
     connection = sqlite3.connect(store.path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA cache_size=-24576")
+    connection.execute("PRAGMA cache_size=-32768")
     moved = connection.execute(_BACK).rowcount
     connection.execute("DELETE FROM attempt")
     [lane] = connection.execute("SELECT lane_id FROM message LIMIT 1").fetchone()

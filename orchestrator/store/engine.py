@@ -245,7 +245,7 @@ def _sqlite(path: Path, *, read_only: bool, private: bool = False) -> Engine:
         if not (read_only or private):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA cache_size=-24576" if not read_only else "PRAGMA cache_size=-2048")
+        connection.execute("PRAGMA cache_size=-32768" if not read_only else "PRAGMA cache_size=-2048")
         for pragma in _PRIVATE if private else ():
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA temp_store=MEMORY")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -71,11 +72,13 @@ class ViaMoto(Transport):
         headers: Mapping[str, str],
         body: bytes | None = None,
         limit: int = ANSWER_LIMIT,
+        begin_by: float = math.inf,
     ) -> Answer | NoAnswer:
         there = f"{self._moto.url}/{url.removeprefix('https://').partition('/')[2]}"
         # moto finds the service by who signed a request to it; Amazon, by the host.
         signed = replace(SIGNER, service="sns").headers(method, there, body or b"", "", SystemClock().machine())
-        return await super().request(method, there, headers={**headers, **signed}, body=body, limit=limit)
+        headers = {**headers, **signed}
+        return await super().request(method, there, headers=headers, body=body, limit=limit, begin_by=begin_by)
 
 
 def channel(moto: Moto, topic: str, sender: str = "food.example") -> SesChannel:

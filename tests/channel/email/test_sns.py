@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -302,6 +303,7 @@ class Recorder(Transport):
         headers: Mapping[str, str],
         body: bytes | None = None,
         limit: int = ANSWER_LIMIT,
+        begin_by: float = math.inf,
     ) -> Answer:
         self.urls.append(f"{method} {url}")
         return self.answer if self.only in {"", url} else Answer(404, {}, b"")
