@@ -77,7 +77,7 @@ def test_who_is_ended_for_anothers_sake_is_tried_again(store: Store) -> None:
         one.start()
     for one in threads:
         one.join(30)
-    assert len(tries) == 3
+    assert len(tries) in {3, 4}  # where the one that was ended meets the other again
 
 
 def test_what_is_wrong_is_not_tried_again(store: Store, tmp_path: Path) -> None:
