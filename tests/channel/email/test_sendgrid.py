@@ -26,6 +26,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.errors import ConfigError
 from tests.channel.conftest import NOW
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.late import begins_nothing_late
 
 K = OutcomeClass
 KEY = "SG.canary.s3cret"
@@ -78,6 +79,14 @@ def body_of(clock: ManualClock, payload: EmailPayload = MAIL, sender: SendgridSe
             return seen.json
 
     return asyncio.run(main())
+
+
+def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
+    async def main() -> None:
+        async with opened(clock, OK) as opening:
+            await begins_nothing_late(*opening, ENVELOPE, SEND)
+
+    asyncio.run(main())
 
 
 def test_the_request(clock: ManualClock) -> None:

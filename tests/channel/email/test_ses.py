@@ -21,6 +21,15 @@ from orchestrator.channel.email.ses_message import display
 from orchestrator.channel.email.sigv4 import Credentials, Signer
 from orchestrator.clock import ManualClock
 from tests.channel.email.ses_mail import ENVELOPE, KEY_ID, MAIL, OK, SECRET, SENDER, TO, URL, K, opened
+from tests.channel.late import begins_nothing_late
+
+
+def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
+    async def main() -> None:
+        async with opened(clock, OK) as opening:
+            await begins_nothing_late(*opening, ENVELOPE, SEND)
+
+    asyncio.run(main())
 
 
 def test_the_request(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from orchestrator.channel.push.fcm_message import apns_collapse_id, payload_size
 from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.late import begins_nothing_late
 
 K = OutcomeClass
 SEND = "/v1/projects/proj-1/messages:send"
@@ -258,6 +259,14 @@ def test_401_refreshes_once_then_stops(key: RSAPrivateKey, clock: ManualClock, a
             assert [seen.headers["authorization"] for seen in far.seen(SEND)] == ["Bearer t-1", "Bearer t-2"]
             assert (await channel.send(ENVELOPE)).kind is K.STOP_CHANNEL
             assert (len(far.seen("/token")), len(far.seen(SEND))) == (2, 3)
+
+    asyncio.run(main())
+
+
+def test_nothing_begins_after_its_time(key: RSAPrivateKey, clock: ManualClock) -> None:
+    async def main() -> None:
+        async with opened(key, clock, OK) as opening:
+            await begins_nothing_late(*opening, ENVELOPE, SEND)
 
     asyncio.run(main())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -35,6 +34,7 @@ from orchestrator.channel.sms.aliyun_signature import encoded, signature, signed
 from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.late import begins_nothing_late
 
 K = OutcomeClass
 KEY, SECRET = "LTAIcanary0", "s3cret-canary"
@@ -94,13 +94,9 @@ SIGNED = "zJDF+Lrzhj/ThnlvIToysFRq6t4="
 
 
 def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
-    """The lease is over, or the window: whoever has the message now may be sending it."""
-
     async def main() -> None:
-        async with opened(clock, OK) as (channel, far):
-            late = await channel.send(replace(ENVELOPE, begin_by=time.monotonic()))
-            assert (late.kind, late.may_have_left, far.requests) == (K.RETRY, False, [])
-            assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED
+        async with opened(clock, OK) as opening:
+            await begins_nothing_late(*opening, ENVELOPE, "/")
 
     asyncio.run(main())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +21,7 @@ from orchestrator.channel.base import (
 )
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.late import begins_nothing_late
 from tests.channel.sms.gateway_end import (
     BODY,
     ENVELOPE,
@@ -47,13 +47,9 @@ def test_the_json_request(clock: ManualClock) -> None:
 
 
 def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
-    """The lease is over, or the window: whoever has the message now may be sending it."""
-
     async def main() -> None:
-        async with opened(clock, JSON_GATEWAY, OK) as (channel, far):
-            late = await channel.send(replace(ENVELOPE, begin_by=time.monotonic()))
-            assert (late.kind, late.may_have_left, far.requests) == (K.RETRY, False, [])
-            assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED
+        async with opened(clock, JSON_GATEWAY, OK) as opening:
+            await begins_nothing_late(*opening, ENVELOPE, "/v1/messages")
 
     asyncio.run(main())
 

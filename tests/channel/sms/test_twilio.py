@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ from orchestrator.channel.sms.twilio_errors import TABLE, kind_of, until_pacific
 from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.late import begins_nothing_late
 
 K = OutcomeClass
 AC = "AC" + "0123456789abcdef" * 2
@@ -101,13 +101,9 @@ def test_the_request(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
-    """The lease is over, or the window: whoever has the message now may be sending it."""
-
     async def main() -> None:
-        async with opened(clock, OK) as (channel, far):
-            late = await channel.send(replace(ENVELOPE, begin_by=time.monotonic()))
-            assert (late.kind, late.may_have_left, far.requests) == (K.RETRY, False, [])
-            assert (await channel.send(ENVELOPE)).kind is K.ACCEPTED
+        async with opened(clock, OK) as opening:
+            await begins_nothing_late(*opening, ENVELOPE, MESSAGES)
 
     asyncio.run(main())
 
