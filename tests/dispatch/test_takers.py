@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 from typing_extensions import override
 
 from orchestrator.channel.base import Envelope, Outcome, OutcomeClass
@@ -19,7 +19,7 @@ from orchestrator.store import Store
 from orchestrator.store.tables import message
 from orchestrator.timing.quiet import QuietHours
 from tests import world
-from tests.dispatch.test_worker import Silent, account, planned
+from tests.dispatch.test_worker import Silent, Slow, account, planned
 
 PEOPLE = 60
 
@@ -122,3 +122,24 @@ def test_a_helper_whose_rounds_are_over_at_once_keeps_nobody_from_the_loop(store
     sent_by(made, store)
     assert len(asked) == TAKERS[store.dialect]
     assert max(asked.values()) <= 2_000
+
+
+def test_where_there_is_no_room_nobody_asks_when_something_is_due(store: Store) -> None:
+    """It is due already: connections are waited for."""
+    clock = ManualClock(world.OPENING)
+    for n in range(2):
+        world.person(store, f"u{n}")
+    planned(store, clock)
+    one, asked = account(Slow(Outcome(OutcomeClass.ACCEPTED))), list[str]()
+    one.connections = 1
+
+    def hear(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.extend([statement] * ("min(message.due_at)" in statement))
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        sent_by(Worker(store, clock, QuietHours.load(None), {"fcm": one}, timedelta(seconds=60)), store)
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+    assert states(store) == {State.ACCEPTED: 2}
+    assert len(asked) < 20  # a second each on the wire, in which there are a hundred looks
