@@ -4,7 +4,8 @@ Through the whole door on SQLite, to a channel that answers at once, so that not
 database of its own, in which the same is planned and sent ``TURNS`` times; the median turn counts.
 
 - ``messages N…``: one campaign of so many messages.
-- ``campaigns N…``: as many messages in all, owed by so many campaigns to as many parts of the users.
+- ``campaigns N…``: as many messages in all, owed by so many campaigns, each with words of its own, to as many parts
+  of the users.
 - ``rows N…``: one campaign beside so many rows of finished runs (members, messages, attempts: a third each).
 
 Run as ``python -m bench.growth messages|campaigns|rows N…``; prints one JSON object.
@@ -25,7 +26,7 @@ from sqlalchemy import text
 
 from bench.channels import NullChannel
 from bench.dispatch import DEFINITION, TEMPLATE
-from bench.door import Through, owed, plan, send_all
+from bench.door import Definition, Through, owed, plan, send_all
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, NOW, fill
 from orchestrator.clock import to_micros
@@ -81,11 +82,16 @@ class Point:
         for part in range(self.campaigns):
             definition = {**DEFINITION, "name": f"bench-{turn}-{part}", "audience": {"segment": f"part-{part}"}}
             where = {"all": [SEGMENT["where"], {"attribute": "part", "equals": part}]}
-            plan(store, definition, {"name": f"part-{part}", "where": where}, TEMPLATES, {"fcm": "push"})
+            plan(store, definition, {"name": f"part-{part}", "where": where}, _worded(definition), {"fcm": "push"})
         count = owed(store)
         done = send_all(store, "fcm", NullChannel, 200)
         assert done.messages == count
         return done
+
+
+def _worded(definition: Definition) -> dict[str, str]:
+    """Words that no other campaign has, nor the turn before: each is compiled once."""
+    return {path: text + str(definition["name"]) if path.endswith(".j2") else text for path, text in TEMPLATES.items()}
 
 
 def add_old(store: Store, rows: int) -> None:

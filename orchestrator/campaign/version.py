@@ -23,7 +23,8 @@ from orchestrator.errors import NotFoundError, OrchestratorError
 from orchestrator.store.tables import version
 
 FORMAT = 1
-_KEPT = 64
+KEPT = 512
+"""Versions that a process keeps at hand: a worker goes round all that run, and what it goes round has to fit."""
 _INSERT = text(  # both databases say it alike; two launches at once store one row
     "INSERT INTO version (hash, campaign, body, created_at) VALUES (:hash, :campaign, :body, :created_at)"
     " ON CONFLICT (hash) DO NOTHING"
@@ -94,7 +95,7 @@ def read_bundle(connection: Connection, digest: str) -> Bundle:
     bundle = _bundles.get(digest)
     if bundle is None:
         bundle = _read(connection, digest)
-        while len(_bundles) >= _KEPT:
+        while len(_bundles) >= KEPT:
             _bundles.pop(next(iter(_bundles)), None)
         _bundles[digest] = bundle
     return bundle

@@ -52,6 +52,13 @@ def place_of(path: str) -> Place | Problem:
     return Place(message, channel, normal(locale), text)
 
 
+@lru_cache(maxsize=4096)  # asked for every batch
+def channel_of(path: str) -> str | None:
+    """The channel of a template's path; None for what is not a template."""
+    place = place_of(path)
+    return None if isinstance(place, Problem) else place.channel
+
+
 @lru_cache(maxsize=1024)  # asked for every message, and there are few
 def normal(locale: str) -> str:
     """``zh_CN`` as ``zh-cn``; "" for what is no locale."""

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, bindparam, select
 from typing_extensions import override
 
 from orchestrator.audience.facts import facts_of
-from orchestrator.campaign.version import Bundle, read_bundle
+from orchestrator.campaign.version import KEPT, Bundle, read_bundle
 from orchestrator.channel.base import Channel, Payload
+from orchestrator.content.files import channel_of
 from orchestrator.content.links import Links, Tracked
 from orchestrator.content.templates import TemplateSet
 from orchestrator.dispatch.wordings import Destination, Wordings
@@ -46,15 +47,15 @@ class Composed(NamedTuple):
         return f"Composed({self.message.id})"
 
 
-@lru_cache(maxsize=64)
-def _templates(version: str, files: tuple[tuple[str, str], ...]) -> TemplateSet:
-    del version  # part of the key only for people who look at the cache
+@lru_cache(maxsize=KEPT)
+def _compiled(files: tuple[tuple[str, str], ...]) -> TemplateSet:
     return TemplateSet(dict(files))
 
 
-def templates_of(bundle: Bundle, version: str) -> TemplateSet:
-    """The compiled templates of a version."""
-    return _templates(version, tuple(sorted(bundle.templates.items())))
+def templates_of(bundle: Bundle, channel: str) -> TemplateSet:
+    """A version's templates of one channel, compiled; versions that say the same share them."""
+    files = sorted(bundle.templates.items())
+    return _compiled(tuple((path, text) for path, text in files if channel_of(path) in {channel, None}))
 
 
 def _places(connection: Connection, batch: Sequence[Claimed], known: dict[int, Destination]) -> dict[int, Destination]:
@@ -83,7 +84,7 @@ def compose(  # one value each
     ``wordings``: where nothing that is known of users ever changes, what was rendered before.
     """
     bundle = read_bundle(connection, lane.version)
-    compiled = templates_of(bundle, lane.version)
+    compiled = templates_of(bundle, lane.channel)
     known = wordings.of(lane, batch) if wordings else {}
     facts = facts_of(connection, [message.user_id for message in batch if message.id not in known])
     if bundle.campaign.schedule.trigger is not None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, false, or_, select
 
 from orchestrator.audience.segment import clause
 from orchestrator.campaign.spec import Campaign, Step
-from orchestrator.campaign.version import Bundle, read_bundle
+from orchestrator.campaign.version import KEPT, Bundle, read_bundle
 from orchestrator.dispatch.compose import Composed
 from orchestrator.ledger.claim import Lane
 from orchestrator.ledger.runs import read_run
@@ -30,7 +30,6 @@ CapsNow = Callable[[], Caps]
 """The caps as they are at this moment."""
 Openings = Callable[[Composed], Opening]
 """When a message may leave, for all that windows say."""
-_KEPT = 64
 _rechecks: dict[tuple[str, date | None], Select[tuple[int, bool]]] = {}
 """By version, and by the run's date where it makes a difference: what a hash names never changes."""
 
@@ -105,7 +104,7 @@ def _recheck(version: str, bundle: Bundle, day: date | None) -> Select[tuple[int
         campaign, segments = bundle.campaign, bundle.segments
         out = or_(false(), *(clause(name, segments) for name in campaign.exclude))
         some = users.c.id.in_(bindparam("some", expanding=True))
-        while len(_rechecks) >= _KEPT:
+        while len(_rechecks) >= KEPT:
             _rechecks.pop(next(iter(_rechecks)), None)
         wanted = audience(bundle, [] if day is None else [day])
         made = _rechecks[version, day] = select(users.c.id, out.label("excluded")).where(some, wanted)
