@@ -45,6 +45,8 @@ from orchestrator.store.tables import member, users
 Range = tuple[int, int]
 """Users after the first id, up to and including the second."""
 EVERYBODY: Range = (0, 1 << USER_BITS)
+TOGETHER = 32
+"""Users with neighbouring ids who are due at the same moment: what a worker claims together lies together on disk."""
 
 _COLUMNS = ("run_id", "user_id", "arm", "held_out", "decision", "reason", "zone_key", "country", "anchor")
 _ANCHOR = """(SELECT slot.due_at FROM slot WHERE slot.run_id = :run AND slot.step = 0 AND slot.arm = ''
@@ -93,8 +95,8 @@ def member_rows(connection: Connection, statement: Insert, item: Run, span: Rang
 
 
 def _spread(alias: str) -> str:
-    """A member's stable place within the spread: Knuth's multiplicative hash of the user, 16 bits of it."""
-    return f"{alias}.due_at + (m.user_id * 40503 % 65536) * {alias}.spread / 65536"
+    """A member's stable place within the spread: Knuth's multiplicative hash, 16 bits of it, for neighbours alike."""
+    return f"{alias}.due_at + ((m.user_id / {TOGETHER} + 1) * 40503 % 65536) * {alias}.spread / 65536"
 
 
 _FIRST_DUE = _spread("s")

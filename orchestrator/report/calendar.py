@@ -89,7 +89,7 @@ def _order(one: Fire) -> tuple[date, str, str]:
 def _sample(connection: Connection, known: Sequence[Known], days: Sequence[date], now: datetime) -> _Sample:
     total = connection.execute(select(func.count()).select_from(users)).scalar_one()
     cells = min(max(round(_SHARES * SAMPLE / total), 1), _SHARES) if total else _SHARES
-    chosen = literal_column("users.id * 40503 % 65536") < cells  # as due times are spread: the same users each time
+    chosen = literal_column("users.id * 40503 % 65536") < cells  # the same users each time, from everywhere
     country = func.coalesce(users.c.country, "")
     places = select(country, users.c.zone_key, func.count()).where(chosen).group_by(country, users.c.zone_key)
     countries: Counter[str] = Counter()

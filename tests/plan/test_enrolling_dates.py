@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.dispatch.sweep import sweep
 from orchestrator.ledger.runs import runs_in
 from orchestrator.ledger.states import RunState
+from orchestrator.plan.members import TOGETHER
 from orchestrator.store import Store
 from orchestrator.store.tables import message
 from tests import world
@@ -88,19 +90,20 @@ def test_the_window_is_that_of_the_members_own_date(  # one case each
 
 
 def test_what_may_leave_at_once_is_not_spread_and_what_is_held_is(store: Store, clock: ManualClock) -> None:
-    shop = launched(store, clock, campaign(window={"local": "13:00-20:00", "spread": "50%"}), people=40)
-    for n in range(20):
+    shop = launched(store, clock, campaign(window={"local": "13:00-20:00", "spread": "50%"}), people=10 * TOGETHER)
+    for n in range(8 * TOGETHER):
         happened(store, f"u{n}", CART, NOON - 40 * MINUTE)  # due at 12:05, held until 13:00
-    for n in range(20, 40):
+    for n in range(8 * TOGETHER, 10 * TOGETHER):
         happened(store, f"u{n}", CART, NOON + HOUR)
     clock.advance(5 * MINUTE)
     shop.tick()
     clock.instant = NOON + HOUR + WAIT
     shop.tick()
     found = due(store)
-    assert len({found[f"u{n}"] for n in range(20)}) == 20
-    assert all(NOON + HOUR <= found[f"u{n}"] < NOON + HOUR + 3.5 * HOUR for n in range(20))
-    assert {found[f"u{n}"] for n in range(20, 40)} == {clock.now()}
+    held = Counter(found[f"u{n}"] for n in range(8 * TOGETHER))  # ids begin at 1: the first and last block have fewer
+    assert sorted(held.values()) == [1, TOGETHER - 1, *[TOGETHER] * 7]
+    assert all(NOON + HOUR <= due < NOON + HOUR + 3.5 * HOUR for due in held)
+    assert {found[f"u{n}"] for n in range(8 * TOGETHER, 10 * TOGETHER)} == {clock.now()}
 
 
 def test_a_run_stays_open_until_nobody_can_join_it(store: Store, clock: ManualClock) -> None:

@@ -17,6 +17,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.ledger.runs import Run
 from orchestrator.ledger.states import State
 from orchestrator.plan.due import due_runs
+from orchestrator.plan.members import TOGETHER
 from orchestrator.plan.rules import rule_for, seen_since, terms_of
 from orchestrator.policy.carriers import Carrier, Carriers, Routing, choose
 from orchestrator.policy.decide import Standing, objection
@@ -207,7 +208,7 @@ def single(  # one value each
             current = door.allowed.interval_at(due)
             assert current is not None
             spread = (current[1] - due) * campaign.timing_of(campaign.arm(row.arm), step).spread
-            mine = due + spread * (row.user_id * 40503 % 65536) // 65536
+            mine = due + spread * ((row.user_id // TOGETHER + 1) * 40503 % 65536) // 65536
             if step.index == 1:
                 first_due = mine
             elif first_due is not None and step.when is not None:

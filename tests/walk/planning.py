@@ -158,7 +158,7 @@ def _delay(shape: Shape, step: int) -> timedelta:
 
 def _spread(slot: Slot, user: int) -> datetime:
     assert slot.due is not None
-    return slot.due + timedelta(microseconds=user * 40503 % 65536 * slot.spread // 65536)
+    return slot.due + timedelta(microseconds=(user // 32 + 1) * 40503 % 65536 * slot.spread // 65536)
 
 
 def _explain(book: Book, item: Batch, one: Person) -> None:
