@@ -27,6 +27,7 @@ from orchestrator.audience.opt_in import Asks, never_asks
 from orchestrator.audience.sources import opened
 from orchestrator.audience.takers import Events, Taker, Wrote, taker
 from orchestrator.clock import Clock
+from orchestrator.store.counts import MANY, count_anew
 from orchestrator.store.engine import Store
 
 CHUNK = 1_000
@@ -103,6 +104,8 @@ def import_file(  # noqa: PLR0913  # one value each
             read_so_far = source.position()
             progress(read_so_far - told)
             told = read_so_far
+    if result.written >= MANY:
+        count_anew(store)
     result.rejects = side.path if result.rejected else None
     return result
 

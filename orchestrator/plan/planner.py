@@ -47,6 +47,7 @@ from orchestrator.plan.slots import SlotRow, first_slots, renew_slots, write_new
 from orchestrator.policy.caps_sql import tags_text
 from orchestrator.policy.carriers import Carriers, Routing
 from orchestrator.store import Store
+from orchestrator.store.counts import count_stale
 from orchestrator.store.dialect import among, among_sql
 from orchestrator.store.tables import run
 from orchestrator.timing.quiet import QuietHours
@@ -85,6 +86,7 @@ class Planner:
         if store.path is None:
             with store.write() as connection:
                 drop_over(connection)
+            count_stale(store)
         with store.write() as connection:
             item = lock_run(connection, item.id)
             if not _is_planned(item, version):
