@@ -11,8 +11,9 @@ from pathlib import Path
 
 from orchestrator.channel.base import EmailPayload
 from orchestrator.content.files import read_folder
+from orchestrator.content.source import CONFIRMATION
 from orchestrator.content.survey import CONFIRM_URL
-from orchestrator.content.templates import CONFIRMATION, TemplateSet
+from orchestrator.content.templates import TemplateSet
 from orchestrator.errors import ConfigError, Problem, RenderError
 
 KNOWN = ("user.id", "user.name", "user.locale", "user.country")

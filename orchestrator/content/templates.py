@@ -6,171 +6,26 @@ Preview, test send and real send all come through :meth:`TemplateSet.render`. A 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from orchestrator.channel.base import EmailPayload, Payload, PushPayload, SmsPayload
+from orchestrator.channel.base import EmailPayload, Payload, SmsPayload
 from orchestrator.content.budget import Budget
-from orchestrator.content.clean import clean, single_line
-from orchestrator.content.defaults import Value, defaults_for, filled, folder_of, read_defaults
-from orchestrator.content.files import Place, chain, normal, place_of
-from orchestrator.content.layout import Part, parts_of
-from orchestrator.content.links import Links, Tracked, Tracking
-from orchestrator.content.markup import CLIPPED_BYTES, compile_markup, is_address, links_in
-from orchestrator.content.plain import tidy
-from orchestrator.content.program import ENVIRONMENT, Program, compile_text
-from orchestrator.content.skeleton import Shapes, drawn, fill, html_skeleton, text_skeleton
-from orchestrator.content.survey import ADDRESSES, ALONE, CONFIRM_URL, Fault
+from orchestrator.content.clean import single_line
+from orchestrator.content.defaults import Value, defaults_for, folder_of, read_defaults
+from orchestrator.content.files import chain, normal, place_of
+from orchestrator.content.links import Links, Tracked
+from orchestrator.content.markup import CLIPPED_BYTES
+from orchestrator.content.ready import Outline, Ready
+from orchestrator.content.source import Source, compiled, no_way_out, own_links
+from orchestrator.content.survey import ADDRESSES
 from orchestrator.errors import Problem, RenderError, did_you_mean
 
 CAMPAIGN_FACTS: Final = ("campaign.name", "campaign.title")
-CONFIRMATION: Final = "_confirm"
-"""The message that asks for the second step of double opt-in."""
-_LINK = re.compile(r"(?!(?:javascript|data|file|vbscript):)[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+")
 _REMEMBERED = 2048
-MAX_PARAMETER: Final = 500
-"""Characters of what fills an approved template: as many as a whole SMS may have in China."""
 USUAL_PARAMETER: Final = 35
-"""What most of them take (Aliyun's default, which it raises on request)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One template file: its programs by part, or none of them when it has problems."""
-
-    path: str
-    place: Place
-    programs: Mapping[str, Program]
-    problems: tuple[Problem, ...]
-    size: int = 0
-    """Bytes of a mail's HTML, before any fact."""
-
-    def facts(self) -> dict[str, int]:
-        """Each fact used, with the line of its first use."""
-        return self._lines((program, program.survey.facts) for program in self.programs.values())
-
-    def required(self) -> dict[str, int]:
-        """Those that nothing in the template stands in for."""
-        return self._lines((program, program.survey.required) for program in self.programs.values())
-
-    @staticmethod
-    def _lines(found: Iterable[tuple[Program, Mapping[str, int]]]) -> dict[str, int]:
-        lines: dict[str, int] = {}
-        for program, facts in found:
-            for fact, line in facts.items():
-                lines.setdefault(fact, program.origin(line))
-        return lines
-
-
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    """What a mail template's chunks are told apart by, and the skeletons found so far."""
-
-    html_constants: frozenset[str]
-    text_constants: frozenset[str]
-    html: Shapes = field(default_factory=lambda: Shapes(html_skeleton, tabs=True))
-    text: Shapes = field(default_factory=lambda: Shapes(text_skeleton))
-
-    def fill(self, html: Sequence[str], text: Sequence[str], subject: str, tracking: Tracking) -> Tracked | None:
-        """The mail, where both its parts have a skeleton."""
-        rich, plain = drawn(html, self.html_constants), drawn(text, self.text_constants)
-        bones, text_bones = self.html.of(rich.shape), self.text.of(plain.shape)
-        if bones is None or text_bones is None:
-            return None
-        return fill((bones, rich), (text_bones, plain), subject, tracking)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A file chosen for a locale, with the defaults that may have to stand in."""
-
-    source: _Source
-    locale: str
-    fills: tuple[tuple[tuple[str, ...], Value], ...]
-    outline: _Outline | None = None
-    """Of a mail."""
-
-    def payload(self, facts: dict[str, Any]) -> Payload:
-        facts = filled(facts, self.fills)
-        budget = Budget()
-        texts = {name: program.run(facts, self.locale, budget) for name, program in self.source.programs.items()}
-        match self.source.place.channel:
-            case "sms":
-                return self._sms(texts)
-            case "email":
-                return self._email(texts, _own_addresses(facts))
-            case _:
-                return self._push(texts)
-
-    def tracked(self, facts: dict[str, Any], links: Links, message_id: int) -> Tracked:
-        """The payload with its links replaced: a mail by its skeleton where it has one."""
-        if self.outline is None:
-            return links.track(self.payload(facts), message_id)
-        facts = filled(facts, self.fills)
-        budget = Budget()
-        chunks = {name: program.chunks(facts, self.locale, budget) for name, program in self.source.programs.items()}
-        subject = single_line("".join(chunks["subject"]))
-        made = (
-            self.outline.fill(chunks["html"], chunks["text"], subject, Tracking(links, message_id)) if subject else None
-        )
-        if made is not None:
-            return made
-        texts = {name: "".join(pieces) for name, pieces in chunks.items()}
-        return links.track(self._email(texts, _own_addresses(facts)), message_id)
-
-    def _email(self, texts: Mapping[str, str], own: tuple[str, ...]) -> EmailPayload:
-        subject, text = single_line(texts["subject"]), tidy(clean(texts["text"]))
-        if not subject or not text:
-            empty = "the message" if subject else "the subject"
-            hint = 'write {{ skip("reason") }} to leave it out'
-            raise RenderError(f"{self.source.path}: {empty} is empty", hint=hint)
-        html = clean(texts["html"])
-        if not all(is_address(link) or link.startswith(own) for link in links_in(html)):
-            hint = "https, or an app's own scheme; pass facts in it through |urlencode"
-            raise RenderError(f"{self.source.path}: a link has to be a whole address", hint=hint)
-        return EmailPayload(subject, text, html)
-
-    def _sms(self, texts: Mapping[str, str]) -> SmsPayload:
-        body = clean(texts["body"])
-        if not body:
-            raise RenderError(
-                f"{self.source.path}: the message is empty", hint='write {{ skip("reason") }} to leave it out'
-            )
-        parameters = {name: single_line(text) for name, text in _family("parameter", texts)}
-        for name, value in parameters.items():
-            if not 0 < len(value) <= MAX_PARAMETER:
-                wrong = f"is longer than {MAX_PARAMETER} characters" if value else "is empty"
-                raise RenderError(f"{self.source.path}: parameter.{name} {wrong}", hint="use default, or truncate")
-        return SmsPayload(body, single_line(texts.get("approved", "")), parameters)
-
-    def _push(self, texts: Mapping[str, str]) -> PushPayload:
-        title, body = single_line(texts.get("title", "")), clean(texts["body"])
-        if not title and not body:
-            raise RenderError(
-                f"{self.source.path}: the message is empty", hint='write {{ skip("reason") }} to leave it out'
-            )
-        data = {name: value for name, text in _family("data", texts) if (value := clean(text))}
-        return PushPayload(title, body, link=self._link("link", texts), image=self._link("image", texts), data=data)
-
-    def _link(self, name: str, texts: Mapping[str, str]) -> str:
-        link = single_line(texts.get(name, ""))
-        secure = name == "link" or link.startswith("https://")
-        if link and not (secure and _LINK.fullmatch(link)):
-            wanted = "a whole address such as app://menu" if name == "link" else "an https:// address"
-            hint = "pass facts in it through |urlencode"
-            raise RenderError(f"{self.source.path}: {name} has to be {wanted}", hint=hint)
-        return link
-
-
-def _own_addresses(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(facts[name]) for name in ALONE if name in facts)
-
-
-def _family(name: str, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The headers ``NAME.x``, by their x."""
-    return ((key.partition(".")[2], text) for key, text in texts.items() if key.startswith(f"{name}."))
+"""What most of what fills an approved template may have (Aliyun's default, which it raises on request)."""
 
 
 class TemplateSet:
@@ -184,12 +39,12 @@ class TemplateSet:
         self._root = root.rstrip("/") + "/" if root else ""
         self._default = normal(default_locale)
         self._problems: list[Problem] = []
-        self._sources: dict[tuple[str, str], dict[str, _Source]] = {}
-        self._ready: dict[tuple[str, str, str], _Ready] = {}
+        self._sources: dict[tuple[str, str], dict[str, Source]] = {}
+        self._ready: dict[tuple[str, str, str], Ready] = {}
         self._named: dict[tuple[str, str], set[str]] = {}
-        self._outlines: dict[str, _Outline] = {}
+        self._outlines: dict[str, Outline] = {}
         self._defaults = self._read_defaults(files)
-        self._texts: dict[tuple[str, str], _Source] = {}
+        self._texts: dict[tuple[str, str], Source] = {}
         for path in sorted(files):
             if folder_of(path) is None:
                 self._add(path, files[path])
@@ -202,7 +57,7 @@ class TemplateSet:
             for source in sources.values():
                 found += source.problems
                 found += self._unprovided(source, known)
-                found += _no_way_out(source)
+                found += no_way_out(source)
         return sorted(found, key=lambda problem: (problem.file, problem.line))
 
     def notes(self) -> list[str]:
@@ -278,7 +133,7 @@ class TemplateSet:
         if isinstance(place, Problem):
             self._problems.append(Problem(shown, place.line, place.field, place.message, place.hint))
             return
-        source = _compiled(shown, place, text)
+        source = compiled(shown, place, text)
         if place.text:
             self._texts[place.message, place.locale] = source
             return
@@ -301,9 +156,9 @@ class TemplateSet:
             problems = (*mails[locale].problems, *text.problems)
             mails[locale] = replace(mails[locale], programs={} if problems else programs, problems=problems)
 
-    def _unprovided(self, source: _Source, known: Collection[str] | None) -> list[Problem]:
+    def _unprovided(self, source: Source, known: Collection[str] | None) -> list[Problem]:
         defaults, locales = defaults_for(source.place.message, self._defaults), self._locales(source.place.locale, "")
-        provided = {*CAMPAIGN_FACTS, *_own_links(source), *(known or ())}
+        provided = {*CAMPAIGN_FACTS, *own_links(source), *(known or ())}
         return [
             Problem(source.path, line, "", f"no fact {fact!r}, and no default", did_you_mean(fact, provided))
             for fact, line in source.required().items()
@@ -319,7 +174,7 @@ class TemplateSet:
             return list(dict.fromkeys([*(tag for tag in chain(wanted) if written in chain(tag)), *chain(written)]))
         return list(dict.fromkeys([*chain(wanted), *chain(self._default)]))
 
-    def _chosen(self, template: str, channel: str, locale: str) -> _Ready:
+    def _chosen(self, template: str, channel: str, locale: str) -> Ready:
         key = (template, channel, locale)
         ready = self._ready.get(key)
         if ready is None:
@@ -329,7 +184,7 @@ class TemplateSet:
             self._ready[key] = ready
         return ready
 
-    def _choose(self, template: str, channel: str, locale: str) -> _Ready:
+    def _choose(self, template: str, channel: str, locale: str) -> Ready:
         if gone := self.missing(template, channel):
             raise RenderError(gone[0], hint=gone[1])
         sources = self._sources[template, channel]
@@ -339,21 +194,21 @@ class TemplateSet:
             raise RenderError(f"the template cannot be used: {source.problems[0]}", hint="run validate")
         defaults, locales = defaults_for(template, self._defaults), self._locales(source.place.locale, locale)
         fills = ((fact, defaults.of(fact, locales)) for fact in source.facts())
-        return _Ready(
+        return Ready(
             source,
             locale if source.place.locale in chain(locale) else source.place.locale or locale or self._default,
             tuple((tuple(fact.split(".")), value) for fact, value in fills if value is not None),
             self._outline(source),
         )
 
-    def _outline(self, source: _Source) -> _Outline | None:
+    def _outline(self, source: Source) -> Outline | None:
         """One per file, whatever the reader's locale."""
         if source.place.channel != "email":
             return None
         found = self._outlines.get(source.path)
         if found is None:
             programs = source.programs
-            found = self._outlines[source.path] = _Outline(programs["html"].constants, programs["text"].constants)
+            found = self._outlines[source.path] = Outline(programs["html"].constants, programs["text"].constants)
         return found
 
 
@@ -361,67 +216,6 @@ def _prefixes(fact: str) -> list[str]:
     """``user.address.city`` is provided where ``user.address`` is."""
     pieces = fact.split(".")
     return [".".join(pieces[:end]) for end in range(2, len(pieces) + 1)]
-
-
-def _compiled(path: str, place: Place, text: str) -> _Source:
-    parts, problems = parts_of(path, place.channel, text, text=place.text)
-    programs: dict[str, Program] = {}
-    if place.channel == "email" and not place.text:
-        return _mail(path, place, {part.name: part for part in parts}, problems)
-    for part in parts:
-        program = compile_text(part.text, path, part.lines_before)
-        if isinstance(program, Program):
-            programs[part.name] = program
-        else:
-            problems += _problems(path, "" if part.name == "body" else part.name, program)
-    return _Source(path, place, programs, tuple(problems))
-
-
-def _mail(path: str, place: Place, parts: Mapping[str, Part], problems: list[Problem]) -> _Source:
-    """A mail: its tags are checked as they were written, then its markup is compiled around them."""
-    found: list[Problem] = [*problems]
-    programs: dict[str, Program] = {}
-    for name, part in parts.items():
-        program = compile_text(part.text, path, part.lines_before, escape=name == "body")
-        if isinstance(program, Program):
-            programs[name] = program
-        else:
-            found += _problems(path, "" if name == "body" else name, program)
-    if found or "body" not in programs:
-        return _Source(path, place, {}, tuple(found))
-    body, preheader = parts["body"], parts["preheader"].text if "preheader" in parts else ""
-    markup = compile_markup(body.text, preheader, ENVIRONMENT, place.locale)
-    if isinstance(markup, list):
-        moved = [Fault(fault.line + body.lines_before, fault.message, fault.hint) for fault in markup]
-        return _Source(path, place, {}, tuple(_problems(path, "", moved)))
-    html = compile_text(markup.html, path, body.lines_before, escape=True, lines=markup.html_lines)
-    text = compile_text(markup.text, path, body.lines_before, lines=markup.text_lines)
-    for made in (html, text):
-        found += [] if isinstance(made, Program) else _problems(path, "", made)
-    if isinstance(html, Program) and isinstance(text, Program) and not found:
-        return _Source(
-            path, place, {"subject": programs["subject"], "html": html, "text": text}, (), len(markup.html.encode())
-        )
-    return _Source(path, place, {}, tuple(found))
-
-
-def _own_links(source: _Source) -> tuple[str, ...]:
-    return (CONFIRM_URL,) if source.place.message == CONFIRMATION else ADDRESSES
-
-
-def _no_way_out(source: _Source) -> list[Problem]:
-    """A mail has to say how to get no more of them."""
-    page = source.programs.get("html")
-    if page is None or source.place.channel != "email" or {*_own_links(source)} & {*page.survey.facts}:
-        return []
-    if source.place.message == CONFIRMATION:
-        return [Problem(source.path, page.origin(1), "", "has no button", "link to {{ confirm_url }}")]
-    hint = "link to {{ unsubscribe_url }} or {{ preferences_url }}"
-    return [Problem(source.path, page.origin(1), "", "gives no way to unsubscribe", hint)]
-
-
-def _problems(path: str, field: str, faults: Iterable[Fault]) -> list[Problem]:
-    return [Problem(path, fault.line, field, fault.message, fault.hint) for fault in faults]
 
 
 def warnings(payload: Payload) -> list[str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple, assert_never
 from sqlalchemy import Connection
 
 from orchestrator import metrics
+from orchestrator.campaign.spec import Campaign, Step
 from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Channel
 from orchestrator.clock import Clock
@@ -18,7 +19,7 @@ from orchestrator.content.links import Links
 from orchestrator.dispatch.compose import Composed, compose
 from orchestrator.dispatch.quota import Quota, over_quota
 from orchestrator.dispatch.rerouting import follow_addresses
-from orchestrator.dispatch.restraint import CapsNow, moved_on, restrained
+from orchestrator.dispatch.restraint import CapsNow, Openings, moved_on, restrained
 from orchestrator.dispatch.spending import OVER, over_budget
 from orchestrator.dispatch.targets import Targets
 from orchestrator.dispatch.warm_up import WarmUp
@@ -36,7 +37,7 @@ from orchestrator.plan.rules import members_occasion, rule_for, terms_of
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
-from orchestrator.policy.facts import read_facts
+from orchestrator.policy.facts import Facts, read_facts
 from orchestrator.policy.gate import Leave, Readdress, judge
 from orchestrator.policy.resolver import Hold, Opening, Send, opening
 from orchestrator.store import Store
@@ -184,18 +185,7 @@ class Door:
         carriers = self.routing.found(step.channel, step.account)
         terms = terms_of(campaign, step, run.as_of, now, self.only_to, carriers)
         facts = read_facts(connection, [item.message.id for item in admitted], terms, now)
-        rule = cache(lambda arm, occasion: rule_for(campaign, campaign.arm(arm), step, occasion))
-        of = run.occasion
-
-        @cache
-        def door(arm: str, occasion: Occasion, zone_key: str, country: str) -> Opening:  # once per class of a batch
-            return opening(rule(arm, occasion), zone_key, country, self.quiet)
-
-        def opened(item: Composed) -> Opening:
-            known = facts[item.message.id]
-            occasion = members_occasion(campaign, of, known.anchor)
-            return door(item.message.arm, occasion, known.zone_key, known.country)
-
+        opened = self._openings(run, campaign, step, facts)
         judged: dict[tuple[int, str], Send | Hold | Readdress | Leave] = {}  # alike: the same facts, the same arm
 
         def verdict(item: Composed) -> Send | Hold | Readdress | Leave:
@@ -207,16 +197,43 @@ class Door:
         verdicts: Verdicts = [(item, verdict(item)) for item in admitted]
         verdicts = _amended(verdicts, moved_on(connection, lane, _passing(verdicts), now))
         held = restrained(connection, self.caps(), campaign, step, _passing(verdicts), now, opened)
-        verdicts = _amended(verdicts, held)
+        return self._within_means(connection, campaign, lane, _amended(verdicts, held), now, quota)
+
+    def _openings(self, run: Run, campaign: Campaign, step: Step, facts: Mapping[int, Facts]) -> Openings:
+        """When each of a batch's messages may leave, found once per class."""
+        of, rule = run.occasion, cache(lambda arm, occasion: rule_for(campaign, campaign.arm(arm), step, occasion))
+
+        @cache
+        def door(arm: str, occasion: Occasion, zone_key: str, country: str) -> Opening:
+            return opening(rule(arm, occasion), zone_key, country, self.quiet)
+
+        def opened(item: Composed) -> Opening:
+            known = facts[item.message.id]
+            occasion = members_occasion(campaign, of, known.anchor)
+            return door(item.message.arm, occasion, known.zone_key, known.country)
+
+        return opened
+
+    def _within_means(  # one value each
+        self,
+        connection: Connection,
+        campaign: Campaign,
+        lane: Lane,
+        verdicts: Verdicts,
+        now: datetime,
+        quota: Quota | None,
+    ) -> Verdicts:
+        """What the account's quota, its warm-up and the campaign's budget leave of those who would be sent to."""
         if quota is not None:
-            over = over_quota(connection, quota, [item for item, said in verdicts if isinstance(said, Send)], now)
-            verdicts = _amended(verdicts, over)
+            verdicts = _amended(verdicts, over_quota(connection, quota, _leaving(verdicts), now))
         if (warm_up := self.warm_ups.get(lane.account)) is not None:
-            leaving = [item for item, said in verdicts if isinstance(said, Send)]
-            verdicts = _amended(verdicts, warm_up.over(connection, leaving, now))
-        leaving = [item for item, said in verdicts if isinstance(said, Send)]
-        unpaid = over_budget(connection, campaign, lane, leaving, now)
+            verdicts = _amended(verdicts, warm_up.over(connection, _leaving(verdicts), now))
+        unpaid = over_budget(connection, campaign, lane, _leaving(verdicts), now)
         return [(i, Leave(State.SKIPPED, OVER) if i.message.id in unpaid else said) for i, said in verdicts]
+
+
+def _leaving(verdicts: Verdicts) -> list[Composed]:
+    return [item for item, said in verdicts if isinstance(said, Send)]
 
 
 def _passing(verdicts: Verdicts) -> list[Composed]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 import uvloop
 
-from orchestrator.channel import wire
+from orchestrator.channel import wire_connection
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
 from orchestrator.channel.wire import Wire
 from tests.channel.far_end import FarEnd, answers, silence
@@ -123,7 +123,7 @@ def test_an_upgrade_is_no_answer() -> None:
 
 def test_a_connection_that_was_idle_for_long_is_left_to_die(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that meets the server's own end of it is in doubt."""
-    monkeypatch.setattr(wire, "IDLE_TIMEOUT", timedelta(seconds=0.1))
+    monkeypatch.setattr(wire_connection, "IDLE_TIMEOUT", timedelta(seconds=0.1))
     good = OK + b"Content-Length: 5\r\n\r\nhello"
     assert asyncio.run(spoken(good, requests=3, pause=0.2))[1] == 3
     assert asyncio.run(spoken(good, requests=3))[1] == 1
