@@ -28,6 +28,7 @@ from orchestrator.ledger.runs import Run, runs_in
 from orchestrator.ledger.shards import drop_over
 from orchestrator.ledger.states import RunState
 from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.ledger.waiting import waiting
 from orchestrator.limits.breaker import BreakerState
 from orchestrator.plan.brakes import waits
 from orchestrator.plan.due import due_runs
@@ -158,19 +159,19 @@ class Ticks:
             self.ring()
 
     def _measure(self) -> None:
-        now = to_micros(self.clock.now())
+        now = self.clock.now()
         with self.store.read() as connection:
-            queue = connection.execute(_QUEUE, {"now": now}).all()
+            queue = waiting(connection, now)
             unknown = connection.execute(_UNKNOWN).all()
             live = connection.execute(_WORKERS, {"machine": to_micros(self.clock.machine())}).scalar_one()
         metrics.forget_queue()
         for row in queue:
-            metrics.queue_due.labels(row.channel, row.account).set(row.n)
+            metrics.queue_due.labels(row.channel, row.account).set(row.messages)
         for channel in {row.channel for row in queue}:
             oldest = min((row.oldest for row in queue if row.channel == channel and row.oldest), default=now)
-            metrics.oldest_due_seconds.labels(channel).set((now - oldest) / 1e6)
-        for row in unknown:
-            metrics.unknown_messages.labels(row.channel).set(row.n)
+            metrics.oldest_due_seconds.labels(channel).set((now - oldest).total_seconds())
+        for channel, n in unknown:
+            metrics.unknown_messages.labels(channel).set(n)
         metrics.workers.set(live)
 
     def brakes(self) -> None:
@@ -196,12 +197,6 @@ STOPPED = 3
 """What the metric ``breaker_open`` shows."""
 
 _WORKERS = text("SELECT count(*) FROM worker WHERE ended_at IS NULL AND lease_until > :machine")
-_QUEUE = text("""
-    SELECT lane.channel, lane.account, count(message.id) AS n, min(message.due_at) AS oldest
-    FROM lane JOIN run ON run.id = lane.run_id AND run.state = 'active'
-    JOIN campaign ON campaign.name = run.campaign AND campaign.state = 'running'
-    LEFT JOIN message ON message.lane_id = lane.id AND message.state = 'planned' AND message.due_at <= :now
-    GROUP BY lane.channel, lane.account""")
 _UNKNOWN = text("""
     SELECT lane.channel, count(*) AS n FROM message JOIN lane ON lane.id = message.lane_id
     WHERE message.state = 'unknown' GROUP BY lane.channel""")

@@ -16,6 +16,7 @@ from orchestrator.clock import Clock, span_micros, to_micros
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.restored import REASON as RESTORED
 from orchestrator.ledger.runs import read_run
+from orchestrator.ledger.waiting import waiting
 from orchestrator.store import Store
 from orchestrator.store.tables import run, stop
 
@@ -73,20 +74,13 @@ def _in_doubt(connection: Connection, most: int, now: datetime) -> None:
         raise_alert(connection, f"{row.channel}:{now:%Y-%m-%d}", "unknown", now, facts)
 
 
-_STUCK = text("""
-    SELECT lane.account, lane.channel, min(message.due_at) AS oldest
-    FROM lane JOIN run ON run.id = lane.run_id AND run.state = 'active'
-    JOIN campaign ON campaign.name = run.campaign AND campaign.state = 'running'
-    JOIN message ON message.lane_id = lane.id AND message.state = 'planned' AND message.due_at <= :since
-    GROUP BY lane.account, lane.channel""")
-
-
 def _stuck(connection: Connection, after: timedelta, clock: Clock) -> None:
     now = clock.now()
-    since = to_micros(now) - span_micros(clock.business_span(after))
-    for row in connection.execute(_STUCK, {"since": since}).all():
-        minutes = (to_micros(now) - row.oldest) // 60_000_000
-        facts = {"account": row.account, "channel": row.channel, "minutes": minutes}
+    for row in waiting(connection, now - clock.business_span(after)):
+        if row.oldest is None:
+            continue
+        minutes = (now - row.oldest) // timedelta(minutes=1)
+        facts: dict[str, str | int | float] = {"account": row.account, "channel": row.channel, "minutes": minutes}
         raise_alert(connection, f"{row.account}:{now:%Y-%m-%dT%H}", "queue_stuck", now, facts)
 
 
