@@ -1,7 +1,8 @@
 """What one of each costs on PostgreSQL and Valkey: the figures that docs/scale.md multiplies.
 
 Users are made, their events imported, a run planned, and its messages sent through a channel that answers at once;
-before and after, the servers are asked what they hold and what they did.
+before and after, the servers are asked what they hold and what they did. Rows that lie in blocks of runs are weighed by
+what another run adds.
 
 Run as ``python -m bench.scale USERS``; prints one JSON object.
 """
@@ -36,6 +37,8 @@ from orchestrator.store import Store, upgrade
 from tests.valkey import valkey_server
 
 TABLES = ("users", "address", "consent", "event", "member", "message", "attempt", "receipt")
+OF_RUNS = ("member", "message", "attempt")
+"""Those that lie in blocks of runs."""
 TICK = os.sysconf("SC_CLK_TCK")
 _RECEIPTS = """INSERT INTO receipt (provider, provider_id, status, state, message_id, received_at)
     SELECT 'twilio', 'SM' || md5(id::text), 'delivered', 'delivered', id, :now FROM message WHERE state = 'accepted'"""
@@ -118,12 +121,29 @@ def measure(count: int) -> dict[str, Any]:
         figures = _planned_and_sent(store, meter, client)
         with store.write() as connection:
             connection.execute(text(_RECEIPTS), {"now": to_micros(NOW)})
-        sizes = meter.sizes()
+        sizes, added = meter.sizes(), _added(store, meter, client)
         store.close()
         client.close()
-    bytes_each = {table: round((size - empty[table]) / max(rows, 1)) for table, (size, rows) in sizes.items()}
+    bytes_each = {table: round((size - empty[table]) / max(rows, 1)) for table, (size, rows) in sizes.items()} | added
     peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return {"users": count, "bytes": bytes_each, "import_per_second": imported, **figures, "peak_mb": peak}
+
+
+def _added(store: Store, meter: Meter, client: redis.Redis) -> dict[str, int]:
+    """What each row of another run adds to its block, of which there are 64: the room of dead rows is used again."""
+    before = _vacuumed(store, meter)
+    _planned_and_sent(store, meter, client, "another")
+    after = _vacuumed(store, meter)
+    grown = {one: (after[one][0] - before[one][0], after[one][1] - before[one][1]) for one in OF_RUNS}
+    return {table: round(size / max(rows, 1)) for table, (size, rows) in grown.items()}
+
+
+def _vacuumed(store: Store, meter: Meter) -> dict[str, tuple[int, int]]:
+    """The sizes once PostgreSQL has tidied up, as it does by itself between runs."""
+    with store.writer_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in OF_RUNS:
+            connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}")
+    return meter.sizes()
 
 
 def _empty_sizes(url: str) -> dict[str, int]:
@@ -144,11 +164,11 @@ def _import(store: Store, folder: Path, rows: int) -> int:
     return round(done.written / (time.perf_counter() - began))
 
 
-def _planned_and_sent(store: Store, meter: Meter, client: redis.Redis) -> dict[str, Any]:
+def _planned_and_sent(store: Store, meter: Meter, client: redis.Redis, name: str = "bench") -> dict[str, Any]:
     start = meter.read()
     templates = read_folder(Path(__file__).parents[1] / "templates", TEMPLATE)
-    planning = plan(store, DEFINITION, SEGMENT, templates, {"fcm": "push"})
-    members = int(meter.ask("SELECT count(*) FROM member"))
+    planning = plan(store, {**DEFINITION, "name": name}, SEGMENT, templates, {"fcm": "push"})
+    members = int(meter.ask("SELECT count(*) FROM member WHERE run_id = (SELECT max(id) FROM run)"))
     planned = meter.read()
     limiter = SharedLimiter(client, "bench", SystemClock().monotonic)
     done = send_all(store, "fcm", NullChannel, 200, limiter=limiter)
