@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 from orchestrator import metrics
 from orchestrator.ledger.ids import USER_BITS
 from orchestrator.store import Store
+from orchestrator.store.counts import count_run
 from orchestrator.store.dialect import chunk_sql
 
 FIRST_CHUNK = 500
@@ -42,7 +43,8 @@ _DECISIONS = text("SELECT decision, coalesce(reason, ''), count(*) FROM member W
 
 
 def count_members(store: Store, run_id: int) -> None:
-    """Let the metrics say what was decided for the members of a run that was planned to its end."""
+    """Let the metrics, and the server, know the members of a run that was planned to its end."""
+    count_run(store, run_id)
     with store.read() as connection:
         for decision, reason, count in connection.execute(_DECISIONS, {"run": run_id}):
             metrics.members.labels(decision, reason).inc(count)

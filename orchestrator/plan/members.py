@@ -250,6 +250,7 @@ _OWN = f"(member.run_id * {1 << RUN_SHIFT} + member.user_id * {1 << STEP_BITS})"
 
 @cache
 def _skip_sql(dialect: str, carriers: Carriers, *, some: bool) -> TextClause:
+    # Asked for by itself: joined, PostgreSQL reads all messages of a run that it has not counted for each member.
     of_run = within_sql(dialect, "message.id")
     return text(f"""
     UPDATE member SET reason = {_reason(carriers)}, decision = CASE
@@ -257,7 +258,7 @@ def _skip_sql(dialect: str, carriers: Carriers, *, some: bool) -> TextClause:
         THEN 'planned' ELSE 'skipped' END
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'planned'
       {_named(dialect, "member.user_id", some=some)}
-      AND NOT EXISTS (SELECT 1 FROM message WHERE message.id = {_OWN} + 1 {of_run})""")
+      AND (SELECT message.id FROM message WHERE message.id = {_OWN} + 1 {of_run}) IS NULL""")
 
 
 def skip_the_rest(  # one value each

@@ -75,3 +75,10 @@ def test_a_plan_has_what_came_by_other_ways_counted_first(store: Store) -> None:
 @pytest.mark.on("sqlite")
 def test_sqlite_has_nothing_to_count(store: Store) -> None:
     assert count_stale(store) == []
+
+
+@pytest.mark.on("postgresql")
+def test_a_planned_run_is_counted_where_it_lies(store: Store) -> None:
+    world.person(store, "ada")
+    world.plan(store, world.bundle(), ManualClock(world.OPENING))
+    assert (counted(store, "member_r0"), counted(store, "message_r0")) == (1, 1)
