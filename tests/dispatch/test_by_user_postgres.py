@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event, text
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch import door as gate
 from orchestrator.store import Store
+from orchestrator.store.dialect import by_user
 from tests import world
 from tests.dispatch.doors import door, through
 
@@ -71,3 +72,16 @@ def test_other_transactions_keep_the_usual_costs(store: Store, due: ManualClock,
     assert through(door(store, due), due, tmp_path)
     with store.read() as connection:
         assert connection.execute(text("SHOW random_page_cost")).scalar_one() == "4"
+
+
+def test_nothing_is_hashed_for_a_batch_and_elsewhere_as_ever(store: Store) -> None:
+    """Where partitions alone are counted, as autovacuum leaves it, a hundred messages are taken for thousands."""
+
+    def memory(connection: Connection) -> str:
+        return str(connection.execute(text("SHOW work_mem")).scalar_one())
+
+    with store.write() as connection:
+        by_user(connection, 10)
+        assert memory(connection) == "64kB"
+    with store.write() as connection:
+        assert memory(connection) == "4MB"
