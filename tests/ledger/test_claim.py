@@ -24,6 +24,8 @@ def planned(store: Store) -> Store:
     for n in range(6):
         world.person(store, f"u{n}")
     world.plan(store, world.bundle(steps=world.DEFINITION["steps"][:1]), ManualClock(world.OPENING))
+    with store.write() as connection:  # one after the other, where neighbours are due together
+        connection.execute(text("UPDATE message SET due_at = due_at + user_id"))
     return store
 
 
