@@ -28,7 +28,7 @@ from orchestrator.ledger.runs import Run, runs_in
 from orchestrator.ledger.shards import drop_over
 from orchestrator.ledger.states import RunState
 from orchestrator.ledger.stops import stopped_accounts
-from orchestrator.ledger.waiting import waiting
+from orchestrator.ledger.waiting import unknown, waiting
 from orchestrator.limits.breaker import BreakerState
 from orchestrator.plan.brakes import waits
 from orchestrator.plan.due import due_runs
@@ -162,7 +162,7 @@ class Ticks:
         now = self.clock.now()
         with self.store.read() as connection:
             queue = waiting(connection, now)
-            unknown = connection.execute(_UNKNOWN).all()
+            doubtful = unknown(connection)
             live = connection.execute(_WORKERS, {"machine": to_micros(self.clock.machine())}).scalar_one()
         metrics.forget_queue()
         for row in queue:
@@ -170,7 +170,7 @@ class Ticks:
         for channel in {row.channel for row in queue}:
             oldest = min((row.oldest for row in queue if row.channel == channel and row.oldest), default=now)
             metrics.oldest_due_seconds.labels(channel).set((now - oldest).total_seconds())
-        for channel, n in unknown:
+        for channel, n in doubtful.items():
             metrics.unknown_messages.labels(channel).set(n)
         metrics.workers.set(live)
 
@@ -197,6 +197,3 @@ STOPPED = 3
 """What the metric ``breaker_open`` shows."""
 
 _WORKERS = text("SELECT count(*) FROM worker WHERE ended_at IS NULL AND lease_until > :machine")
-_UNKNOWN = text("""
-    SELECT lane.channel, count(*) AS n FROM message JOIN lane ON lane.id = message.lane_id
-    WHERE message.state = 'unknown' GROUP BY lane.channel""")

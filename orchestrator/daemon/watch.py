@@ -16,7 +16,7 @@ from orchestrator.clock import Clock, span_micros, to_micros
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.restored import REASON as RESTORED
 from orchestrator.ledger.runs import read_run
-from orchestrator.ledger.waiting import waiting
+from orchestrator.ledger.waiting import unknown, waiting
 from orchestrator.store import Store
 from orchestrator.store.tables import run, stop
 
@@ -63,15 +63,11 @@ def _stopped_runs(connection: Connection, now: datetime) -> None:
         raise_alert(connection, str(row.id), "max_audience", now, facts)
 
 
-_UNKNOWN = text("""
-    SELECT lane.channel, count(*) AS n FROM message JOIN lane ON lane.id = message.lane_id
-    WHERE message.state = 'unknown' GROUP BY lane.channel HAVING count(*) > :most""")
-
-
 def _in_doubt(connection: Connection, most: int, now: datetime) -> None:
-    for row in connection.execute(_UNKNOWN, {"most": most}).all():
-        facts = {"channel": row.channel, "messages": row.n}
-        raise_alert(connection, f"{row.channel}:{now:%Y-%m-%d}", "unknown", now, facts)
+    for channel, n in unknown(connection).items():
+        if n > most:
+            facts: dict[str, str | int | float] = {"channel": channel, "messages": n}
+            raise_alert(connection, f"{channel}:{now:%Y-%m-%d}", "unknown", now, facts)
 
 
 def _stuck(connection: Connection, after: timedelta, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""What waits to be claimed: how much, and since when."""
+"""What waits: to be claimed, how much and since when; to be told of, how much."""
 
 from __future__ import annotations
 
@@ -43,3 +43,13 @@ def waiting(connection: Connection, until: datetime) -> list[Waiting]:
         Waiting(channel, account, n, None if oldest is None else from_micros(oldest))
         for channel, account, n, oldest in rows
     ]
+
+
+_UNKNOWN = text("""
+    SELECT lane.channel, count(*) AS n FROM message JOIN lane ON lane.id = message.lane_id
+    WHERE message.state = 'unknown' GROUP BY lane.channel""")
+
+
+def unknown(connection: Connection) -> dict[str, int]:
+    """Messages that may have arrived, by channel: a receipt, or an operator, may yet say so."""
+    return {row.channel: row.n for row in connection.execute(_UNKNOWN)}

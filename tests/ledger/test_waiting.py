@@ -9,7 +9,7 @@ from sqlalchemy import text, update
 
 from orchestrator.ledger import waiting as what_waits
 from orchestrator.ledger.states import CampaignState
-from orchestrator.ledger.waiting import Waiting, waiting
+from orchestrator.ledger.waiting import Waiting, unknown, waiting
 from orchestrator.store import Store
 from orchestrator.store.tables import campaign
 from tests.ledger.book import PUSH, SMS, START, Ledger
@@ -45,6 +45,16 @@ def test_nothing_waits_of_a_campaign_that_does_not_run(book: Ledger) -> None:
     with book.store.write() as connection:
         connection.execute(update(campaign).values(state=CampaignState.PAUSED))
     assert found(book) == set()
+
+
+def test_what_may_have_arrived_is_told_by_channel(book: Ledger) -> None:
+    for user in range(2):
+        book.owe(user, SMS)
+    book.owe(2, PUSH)
+    book.send(book.worker(), SMS)
+    book.die()
+    with book.store.read() as connection:
+        assert unknown(connection) == {"sms": 2}
 
 
 @pytest.mark.on("sqlite")
