@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from orchestrator import metrics
 from orchestrator.ledger.ids import USER_BITS
 from orchestrator.store import Store
-from orchestrator.store.counts import count_run
+from orchestrator.store.counts import MANY, count_run
 from orchestrator.store.dialect import chunk_sql
 
 FIRST_CHUNK = 500
@@ -43,8 +43,11 @@ _DECISIONS = text("SELECT decision, coalesce(reason, ''), count(*) FROM member W
 
 
 def count_members(store: Store, run_id: int) -> None:
-    """Let the metrics, and the server, know the members of a run that was planned to its end."""
-    count_run(store, run_id)
+    """Let the metrics, and of many the server, know the members of a run that was planned to its end."""
+    members = 0
     with store.read() as connection:
         for decision, reason, count in connection.execute(_DECISIONS, {"run": run_id}):
             metrics.members.labels(decision, reason).inc(count)
+            members += count
+    if members >= MANY:
+        count_run(store, run_id)

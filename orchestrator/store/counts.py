@@ -18,7 +18,7 @@ from orchestrator.store.engine import Store
 AUDIENCE = ("address", "consent", "event", "suppression", "users")
 """What plans and gates look people up in."""
 MANY = 1_000
-"""Rows that may be new without anything being counted anew, besides a fifth of the table."""
+"""Fewer new rows are not worth counting; of a table that was counted before, neither is a fifth of it."""
 
 _STALE = text(f"""
     SELECT relname FROM pg_stat_user_tables
