@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from orchestrator.audience.attributes import Declarations
-from orchestrator.store.dialect import index_names_sql, json_number, json_string
+from orchestrator.store.dialect import index_names_sql
 from orchestrator.store.engine import Store
+from orchestrator.store.functions import json_number, json_string
 from orchestrator.store.tables import users
 
 PREFIX = "ax_users_"

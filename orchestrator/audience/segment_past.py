@@ -26,7 +26,7 @@ from sqlalchemy import (
 from orchestrator.audience.condition import Past
 from orchestrator.clock import span_micros
 from orchestrator.ledger.states import State
-from orchestrator.store.dialect import json_string
+from orchestrator.store.functions import json_string
 from orchestrator.store.tables import Instant, event, member, message, run, user_alias, users
 
 AS_OF = bindparam("as_of", type_=Instant())

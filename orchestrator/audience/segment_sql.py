@@ -53,8 +53,8 @@ from orchestrator.audience.condition import (
 )
 from orchestrator.audience.segment_past import AS_OF, ago, in_campaign
 from orchestrator.audience.terms import Comparison
-from orchestrator.store.dialect import (
-    BUCKETS,
+from orchestrator.store.dialect import BUCKETS
+from orchestrator.store.functions import (
     bucket_of,
     bytewise,
     instant_text,

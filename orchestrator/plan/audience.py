@@ -18,7 +18,7 @@ from orchestrator.audience.segment import clause
 from orchestrator.audience.segment_past import AS_OF
 from orchestrator.campaign.spec import RelativeTo
 from orchestrator.campaign.version import Bundle
-from orchestrator.store.dialect import json_date
+from orchestrator.store.functions import json_date
 from orchestrator.store.tables import event, users
 from orchestrator.timing.own_days import by_instants
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.store.dialect import json_string_sql
+from orchestrator.store.functions import json_string_sql
 from orchestrator.timing.opens import BY_PERSON
 
 DELIVERED, OPENED, CLICKED = OF_MESSAGES = ("delivered", "opened", "clicked")

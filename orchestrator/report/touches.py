@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlalchemy.sql import exists
 
-from orchestrator.store.dialect import json_string
+from orchestrator.store.functions import json_string
 from orchestrator.store.tables import event, message
 
 OPENED, CLICKED = "message_opened", "link_clicked"

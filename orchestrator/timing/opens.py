@@ -15,7 +15,8 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Connection, CursorResult, Select, TextClause, func, or_, select, text, type_coerce
 
 from orchestrator.clock import from_micros, span_micros, to_micros
-from orchestrator.store.dialect import among, among_sql, json_string
+from orchestrator.store.dialect import among, among_sql
+from orchestrator.store.functions import json_string
 from orchestrator.store.tables import event, lane, message, meta, users
 from orchestrator.timing import besttime
 from orchestrator.timing.besttime import LOOK_BACK, Habits, hour_of_week, weight

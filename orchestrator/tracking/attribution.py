@@ -46,7 +46,7 @@ from orchestrator.clock import span_micros
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.states import RunState
 from orchestrator.store import Store
-from orchestrator.store.dialect import json_number
+from orchestrator.store.functions import json_number
 from orchestrator.store.tables import Instant, event, member, meta, run, slot, user_alias
 
 GRACE = timedelta(days=2)
