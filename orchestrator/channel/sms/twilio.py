@@ -103,7 +103,7 @@ class _NotAcceptedError(Exception):
 
 
 _BEGIN_BY: ContextVar[float] = ContextVar("begin_by", default=math.inf)
-"""Of the message that this task sends: past Twilio's package, which has no place for it."""
+"""Of the message that is being sent: past Twilio's package, which has no place for it."""
 
 
 class _OverTransport(AsyncHttpClient):  # type: ignore[misc]  # the package has no types
@@ -175,13 +175,15 @@ class TwilioChannel:
         payload = envelope.payload
         if (reasons := self.problems(payload)) or not isinstance(payload, SmsPayload):
             return unsendable(reasons)
-        _BEGIN_BY.set(envelope.begin_by)
+        until = _BEGIN_BY.set(envelope.begin_by)
         try:
             message = await self._messages.create_async(**self._fields(envelope, payload))
         except _NotAcceptedError as error:
             return self._refusal(error.answer, envelope, payload)
         except Exception:  # noqa: BLE001  # a 2xx that is not what the package expects
             return Outcome(OutcomeClass.AMBIGUOUS, code="unreadable")
+        finally:
+            _BEGIN_BY.reset(until)  # what this task asks next is not bound by it
         if not _is_sid(message.sid):
             return Outcome(OutcomeClass.AMBIGUOUS, code="no_sid")
         return Outcome(OutcomeClass.ACCEPTED, code=str(message.status or ""), provider_id=message.sid)

@@ -108,6 +108,18 @@ def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
     asyncio.run(main())
 
 
+def test_a_question_asked_after_a_late_message_is_asked(clock: ManualClock) -> None:
+    async def main() -> None:
+        async with opened(clock, answers(200, {"messages": [], "next_page_uri": None})) as (channel, far):
+            await channel.send(replace(ENVELOPE, begin_by=0.0))
+            assert not far.requests
+            outcome = await channel.reconcile(INQUIRY)
+            assert outcome is not None
+            assert outcome.code == "never_arrived"
+
+    asyncio.run(main())
+
+
 def test_a_messaging_service_instead_of_a_sender(clock: ManualClock) -> None:
     async def main() -> None:
         service = "MG" + "0" * 32
