@@ -54,5 +54,6 @@ def oracle(ground: Ground) -> Told:
 
 @experiment("R14", "signatures: published vectors and one-bit mutations", "10,000 mutations each", sizes=NOT_SHORT)
 def signatures(ground: Ground) -> Told:
-    files = ["channel/email/test_sns.py", "channel/email/test_sendgrid_events.py", "channel/test_standard_webhooks.py"]
+    sns = ["channel/email/test_sns.py", "channel/email/test_sns_certificates.py", "channel/email/test_sns_events.py"]
+    files = [*sns, "channel/email/test_sendgrid_events.py", "channel/test_standard_webhooks.py"]
     return suite(ground, [*files, "channel/sms/test_twilio_callbacks.py", "channel/push/test_webpush_crypto.py"])
