@@ -1,96 +1,40 @@
-"""Aliyun: the published signature, the request, one per attempt; every row of its table; records; the check."""
+"""Aliyun: the request, one per attempt; every row of its table; numbers; the check."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from orchestrator.channel.base import (
-    Envelope,
-    Health,
-    Inquiry,
-    Outcome,
-    OutcomeClass,
-    Payload,
-    PushPayload,
-    Scope,
-    SmsPayload,
-)
+from orchestrator.channel.base import Health, Outcome, OutcomeClass, Payload, PushPayload, Scope, SmsPayload
 from orchestrator.channel.beijing import beijing_instant, until_midnight, until_next_month
 from orchestrator.channel.plugins import open_channel
-from orchestrator.channel.sms.aliyun import AliyunChannel, AliyunOptions
 from orchestrator.channel.sms.aliyun_errors import TABLE
 from orchestrator.channel.sms.aliyun_numbers import from_aliyun, to_aliyun
-from orchestrator.channel.sms.aliyun_signature import encoded, signature, signed
-from orchestrator.channel.wire import Wire
+from orchestrator.channel.sms.aliyun_signature import signature
 from orchestrator.clock import ManualClock
-from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
+from tests.channel.far_end import Act, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 from tests.channel.late import begins_nothing_late
-
-K = OutcomeClass
-KEY, SECRET = "LTAIcanary0", "s3cret-canary"
-PHONE = "+8613800138000"
-PAYLOAD = SmsPayload("【面馆】Noodles miss you, 小明", "SMS_71390007", {"name": "小明canary", "points": "41"})
-ENVELOPE = Envelope("4711", 1, PHONE, "phone", PAYLOAD, timedelta(minutes=90), "run-7-user-9")
-OK = answers(200, {"Message": "OK", "RequestId": "R-1", "BizId": "9006197469364984400", "Code": "OK"})
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-@asynccontextmanager
-async def opened(
-    clock: ManualClock, *acts: Act, patience: float = 0.5, **more: object
-) -> AsyncIterator[tuple[AliyunChannel, FarEnd]]:
-    async with FarEnd().plays("/", *acts) as far:
-        given = {"access_key_id": KEY, "access_key_secret_file": Path("x"), "signature": "面馆", "base_url": far.url}
-        options = AliyunOptions.model_validate(given | more)
-        channel = AliyunChannel(options, SECRET, Wire(timedelta(seconds=patience)), clock)
-        yield channel, far
-        await channel.close()
-
-
-def sent(clock: ManualClock, act: Act) -> Outcome:
-    """The outcome of one message; checks that exactly one request was made."""
-
-    async def main() -> Outcome:
-        async with opened(clock, act) as (channel, far):
-            outcome = await channel.send(ENVELOPE)
-            assert (len(far.requests), far.connections) == (1, 1)
-            return outcome
-
-    return asyncio.run(main())
-
-
-def refusal(code: str, message: str = "", status: int = 200, **headers: str) -> Act:
-    return answers(status, {"RequestId": "R-1", "Message": message, "Code": code}, **headers)
-
-
-# Aliyun's published vector.
-VECTOR = {
-    "AccessKeyId": "testId",
-    "Action": "SendSms",
-    "Format": "XML",
-    "OutId": "123",
-    "PhoneNumbers": "15300000001",
-    "RegionId": "cn-hangzhou",
-    "SignName": "阿里云短信测试专用",
-    "SignatureMethod": "HMAC-SHA1",
-    "SignatureNonce": "45e25e9b-0a6f-4070-8c85-2956eda1b466",
-    "SignatureVersion": "1.0",
-    "TemplateCode": "SMS_71390007",
-    "TemplateParam": '{"customer":"test"}',
-    "Timestamp": "2017-07-12T02:42:19Z",
-    "Version": "2017-05-25",
-}
-SIGNED = "zJDF+Lrzhj/ThnlvIToysFRq6t4="
+from tests.channel.sms.aliyun_end import (
+    DAY,
+    ENVELOPE,
+    HOUR,
+    KEY,
+    MINUTE,
+    OK,
+    PAYLOAD,
+    SECRET,
+    K,
+    opened,
+    page,
+    refusal,
+    sent,
+)
 
 
 def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
@@ -99,29 +43,6 @@ def test_nothing_begins_after_its_time(clock: ManualClock) -> None:
             await begins_nothing_late(*opening, ENVELOPE, "/")
 
     asyncio.run(main())
-
-
-def test_the_published_vector() -> None:
-    assert signature("GET", VECTOR, "testSecret") == SIGNED
-    assert signature("GET", dict(reversed(VECTOR.items())), "testSecret") == SIGNED
-
-
-def test_no_change_of_a_character_keeps_the_signature() -> None:
-    chance = random.Random(14)
-    for _ in range(2000):
-        name = chance.choice(list(VECTOR))
-        place = chance.randrange(len(VECTOR[name]))
-        flipped = chr(ord(VECTOR[name][place]) ^ 1 << chance.randrange(7))
-        changed = VECTOR[name][:place] + flipped + VECTOR[name][place + 1 :]
-        assert signature("GET", {**VECTOR, name: changed}, "testSecret") != SIGNED
-    assert signature("POST", VECTOR, "testSecret") != SIGNED
-    assert signature("GET", VECTOR, "testSecre") != SIGNED
-
-
-def test_what_is_escaped_and_what_is_not() -> None:
-    assert encoded({"a b": "~-._*+/é"}) == b"a%20b=~-._%2A%2B%2F%C3%A9"
-    twice = [signed({}, key_id=KEY, secret=SECRET, now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2)]
-    assert twice[0]["SignatureNonce"] != twice[1]["SignatureNonce"]
 
 
 def test_the_request(clock: ManualClock) -> None:
@@ -346,93 +267,6 @@ def test_numbers(ours: str, theirs: str) -> None:
 def test_numbers_that_are_none() -> None:
     assert [from_aliyun(text) for text in ("", "x", "1" * 20, "123", "٣" * 11)] == [""] * 5
     assert from_aliyun("008613800138000") == from_aliyun("+8613800138000") == "+8613800138000"
-
-
-SENT_AT = datetime(2026, 12, 1, 3, 0, tzinfo=UTC)
-INQUIRY = Inquiry("4711", PHONE, PAYLOAD, SENT_AT)
-
-
-def page(*out_ids: str, total: int | None = None) -> Act:
-    records: list[dict[str, Any]] = [{"OutId": each, "SendStatus": 3, "ErrCode": "DELIVERED"} for each in out_ids]
-    found = {"TotalCount": len(records) if total is None else total, "SmsSendDetailDTOs": {"SmsSendDetailDTO": records}}
-    return answers(200, {"Code": "OK", "Message": "OK", **found})
-
-
-def asked(
-    clock: ManualClock, *acts: Act, inquiry: Inquiry = INQUIRY, later: timedelta = HOUR
-) -> tuple[Outcome | None, list[dict[str, str]]]:
-    async def main() -> tuple[Outcome | None, list[dict[str, str]]]:
-        async with opened(clock, *acts) as (channel, far):
-            clock.advance(later)
-            outcome = await channel.reconcile(inquiry)
-            names = ("Action", "PhoneNumber", "SendDate", "PageSize", "CurrentPage")
-            return outcome, [{name: seen.form[name] for name in names} for seen in far.requests]
-
-    return asyncio.run(main())
-
-
-def test_found_in_the_records(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page("1", "4711"))
-    assert outcome == Outcome(K.ACCEPTED, "reconciled")
-    query = {"Action": "QuerySendDetails", "PhoneNumber": "13800138000", "SendDate": "20261201", "PageSize": "50"}
-    assert queries == [{**query, "CurrentPage": "1"}]
-
-
-def test_found_on_a_later_page(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page(*"abc", total=4), page("4711", total=4))
-    assert outcome is not None
-    assert outcome.kind is K.ACCEPTED
-    assert [query["CurrentPage"] for query in queries] == ["1", "2"]
-
-
-def test_around_midnight_in_beijing_both_days_are_asked(clock: ManualClock) -> None:
-    near = replace(INQUIRY, sent_at=datetime(2026, 11, 30, 15, 59, 30, tzinfo=UTC))
-    outcome, queries = asked(clock, page("1"), page("4711"), inquiry=near)
-    assert outcome is not None
-    assert outcome.kind is K.ACCEPTED
-    assert [query["SendDate"] for query in queries] == ["20261130", "20261201"]
-
-
-def test_never_arrived(clock: ManualClock) -> None:
-    for act in (page(), page("1", "47110", "471")):
-        outcome, _ = asked(clock, act)
-        assert outcome == Outcome(K.DROP_MESSAGE, "never_arrived")
-
-
-@pytest.mark.parametrize("later", [timedelta(), timedelta(minutes=9)])
-def test_records_may_be_behind(clock: ManualClock, later: timedelta) -> None:
-    """A query right after the attempt that finds nothing proves nothing."""
-    assert asked(clock, page(), later=later)[0] is None
-
-
-def test_records_are_gone_after_thirty_days(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page(), later=29 * DAY + HOUR)
-    assert (outcome, queries) == (None, [])
-
-
-def test_records_without_end_say_nothing(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page("1", total=10_000))
-    assert outcome is None
-    assert len(queries) == 4
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        answers(500),
-        html(200),
-        answers(200, {}),
-        refusal("isv.SYSTEM_ERROR"),
-        answers(401),
-        reset,
-        silence,
-        cut(200),
-        huge,
-    ],
-)
-def test_an_error_is_no_answer(clock: ManualClock, act: Act) -> None:
-    assert asked(clock, act)[0] is None
-    assert asked(clock, page("1", total=5), act)[0] is None
 
 
 @pytest.mark.parametrize(
