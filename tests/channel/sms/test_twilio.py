@@ -1,31 +1,18 @@
-"""Twilio: the request, one per attempt; every row of its error table; reconciliation."""
+"""Twilio: the request, one per attempt; every row of its error table; the check."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
-from orchestrator.channel.base import (
-    Envelope,
-    Finding,
-    Health,
-    Inquiry,
-    Outcome,
-    OutcomeClass,
-    Payload,
-    PushPayload,
-    Scope,
-    SmsPayload,
-)
+from orchestrator.channel.base import Finding, Health, Outcome, OutcomeClass, Payload, PushPayload, Scope, SmsPayload
 from orchestrator.channel.sms.twilio import TwilioChannel, TwilioOptions
 from orchestrator.channel.sms.twilio_callbacks import Signature
 from orchestrator.channel.sms.twilio_errors import TABLE, kind_of, until_pacific_midnight
@@ -33,49 +20,23 @@ from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 from tests.channel.late import begins_nothing_late
-
-K = OutcomeClass
-AC = "AC" + "0123456789abcdef" * 2
-SID = "SM" + "f" * 32
-MESSAGES = f"/2010-04-01/Accounts/{AC}/Messages.json"
-CALLBACK = "https://push.example/callbacks/sms"
-PHONE = "+15558675309"
-BODY = "Noodles miss you, Ümit 午餐: 5 off & more = yes"
-ENVELOPE = Envelope("4711", 1, PHONE, "phone", SmsPayload(BODY), timedelta(minutes=90), "run-7-user-9")
-OK = answers(201, {"sid": SID, "status": "queued", "num_segments": "0", "error_code": None})
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-
-
-@asynccontextmanager
-async def opened(
-    clock: ManualClock, *acts: Act, patience: float = 0.5, **more: str
-) -> AsyncIterator[tuple[TwilioChannel, FarEnd]]:
-    async with FarEnd().plays(MESSAGES, *acts) as far:
-        sender = {"from": "+15005550006"} | more
-        options = TwilioOptions.model_validate(
-            {"account_sid": AC, "auth_token_file": Path("x"), "base_url": far.url} | sender
-        )
-        transport = Wire(timedelta(seconds=patience))
-        signature = Signature("s3cret-canary", None)
-        channel = TwilioChannel(options, "s3cret-canary", transport, clock, signature=signature, callback_url=CALLBACK)
-        yield channel, far
-        await channel.close()
-
-
-def sent(clock: ManualClock, act: Act) -> Outcome:
-    """The outcome of one message; checks that exactly one request was made."""
-
-    async def main() -> Outcome:
-        async with opened(clock, act) as (channel, far):
-            outcome = await channel.send(ENVELOPE)
-            assert (len(far.requests), far.connections) == (1, 1)
-            return outcome
-
-    return asyncio.run(main())
-
-
-def refusal(status: int, code: int, message: str = "", **headers: str) -> Act:
-    return answers(status, {"code": code, "message": message, "more_info": "https://x", "status": status}, **headers)
+from tests.channel.sms.twilio_end import (
+    AC,
+    BODY,
+    CALLBACK,
+    ENVELOPE,
+    HOUR,
+    INQUIRY,
+    MESSAGES,
+    MINUTE,
+    OK,
+    PHONE,
+    SID,
+    K,
+    opened,
+    refusal,
+    sent,
+)
 
 
 def test_the_request(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,92 +267,6 @@ def test_what_a_callbacks_code_means() -> None:
         K.STOP_CHANNEL,
         *[None] * 6,
     ]
-
-
-SENT_AT = datetime(2026, 12, 1, 3, 0, tzinfo=UTC)
-INQUIRY = Inquiry("4711", PHONE, SmsPayload(BODY), SENT_AT)
-
-
-def record(body: str = BODY, age: timedelta = timedelta(), sid: str = SID) -> dict[str, object]:
-    created = format_datetime(SENT_AT - age)
-    return {"sid": sid, "body": body, "to": PHONE, "date_created": created, "status": "sent", "error_code": None}
-
-
-def page(*records: dict[str, object], following: str | None = None) -> Act:
-    return answers(
-        200, {"messages": list(records), "page": 0, "page_size": 50, "next_page_uri": following, "uri": "/x"}
-    )
-
-
-def asked(clock: ManualClock, *acts: Act) -> tuple[Outcome | None, list[dict[str, str]]]:
-    async def main() -> tuple[Outcome | None, list[dict[str, str]]]:
-        async with opened(clock, *acts) as (channel, far):
-            outcome = await channel.reconcile(INQUIRY)
-            assert {seen.method for seen in far.requests} == {"GET"}
-            return outcome, [seen.query for seen in far.requests]
-
-    return asyncio.run(main())
-
-
-def test_found_in_the_list(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page(record("another"), record()))
-    assert outcome is not None
-    assert (outcome.kind, outcome.provider_id) == (K.ACCEPTED, SID)
-    assert queries == [{"To": PHONE, "DateSent>": "2026-11-30T03:00:00Z", "PageSize": "50"}]
-
-
-def test_found_though_it_has_no_date_yet(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page(), page(record()))
-    assert outcome is not None
-    assert outcome.kind is K.ACCEPTED
-    assert "DateSent>" not in queries[1]
-
-
-def test_never_arrived(clock: ManualClock) -> None:
-    """Other words of another time, or the same words of last week."""
-    later = page(record(BODY + " ", -HOUR), record("x", -HOUR))
-    for acts in ([page()], [later], [page(record(age=timedelta(days=7)))]):
-        outcome, _ = asked(clock, *acts)
-        assert outcome is not None
-        assert (outcome.kind, outcome.code) == (K.DROP_MESSAGE, "never_arrived")
-
-
-@pytest.mark.parametrize("age", [-MINUTE, timedelta(), MINUTE])
-def test_another_text_of_that_time_may_be_it(clock: ManualClock, age: timedelta) -> None:
-    """It was composed again: the points in it may have been others when it was sent."""
-    assert asked(clock, page(record("You have 41 points", age)))[0] is None
-
-
-def test_on_a_later_page(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page(record("x"), following=f"{MESSAGES}?Page=1&PageToken=PT1"), page(record()))
-    assert outcome is not None
-    assert outcome.kind is K.ACCEPTED
-    assert queries[1] == {"Page": "1", "PageToken": "PT1"}
-
-
-def test_a_list_without_end_says_nothing(clock: ManualClock) -> None:
-    outcome, queries = asked(clock, page(record("x"), following=f"{MESSAGES}?Page=1"))
-    assert outcome is None
-    assert len(queries) == 6
-
-
-@pytest.mark.parametrize(
-    "act", [answers(500), html(200), answers(200, {}), answers(401), reset, silence, cut(200), huge]
-)
-def test_an_error_is_no_answer(clock: ManualClock, act: Act) -> None:
-    assert asked(clock, act)[0] is None
-    assert asked(clock, page(), act)[0] is None
-
-
-def test_credentials_do_not_follow_a_link_elsewhere(clock: ManualClock) -> None:
-    async def main() -> None:
-        async with FarEnd() as thief:
-            evil = {"meta": {"key": "messages", "next_page_url": f"{thief.url}/steal"}, "messages": [record("x")]}
-            async with opened(clock, answers(200, evil)) as (channel, _):
-                assert await channel.reconcile(INQUIRY) is None
-            assert not thief.requests
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
