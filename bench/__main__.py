@@ -53,8 +53,8 @@ class Bench:
 
 
 def _contention(workers: int) -> Bench:
-    quick = ("contention", "1000", str(workers)) if workers == CROWDS[0] else ()
-    return Bench("dispatch", ("contention", "40000", str(workers)), quick, 5, "ratio")
+    quick = ("1000", str(workers)) if workers == CROWDS[0] else ()
+    return Bench("contention", ("40000", str(workers)), quick, 5, "ratio")
 
 
 def _against(name: str) -> Bench:
