@@ -82,7 +82,9 @@ def _contention(found: Found) -> float:
 
 
 def _contention_words(found: Found) -> str:
-    return ", ".join(f"{workers}: {found[f'contention-{workers}']['ratio']:.2f}" for workers in CROWDS)
+    ratios = ", ".join(f"{workers}: {found[f'contention-{workers}']['ratio']:.2f}" for workers in CROWDS)
+    apart = ", ".join(f"{found[f'contention-{workers}']['apart_ratio']:.2f}" for workers in CROWDS)
+    return f"{ratios}; ÷ as many that share nothing but the machine: {apart}"
 
 
 def _dormant(name: str) -> Callable[[Found], float]:

@@ -1,7 +1,9 @@
 """What a message costs with many worker processes over one PostgreSQL, through a channel that answers at once.
 
 Run as ``python -m bench.contention COUNT WORKERS``; prints one JSON object. Processor time is that of the workers and
-of the server's processes together; ``ratio`` is that of a message ÷ the same with one worker.
+of the server's processes together; ``ratio`` is that of a message ÷ the same with one worker. More processes than
+cores cost something by themselves, whatever they do: ``apart`` is what a message costs as many workers that each have a
+PostgreSQL and a share of the messages to themselves, and ``apart_ratio`` what sharing one ledger adds to that.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -30,44 +34,92 @@ from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 
 
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What sending all of it came to."""
+
+    messages: int
+    sent: int
+    seconds: float
+    """Until the last worker was done."""
+    workers: float
+    """Seconds of processor time, of all workers."""
+    servers: float
+
+    @property
+    def per_second(self) -> int:
+        return round(self.messages / self.seconds)
+
+    def us(self, seconds: float) -> float:
+        """Microseconds a message."""
+        return round(seconds / self.messages * 1e6, 1)
+
+    @property
+    def cpu_us(self) -> float:
+        return self.us(self.workers + self.servers)
+
+
 def contention(count: int, workers: int) -> dict[str, object]:
-    """What a message costs with so many workers, and with one."""
-    alone, together = _crowd(count, 1), _crowd(count, workers)
+    """What a message costs with so many workers, with one, and with as many that share the machine alone."""
+    alone, apart, together = _crowd(count, [1]), _crowd(count, [1] * workers), _crowd(count, [workers])
     return {
-        **together,
+        "messages": together.messages,
+        "per_second": together.per_second,
+        "seconds": round(together.seconds, 2),
+        "duplicates": together.sent - together.messages,
+        "cpu_us_per_message": together.cpu_us,
+        "cpu_us_split": {"workers": together.us(together.workers), "server": together.us(together.servers)},
         "workers": workers,
-        "reference_per_second": alone["per_second"],
-        "reference_cpu_us_per_message": alone["cpu_us_per_message"],
-        "share": round(float(str(together["per_second"])) / float(str(alone["per_second"])), 3),
-        "ratio": round(float(str(together["cpu_us_per_message"])) / float(str(alone["cpu_us_per_message"])), 3),
+        "reference_per_second": alone.per_second,
+        "reference_cpu_us_per_message": alone.cpu_us,
+        "apart_per_second": apart.per_second,
+        "apart_cpu_us_per_message": apart.cpu_us,
+        "share": round(together.per_second / alone.per_second, 3),
+        "ratio": round(together.cpu_us / alone.cpu_us, 3),
+        "apart_ratio": round(together.cpu_us / apart.cpu_us, 3),
     }
 
 
-def _crowd(count: int, workers: int) -> dict[str, object]:
-    with postgresql() as url, planned(count, url) as (store, owed):
+def _crowd(count: int, crowds: Sequence[int]) -> _Cost:
+    """Send about ``count`` messages in all, over one server for each crowd of so many workers."""
+    with ExitStack() as stack:
+        urls = [stack.enter_context(postgresql()) for _ in crowds]
+        ledgers = [stack.enter_context(planned(count // len(crowds), url)) for url in urls]
         origin = SystemClock().machine().isoformat()
-        command = [sys.executable, "-m", "bench.contention", "work", url, origin]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        crowd = [subprocess.Popen(command, **pipes) for _ in range(workers)]  # type: ignore[call-overload]
-        for one in crowd:
-            one.stdout.readline()  # it has imported everything and is ready
-        server, began = _server_seconds(url), time.perf_counter()
-        for one in crowd:
-            one.stdin.write("\n")
-            one.stdin.flush()
-        told = [json.loads(one.communicate(timeout=600)[0]) for one in crowd]
-        seconds, server = time.perf_counter() - began, _server_seconds(url) - server
-        states = states_of(store)
-        assert states.get("accepted") == owed, f"only {states} of {owed}"
-        own = sum(one["cpu_seconds"] for one in told)
-        return {
-            "messages": owed,
-            "per_second": round(owed / max(one["seconds"] for one in told)),
-            "seconds": round(seconds, 2),
-            "duplicates": sum(one["sent"] for one in told) - owed,
-            "cpu_us_per_message": round((own + server) / owed * 1e6, 1),
-            "cpu_us_split": {"workers": round(own / owed * 1e6, 1), "server": round(server / owed * 1e6, 1)},
-        }
+        addresses = [url for url, workers in zip(urls, crowds, strict=True) for _ in range(workers)]
+        workers = [_worker(url, origin) for url in addresses]
+        for worker in workers:
+            _said(worker)  # it has imported everything and is ready
+        before = sum(map(_server_seconds, urls))
+        for worker in workers:
+            _begin(worker)
+        told = [json.loads(worker.communicate(timeout=600)[0]) for worker in workers]
+        servers = sum(map(_server_seconds, urls)) - before
+        for store, owed in ledgers:
+            assert states_of(store).get("accepted") == owed, f"only {states_of(store)} of {owed}"
+        return _Cost(
+            messages=sum(owed for _, owed in ledgers),
+            sent=sum(one["sent"] for one in told),
+            seconds=max(one["seconds"] for one in told),
+            workers=sum(one["cpu_seconds"] for one in told),
+            servers=servers,
+        )
+
+
+def _worker(url: str, origin: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench.contention", "work", url, origin]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _said(worker: subprocess.Popen[str]) -> str:
+    assert worker.stdout is not None
+    return worker.stdout.readline()
+
+
+def _begin(worker: subprocess.Popen[str]) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write("\n")
+    worker.stdin.flush()
 
 
 def _server_seconds(url: str) -> float:

@@ -68,7 +68,8 @@ def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
 def _contention(f: Figures) -> list[Line]:
     what = f"dispatch, {f['workers']} workers on one PostgreSQL, a channel that answers at once"
     beside = f"{f['messages']:,} messages; the ratio is of processor time a message, workers and database: "
-    beside += f"{f['cpu_us_per_message']:.0f} µs against {f['reference_cpu_us_per_message']:.0f} µs"
+    beside += f"{f['cpu_us_per_message']:.0f} µs against {f['reference_cpu_us_per_message']:.0f} µs; "
+    beside += f"as many workers, each with a PostgreSQL of its own: {f['apart_cpu_us_per_message']:.0f} µs"
     reference = f"{f['reference_per_second']:,}/s: one worker"
     return [Line(what, f"{f['per_second']:,} messages/s", reference, f"{f['ratio']}", beside)]
 
@@ -285,6 +286,8 @@ NOTES = """How they are measured, where that is a choice:
 - The campaigns on Celery and Dramatiq run a process per core against PostgreSQL without syncing to disk, ours one
   process on SQLite that syncs each commit. Both forms are shown that people write: a task per user, and chunks.
 - `smtp-source` keeps its connections open (`-d`), as ours does.
+- More processes than cores cost something by themselves. So contention is told twice: against one worker, which is the
+  bar, and against as many workers that each have a PostgreSQL of their own, which is what sharing one ledger adds.
 - PostgreSQL comes from a wheel and runs on the same cores. It syncs its commits where dispatch and unit costs are
   measured; for plans and segments it does not.
 - The daemon's memory is what Linux counts as resident; a MB is 2^20 bytes everywhere.
