@@ -13,6 +13,7 @@ from orchestrator.dispatch.baseline import dead_share
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.stops import stop_account
+from orchestrator.store import unless_committed
 from orchestrator.store.tables import address
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,9 @@ def bury(  # the answer's own words, one value each
     if not guard.storming():
         people.end_address(connection, address_id, "dead", now, registered_before=dead_since)
         return
-    for suspect in guard.suspects():
+    suspects = guard.suspects()
+    unless_committed(connection, lambda: guard.take_back(suspects))
+    for suspect in suspects:
         people.revive_address(connection, suspect)
         held = people.quarantine_address(connection, suspect, now + QUARANTINE)
         metrics.storm_holds.labels(account).inc(held)

@@ -8,7 +8,7 @@ and nothing is deleted. Some codes say more when they come in numbers: it is our
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 
@@ -154,6 +154,12 @@ class StormGuard:
             found = [address for _, address in self._called_dead]
             self._called_dead.clear()
             return found
+
+    def take_back(self, suspects: Sequence[int]) -> None:
+        """What was given out has not been set aside: give it out again."""
+        with self._turn:
+            now = self.monotonic()
+            self._called_dead.extend((now, address) for address in suspects)
 
     def _counted(self) -> tuple[int, int, int]:
         self._forget(self.monotonic())

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
@@ -93,14 +93,14 @@ class Store:
         if self.path is not None and self._lock is None:
             raise StoreLockedError("this process opened the database read-only")
         if self._private:
-            with _part(self._only()) as connection:
+            with _undoing(_part(self._only())) as connection:
                 yield connection
             return
         if self.path is None:
-            with self._writer.begin() as connection:
+            with _undoing(self._writer.begin()) as connection:
                 yield connection
             return
-        with self._turn, self._writer.begin() as connection:
+        with self._turn, _undoing(self._writer.begin()) as connection:
             yield connection
 
     def again(self, work: Callable[[Connection], T]) -> T:
@@ -160,6 +160,31 @@ class Store:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+_UNDOING = "undoing"
+
+
+def unless_committed(connection: Connection, undo: Callable[[], None]) -> None:
+    """Have ``undo`` called should this transaction of :meth:`Store.write` not be committed, or not say whether it was.
+
+    For what is remembered beside the database of what it was told.
+    """
+    connection.info[_UNDOING].append(undo)
+
+
+@contextmanager
+def _undoing(transaction: AbstractContextManager[Connection]) -> Iterator[Connection]:
+    """The transaction; what others remember of it is undone when it fails."""
+    undoing = list[Callable[[], None]]()
+    try:
+        with transaction as connection:
+            connection.info[_UNDOING] = undoing
+            yield connection
+    except BaseException:
+        for undo in undoing:
+            undo()
+        raise
 
 
 @contextmanager

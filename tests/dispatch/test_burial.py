@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from orchestrator.dispatch.baseline import dead_share
 from orchestrator.dispatch.burial import QUARANTINE, bury
-from orchestrator.dispatch.storm import StormGuard
+from orchestrator.dispatch.storm import NONE_OF, StormGuard
 from orchestrator.store import Store
 from orchestrator.store.tables import address, alert, attempt, message
 from tests.tracking.world import NOW, World
@@ -64,6 +64,25 @@ def test_a_provider_that_calls_everybody_dead_for_five_minutes_ends_nobody(world
     assert (ended(world), set_aside(world)) == (0, USERS)
     with world.store.read() as connection:
         assert connection.execute(select(alert.c.kind)).scalars().all() == ["storm"]
+
+
+def test_a_storm_whose_transaction_is_lost_sets_everybody_aside_the_next_time(world: World) -> None:
+    hand = Hand()
+    guard = StormGuard(hand)
+    answers(world, guard, hand, [True] * (NONE_OF - 1), 1)
+    assert ended(world) > 0  # before anybody could know that it is a storm
+    guard.record(NONE_OF, dead=True, accepted=False)
+
+    def told(then: Exception | None) -> None:
+        with world.store.write() as connection:
+            bury(connection, "fcm", guard, NONE_OF, NOW, "UNREGISTERED")
+            if then is not None:
+                raise then
+
+    with pytest.raises(ConnectionError):
+        told(ConnectionError())
+    told(None)
+    assert (ended(world), set_aside(world)) == (0, NONE_OF)
 
 
 class Trusting(StormGuard):

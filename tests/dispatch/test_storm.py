@@ -100,6 +100,15 @@ def test_suspects_are_those_called_dead_in_the_window_each_given_out_once(guard:
     assert guard.suspects() == [21]
 
 
+def test_suspects_that_were_not_set_aside_are_given_out_again(guard: StormGuard, hand: Hand) -> None:
+    hear(guard, dead=2, first=1)
+    hand.now += WINDOW_SECONDS - 1
+    guard.take_back(guard.suspects())
+    hand.now += 2
+    hear(guard, dead=1, first=21)
+    assert guard.suspects() == [1, 2, 21]
+
+
 def test_giving_out_suspects_does_not_calm_the_storm(guard: StormGuard) -> None:
     hear(guard, dead=NONE_OF)
     guard.suspects()

@@ -6,14 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orchestrator.errors import NotFoundError, StoreLockedError
-from orchestrator.store import Store, engine, lock_holder
+from orchestrator.store import Store, engine, lock_holder, unless_committed
 from tests.far_end import wait_for
 
 HOLD = """
@@ -197,3 +198,23 @@ def test_nothing_of_a_private_store_outlives_it(tmp_path: Path) -> None:
     with again.read() as connection, pytest.raises(OperationalError, match="no such table"):
         connection.execute(text("SELECT * FROM t"))
     again.close()
+
+
+def test_what_is_remembered_of_a_transaction_is_undone_when_it_is_not_committed(store: Store) -> None:
+    undone: list[str] = []
+
+    def transaction(name: str, then: Callable[[Connection], object]) -> None:
+        with store.write() as connection:
+            unless_committed(connection, lambda: undone.append(name))
+            then(connection)
+
+    def refuse(*_: object) -> None:
+        raise ConnectionError
+
+    transaction("committed", lambda _: None)
+    with pytest.raises(ConnectionError):
+        transaction("failed", refuse)
+    with pytest.raises(ConnectionError):
+        transaction("not acknowledged", lambda connection: event.listen(connection, "commit", refuse))
+    transaction("committed", lambda _: None)
+    assert undone == ["failed", "not acknowledged"]
