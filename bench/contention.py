@@ -89,7 +89,7 @@ def _crowd(count: int, crowds: Sequence[int]) -> _Cost:
         addresses = [url for url, workers in zip(urls, crowds, strict=True) for _ in range(workers)]
         workers = [_worker(url, origin) for url in addresses]
         for worker in workers:
-            _said(worker)  # it has imported everything and is ready
+            _wait_for(worker)
         before = sum(map(_server_seconds, urls))
         for worker in workers:
             _begin(worker)
@@ -111,9 +111,10 @@ def _worker(url: str, origin: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _said(worker: subprocess.Popen[str]) -> str:
+def _wait_for(worker: subprocess.Popen[str]) -> None:
+    """Until it has imported everything and is ready."""
     assert worker.stdout is not None
-    return worker.stdout.readline()
+    worker.stdout.readline()
 
 
 def _begin(worker: subprocess.Popen[str]) -> None:

@@ -27,6 +27,7 @@ from orchestrator.errors import ConfigError
 from tests.channel.conftest import NOW
 from tests.channel.far_end import Act, FarEnd, answers, cut, drip, garbage, hang_up, html, huge, reset, silence
 from tests.channel.late import begins_nothing_late
+from tests.channel.once import sent_once
 
 K = OutcomeClass
 KEY = "SG.canary.s3cret"
@@ -58,14 +59,7 @@ async def opened(
 
 def sent(clock: ManualClock, act: Act) -> Outcome:
     """The outcome of one message; checks that exactly one request was made."""
-
-    async def main() -> Outcome:
-        async with opened(clock, act) as (channel, far):
-            outcome = await channel.send(ENVELOPE)
-            assert (len(far.requests), far.connections) == (1, 1)
-            return outcome
-
-    return asyncio.run(main())
+    return sent_once(opened(clock, act), ENVELOPE)
 
 
 def body_of(clock: ManualClock, payload: EmailPayload = MAIL, sender: SendgridSender = SENDER) -> Any:

@@ -19,6 +19,7 @@ from orchestrator.channel.sms.gateway import GatewayChannel, GatewayOptions
 from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers
+from tests.channel.once import sent_once
 
 K = OutcomeClass
 TOKEN, HOOK = "s3cret-canary", "h00k-s3cret-0123456789"
@@ -90,14 +91,7 @@ async def opened(
 
 def sent(clock: ManualClock, act: Act, described: dict[str, Any] = JSON_GATEWAY) -> Outcome:
     """The outcome of one message; checks that exactly one request was made."""
-
-    async def main() -> Outcome:
-        async with opened(clock, described, act) as (channel, far):
-            outcome = await channel.send(ENVELOPE)
-            assert (len(far.requests), far.connections) == (1, 1)
-            return outcome
-
-    return asyncio.run(main())
+    return sent_once(opened(clock, described, act), ENVELOPE)
 
 
 def requested(clock: ManualClock, described: dict[str, Any], envelope: Envelope = ENVELOPE) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from orchestrator.channel.sms.twilio_callbacks import Signature
 from orchestrator.channel.wire import Wire
 from orchestrator.clock import ManualClock
 from tests.channel.far_end import Act, FarEnd, answers
+from tests.channel.once import sent_once
 
 K = OutcomeClass
 AC = "AC" + "0123456789abcdef" * 2
@@ -48,14 +48,7 @@ async def opened(
 
 def sent(clock: ManualClock, act: Act) -> Outcome:
     """The outcome of one message; checks that exactly one request was made."""
-
-    async def main() -> Outcome:
-        async with opened(clock, act) as (channel, far):
-            outcome = await channel.send(ENVELOPE)
-            assert (len(far.requests), far.connections) == (1, 1)
-            return outcome
-
-    return asyncio.run(main())
+    return sent_once(opened(clock, act), ENVELOPE)
 
 
 def refusal(status: int, code: int, message: str = "", **headers: str) -> Act:
