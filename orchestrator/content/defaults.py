@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -22,14 +23,18 @@ from orchestrator.content.survey import ROOTS
 from orchestrator.errors import Problem
 
 Value = str | int | float | bool
+Values = Mapping[str, Mapping[str, Value]]
+"""By fact, then by locale ("" for any)."""
 _LONGEST_NUMBER = 20
+_REMEMBERED = 64
+"""Files kept read: a folder's stands for all campaigns below it, and for each of their versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """The declared defaults of one message, nearest file first: fact → locale ("" for any) → value."""
 
-    layers: tuple[Mapping[str, Mapping[str, Value]], ...]
+    layers: tuple[Values, ...]
 
     def of(self, fact: str, locales: Sequence[str]) -> Value | None:
         """The default of a fact: the nearest file's, for the first of the locales it has, or for any."""
@@ -41,7 +46,7 @@ class Defaults:
         return None
 
 
-def defaults_for(message: str, files: Mapping[str, Mapping[str, Mapping[str, Value]]]) -> Defaults:
+def defaults_for(message: str, files: Mapping[str, Values]) -> Defaults:
     """Those of a message's folder, its parent's, and so on; ``files`` by the path of their folder."""
     folders = [folder for folder in (*_up(message), "") if folder in files]
     return Defaults(tuple(files[folder] for folder in folders))
@@ -58,7 +63,8 @@ def folder_of(path: str) -> str | None:
     return folder if name == DEFAULTS else None
 
 
-def read_defaults(path: str, source: str) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
+@lru_cache(maxsize=_REMEMBERED)
+def read_defaults(path: str, source: str) -> tuple[Values, Sequence[Problem]]:
     """The facts of one file, and all that is wrong with it."""
     if len(source.encode(errors="replace")) > MAX_SOURCE_BYTES:
         return {}, [Problem(path, 0, "", f"is larger than {MAX_SOURCE_BYTES // 1024} KB")]
@@ -73,7 +79,7 @@ def read_defaults(path: str, source: str) -> tuple[dict[str, dict[str, Value]], 
     return _read(path, root) if root is not None else ({}, [])
 
 
-def _read(path: str, root: Node) -> tuple[dict[str, dict[str, Value]], list[Problem]]:
+def _read(path: str, root: Node) -> tuple[Values, Sequence[Problem]]:
     values: dict[str, dict[str, Value]] = {}
     problems: list[Problem] = []
     if not isinstance(root, MappingNode):

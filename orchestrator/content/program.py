@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,8 @@ from orchestrator.content.rewrite import rewrite
 from orchestrator.content.survey import LOOP_WORDS, Fault, Survey, survey
 from orchestrator.errors import RenderError, SkipMessage
 
+_REMEMBERED = 512
+"""Texts kept compiled: campaigns that differ in their body say the same title, and new versions most of the old."""
 _UNDEFINED = re.compile(r"('\w+')(?: is undefined)?$")
 _FILENAME = "<message>"
 """What compiled templates are called in a traceback; how their frames are known."""
@@ -173,21 +176,30 @@ def compile_text(
     text: str, file: str, lines_before: int, *, escape: bool = False, lines: Sequence[int] = ()
 ) -> Program | list[Fault]:
     """A program, or all that is wrong with the text; lines of faults are those of the file. ``escape``: it is HTML."""
-    environment = _ESCAPING if escape else ENVIRONMENT
     try:
-        tree = environment.parse(text)
-        found = survey(tree)
-        if found.faults:
-            return [Fault(fault.line + lines_before, fault.message, fault.hint) for fault in found.faults]
-        constant = _constant(tree)
-        code = environment.compile(rewrite(tree, found, environment), name=None, filename=_FILENAME)
+        found, template, constant = _checked(text, escape)
     except TemplateSyntaxError as error:
         return [Fault((error.lineno or 1) + lines_before, error.message or "cannot be read")]
     except (RecursionError, MemoryError, SyntaxError):
         return [Fault(1 + lines_before, "the template is nested too deeply")]
     except ValueError:
         return [Fault(1 + lines_before, "a number in the template is too large")]
-    return Program(file, lines_before, found, Template.from_code(environment, code, {}), constant, lines)
+    if template is None:
+        return [Fault(fault.line + lines_before, fault.message, fault.hint) for fault in found.faults]
+    return Program(file, lines_before, found, template, constant, lines)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _checked(text: str, escape: bool) -> tuple[Survey, Template | None, str | None]:  # noqa: FBT001
+    """A text surveyed and, where nothing is wrong with it, compiled, wherever it stands; and what it always says."""
+    environment = _ESCAPING if escape else ENVIRONMENT
+    tree = environment.parse(text)
+    found = survey(tree)
+    if found.faults:
+        return found, None, None
+    constant = _constant(tree)
+    code = environment.compile(rewrite(tree, found, environment), name=None, filename=_FILENAME)
+    return found, Template.from_code(environment, code, {}), constant
 
 
 def _constant(tree: nodes.Template) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from orchestrator.channel.base import EmailPayload, Payload, SmsPayload
 from orchestrator.content.budget import Budget
 from orchestrator.content.clean import single_line
-from orchestrator.content.defaults import Value, defaults_for, folder_of, read_defaults
+from orchestrator.content.defaults import Values, defaults_for, folder_of, read_defaults
 from orchestrator.content.files import chain, normal, place_of
 from orchestrator.content.links import Links, Tracked
 from orchestrator.content.markup import CLIPPED_BYTES
@@ -119,8 +119,8 @@ class TemplateSet:
             return f"{template!r} has no {channel} template", f"it has {', '.join(channels)}; write {channel}.en.j2"
         return f"no message {template!r}", did_you_mean(template, {message for message, _ in self._sources})
 
-    def _read_defaults(self, files: Mapping[str, str]) -> dict[str, dict[str, dict[str, Value]]]:
-        folders: dict[str, dict[str, dict[str, Value]]] = {}
+    def _read_defaults(self, files: Mapping[str, str]) -> dict[str, Values]:
+        folders: dict[str, Values] = {}
         for path, source in files.items():
             if (folder := folder_of(path)) is not None:
                 folders[folder], problems = read_defaults(self._root + path, source)
