@@ -21,7 +21,16 @@ from orchestrator.ledger.ids import LaneId, MessageId, ids_of_run, run_of_lane
 from orchestrator.ledger.lanes import VERSION, live_ids
 from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.states import State
-from orchestrator.store.dialect import among, from_sql, held_by_sql, one_of_sql, read_all, skip_locked_sql, within_sql
+from orchestrator.store.dialect import (
+    among,
+    from_sql,
+    held_by_sql,
+    one_of_sql,
+    prepared,
+    read_all,
+    skip_locked_sql,
+    within_sql,
+)
 
 SUSPECT_AFTER = 2
 """A message held by this many dead workers is claimed alone, so that a third death proves it guilty."""
@@ -65,7 +74,7 @@ _STOPPED = """EXISTS (SELECT 1 FROM stop WHERE stop.account = lane.account
 
 @cache
 def _due_lanes_sql(dialect: str) -> TextClause:
-    return text(f"""
+    return prepared(f"""
     SELECT lane.id, lane.run_id, lane.step, lane.channel, lane.account, lane.rate, lane.priority,
            run.campaign, {VERSION} AS version, lane.campaign_rate
     FROM lane JOIN run ON run.id = lane.run_id JOIN campaign ON campaign.name = run.campaign
@@ -116,7 +125,7 @@ def _due_sql(dialect: str) -> str:
 
 @cache
 def _claim_sql(dialect: str) -> TextClause:
-    return text(f"""
+    return prepared(f"""
         UPDATE message SET state = 'claimed', worker_id = :worker, state_at = :now
         WHERE id {one_of_sql(dialect, "ids")}""")
 

@@ -16,7 +16,7 @@ from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
 from orchestrator.ledger import place
 from orchestrator.ledger.ids import WorkerId
-from orchestrator.store.dialect import among, keep_rows_sql, one_of_sql, patience_sql, skip_locked_sql
+from orchestrator.store.dialect import among, keep_rows_sql, one_of_sql, patience_sql, prepared, skip_locked_sql
 from orchestrator.store.tables import worker
 
 PATIENCE = 10
@@ -51,7 +51,7 @@ def renew(connection: Connection, holder: Holder, lease: timedelta) -> None:
 
 @cache
 def _alive_sql(dialect: str) -> TextClause:
-    return text(f"""
+    return prepared(f"""
         SELECT 1{patience_sql(dialect)} FROM worker
         WHERE id = :worker AND ended_at IS NULL AND lease_until > :machine
         {keep_rows_sql(dialect)}""")

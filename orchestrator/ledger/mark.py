@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, TextClause, text
+from sqlalchemy import Connection, CursorResult, TextClause
 
 from orchestrator.clock import to_micros
 from orchestrator.errors import LeaseLostError
@@ -22,7 +22,7 @@ from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, held_by_sql, named_sql, one_of_sql, rows, rows_sql
+from orchestrator.store.dialect import among, held_by_sql, named_sql, one_of_sql, prepared, rows, rows_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class Hold:
 
 @cache
 def _send_sql(dialect: str) -> TextClause:
-    return text(f"""
+    return prepared(f"""
         UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
         WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.CLAIMED)}""")
 
 
 @cache
 def _exit_sql(dialect: str) -> TextClause:
-    return text(f"""
+    return prepared(f"""
         UPDATE message SET state = one.state, reason = one.reason, worker_id = NULL, crashes = 0, state_at = :now
         FROM {rows_sql(dialect, "rows", id="bigint", state="text", reason="text")} AS one {_of(dialect)}""")
 
@@ -61,7 +61,7 @@ def _exit_sql(dialect: str) -> TextClause:
 @cache
 def _hold_sql(dialect: str) -> TextClause:
     columns = {"id": "bigint", "reason": "text", "until": "bigint", "address_id": "bigint"}
-    return text(f"""
+    return prepared(f"""
         UPDATE message SET state = 'planned', reason = one.reason, due_at = one.until, worker_id = NULL, crashes = 0,
                            state_at = :now, address_id = coalesce(one.address_id, message.address_id)
         FROM {rows_sql(dialect, "rows", **columns)} AS one {_of(dialect)}""")

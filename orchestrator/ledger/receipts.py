@@ -12,7 +12,7 @@ from orchestrator import metrics
 from orchestrator.clock import to_micros
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, one_of_sql
+from orchestrator.store.dialect import among, one_of_sql, prepared
 
 _KEEP = text("""
     INSERT INTO receipt (provider, provider_id, status, state, message_id, code, received_at)
@@ -64,7 +64,7 @@ def record_receipt(
 
 @cache
 def _waiting_sql(dialect: str) -> TextClause:
-    return text(f"""
+    return prepared(f"""
     SELECT message_id FROM receipt WHERE message_id {one_of_sql(dialect, "ids")} AND state IS NOT NULL""")
 
 

@@ -16,7 +16,7 @@ from orchestrator.ledger.in_doubt import ended_sql
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import CampaignState, RunState, State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import of_row_sql, within_sql
+from orchestrator.store.dialect import PREPARED, of_row_sql, within_sql
 from orchestrator.store.tables import campaign, run
 
 
@@ -202,7 +202,7 @@ def runs_in(connection: Connection, *states: RunState) -> list[Run]:
     return [_run(row) for row in rows]
 
 
-_READ = select(run).where(run.c.id == bindparam("run"))  # asked for every batch at the door
+_READ = select(run).where(run.c.id == bindparam("run")).execution_options(**PREPARED)
 
 
 def read_run(connection: Connection, run_id: int) -> Run:

@@ -17,7 +17,17 @@ from orchestrator.ledger.lease import Holder
 from orchestrator.ledger.receipts import apply_kept
 from orchestrator.ledger.states import State
 from orchestrator.ledger.transition import Transition, record
-from orchestrator.store.dialect import among, driver_sql, held_by_sql, named_sql, one_of_sql, rows, rows_sql, within_sql
+from orchestrator.store.dialect import (
+    among,
+    driver_sql,
+    held_by_sql,
+    named_sql,
+    one_of_sql,
+    prepared,
+    rows,
+    rows_sql,
+    within_sql,
+)
 
 
 class Settlement(NamedTuple):
@@ -50,7 +60,7 @@ def _settle_sql(dialect: str) -> str:
 @cache
 def _accept_sql(dialect: str) -> TextClause:
     """Most answers: what is not named here needs no index to be written again."""
-    return text(f"""
+    return prepared(f"""
         UPDATE message SET state = 'accepted', reason = NULL, worker_id = NULL, state_at = :now,
                            provider_id = coalesce(answer.provider_id, message.provider_id)
         FROM {rows_sql(dialect, "answers", id="bigint", provider_id="text")} AS answer
@@ -64,7 +74,9 @@ def _attempt_sql(dialect: str) -> TextClause:
     columns |= {"started_at": "bigint", "ended_at": "bigint", "outcome": "text", "code": "text"}
     columns |= {"provider_id": "text", "detail": "text"}
     named = ", ".join(columns)
-    return text(f"INSERT INTO attempt ({named}) SELECT {named} FROM {rows_sql(dialect, 'attempts', **columns)} AS a")
+    return prepared(
+        f"INSERT INTO attempt ({named}) SELECT {named} FROM {rows_sql(dialect, 'attempts', **columns)} AS a"
+    )
 
 
 def settle(

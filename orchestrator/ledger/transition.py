@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause
 
 from orchestrator.clock import to_micros
-from orchestrator.store.dialect import rows, rows_sql
+from orchestrator.store.dialect import prepared, rows, rows_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ _COLUMNS = {
 @cache
 def _record_sql(dialect: str) -> TextClause:
     named = ", ".join(_COLUMNS)
-    return text(f"INSERT INTO transition ({named}) SELECT {named} FROM {rows_sql(dialect, 'rows', **_COLUMNS)} AS one")
+    return prepared(
+        f"INSERT INTO transition ({named}) SELECT {named} FROM {rows_sql(dialect, 'rows', **_COLUMNS)} AS one"
+    )
 
 
 def record(connection: Connection, lines: Iterable[Transition]) -> None:

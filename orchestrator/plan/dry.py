@@ -27,6 +27,7 @@ from orchestrator.plan.planner import Planner
 from orchestrator.policy.caps import UNCAPPED, Caps
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.store import tables
+from orchestrator.store.dialect import forget_prepared
 from orchestrator.timing.zones import candidates
 
 SHADOWED = (tables.run, tables.slot, tables.slot_hour, tables.member, tables.lane, tables.message, tables.transition)
@@ -95,6 +96,7 @@ def dry_run(
     caps: Caps = UNCAPPED,
 ) -> DryRun:
     """Plan a run as if launched now, and count. ``connection`` may be read-only; nothing of it stays."""
+    forget_prepared(connection)
     shadow = MetaData()
     for table in SHADOWED:
         copy = table.to_metadata(shadow)

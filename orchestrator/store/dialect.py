@@ -40,6 +40,24 @@ def bucket_sql(dialect: str, text: str) -> str:
     return f"bucket({text})"
 
 
+PREPARED = {"prepared": True}
+"""Execution options of what is said for each batch: PostgreSQL reads it once for each connection.
+
+It goes on to mean the tables that it meant then, whatever later hides them (:func:`forget_prepared`).
+"""
+
+
+def prepared(sql: str) -> TextClause:
+    """A statement that is said for each batch."""
+    return text(sql).execution_options(**PREPARED)
+
+
+def forget_prepared(connection: Connection) -> None:
+    """Let what is said from here on be read anew: temporary tables are to stand before others of their names."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("DEALLOCATE ALL")
+
+
 @cache
 def driver_sql(dialect: str, sql: str) -> str:
     """Our SQL with its ``:name`` parameters as the driver wants them: for ``exec_driver_sql`` with many rows of dicts.
@@ -141,7 +159,7 @@ def json_column_sql(dialect: str, column: str) -> str:
 @cache
 def _all_sql(dialect: str, columns: tuple[str, ...], rest: str) -> TextClause:
     if dialect == "postgresql":
-        return text(f"SELECT {', '.join(columns)} {rest}")
+        return prepared(f"SELECT {', '.join(columns)} {rest}")
     return text(f"SELECT json_group_array(json_array({', '.join(columns)})) {rest}")
 
 
@@ -150,7 +168,8 @@ def read_all(
 ) -> Sequence[Sequence[Any]]:
     """All rows of a SELECT of ``columns``, in no order; from SQLite in one step of its statement (:func:`rows_sql`).
 
-    No column may be a REAL, whose last digits JSON would lose; SQLite's truth values are 0 and 1.
+    For what is said for each batch (:func:`prepared`). No column may be a REAL, whose last digits JSON would lose;
+    SQLite's truth values are 0 and 1.
     """
     dialect = connection.dialect.name
     found = connection.execute(_all_sql(dialect, columns, rest), dict(values))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -121,12 +123,16 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One reading transaction: a consistent view."""
+        """One reading transaction: a consistent view.
+
+        Ended as one that writes is: when it is rolled back, the driver forgets what it has prepared.
+        """
         if self._private:
             yield self._only()
             return
         with self._reader.connect() as connection:
             yield connection
+            connection.commit()
 
     def _only(self) -> Connection:
         """The one connection of a private file, in its one transaction."""
@@ -290,17 +296,37 @@ def _sqlite(path: Path, *, read_only: bool, private: bool = False) -> Engine:
 
 
 def _postgresql(url: str) -> Engine:
-    """Nothing of ours outlives a transaction, but for statements that the driver prepares."""
+    """Nothing of ours outlives a transaction, but for what is prepared: statements that are said for each batch.
+
+    They are planned each time for their values. A plan for any values would hold for a connection's life, made when
+    what it reads was empty.
+    """
     address = make_url(url).set(drivername="postgresql+psycopg")
     pooled = str(address.query.get("pgbouncer", "")).lower() in {"true", "1"}
     engine = create_engine(
         address.difference_update_query(["pgbouncer"]),
-        connect_args={"prepare_threshold": None} if pooled else {},
+        connect_args={"prepare_threshold": None if pooled else sys.maxsize},  # of its own accord, never
         pool_pre_ping=True,  # a server that was restarted costs nobody an error
         hide_parameters=True,
     )
     event.listen(engine, "handle_error", _hide_rows)
+    if not pooled:
+        event.listen(engine, "connect", _plan_each_time)
+        event.listen(engine, "do_execute", _execute)
     return engine
+
+
+def _plan_each_time(connection: Any, _record: Any) -> None:
+    connection.execute("SET plan_cache_mode = force_custom_plan")
+    connection.commit()
+
+
+def _execute(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    """Say to the driver which statements are to be prepared; the others are SQLAlchemy's to say."""
+    if not context.execution_options.get("prepared"):
+        return False
+    cursor.execute(statement, parameters, prepare=True)
+    return True
 
 
 def _hide_rows(context: ExceptionContext) -> None:

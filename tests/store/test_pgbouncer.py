@@ -26,6 +26,7 @@ from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.dry import dry_run
 from orchestrator.store import Store, upgrade
 from orchestrator.store.blocks import BLOCK, keep_blocks
+from orchestrator.store.dialect import prepared
 from orchestrator.store.tables import event, message
 from orchestrator.timing.quiet import QuietHours
 from tests import pgbouncer, world
@@ -72,14 +73,14 @@ def test_every_ledgers_promises_hold(store: Store, story: Callable[[Ledger], Non
 
 def hammered(address: str, threads: int = 8) -> list[str]:
     """What goes wrong while several processes say the same thing again and again."""
-    wrong: list[str] = []
+    wrong, said = list[str](), prepared("SELECT count(*) FROM message WHERE id >= :n")
 
     def work() -> None:
         store = Store(address)
         try:
             for n in range(40):
                 with store.write() as connection:
-                    connection.execute(text("SELECT count(*) FROM message WHERE id >= :n"), {"n": n}).all()
+                    connection.execute(said, {"n": n}).all()
         except DBAPIError as error:
             wrong.append(type(error.orig).__name__)
         finally:

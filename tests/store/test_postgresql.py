@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from orchestrator.clock import to_micros
 from orchestrator.store import Store
 from orchestrator.store.copying import copy_rows
+from orchestrator.store.dialect import forget_prepared, prepared
 from orchestrator.store.tables import event, users
 from tests import world
 
@@ -94,3 +95,37 @@ def test_what_is_wrong_is_not_tried_again(store: Store, tmp_path: Path) -> None:
         other.again(work)
     other.close()
     assert len(tries) == 2
+
+
+_KEPT = text("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT 7%'")
+
+
+def test_what_is_said_for_each_batch_is_read_once_and_planned_each_time(store: Store) -> None:
+    often = prepared("SELECT 7 WHERE :n > 0")
+    for _ in range(10):
+        with store.read() as connection:
+            connection.execute(often, {"n": 1})
+        with store.write() as connection:
+            connection.execute(often, {"n": 1})
+    with store.read() as connection:
+        assert [tuple(row) for row in connection.execute(_KEPT)] == [(0, 20)]
+
+
+def test_nothing_else_is_prepared(store: Store) -> None:
+    for _ in range(10):
+        with store.read() as connection:
+            connection.execute(text("SELECT 7 WHERE :n > 0"), {"n": 1})
+    with store.read() as connection:
+        assert not connection.execute(_KEPT).all()
+
+
+def test_temporary_tables_stand_before_what_was_prepared(store: Store) -> None:
+    newest = prepared("SELECT max(id) FROM users")
+    world.person(store, "one")
+    with store.write() as connection:
+        assert connection.execute(newest).scalar_one() is not None
+        forget_prepared(connection)
+        connection.execute(text("CREATE TEMPORARY TABLE users (id bigint) ON COMMIT DROP"))
+        assert connection.execute(newest).scalar_one() is None
+    with store.write() as connection:
+        assert connection.execute(newest).scalar_one() is not None
