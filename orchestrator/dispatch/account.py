@@ -13,6 +13,7 @@ from orchestrator import metrics
 from orchestrator.channel.base import Channel, Outcome, OutcomeClass
 from orchestrator.dispatch.domains import Domains
 from orchestrator.dispatch.quota import Quota
+from orchestrator.dispatch.rest import Rests
 from orchestrator.dispatch.storm import StormGuard
 from orchestrator.dispatch.warm_up import WarmUp
 from orchestrator.ledger.claim import Lane
@@ -44,6 +45,8 @@ class Account:
     """Destination domains with rates of their own."""
     warm_up: WarmUp | None = None
     """How much may leave a day while the account is new."""
+    rests: Rests = field(default_factory=Rests)
+    """When it is left alone, for more room to come together. The event loop's."""
     turn: Lock = field(default_factory=Lock)
     """Held while connections are kept or let go."""
     _untold: deque[tuple[OutcomeClass, float, bool]] = field(default_factory=deque)
@@ -79,6 +82,14 @@ class Account:
         if not self.breaker.allow(self.name):
             return 0
         return 1 if probing else free
+
+    def free(self) -> int:
+        """Connections that are neither used nor kept."""
+        return self.connections - self.in_flight - self.kept
+
+    def took(self, lane: Lane, room: int, kept: int, began: float) -> None:
+        """A batch took all the ``room`` it found as it ``began``, of so many connections ``kept``: is there little?"""
+        self.rests.begin(lane, room, kept, self.connections, self._own_rate(), began)
 
     def count_in_flight(self, change: int) -> None:
         """One request more, or one less."""

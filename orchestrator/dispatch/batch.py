@@ -21,13 +21,19 @@ from orchestrator.store import AWAY
 class Batch:
     """What may leave now, and how many were taken up for it, whatever the gate said of them; 0: nothing was due.
 
-    ``taken_at``: monotonic seconds, from before the mark. ``full``: nothing was taken up, since there was no room.
+    ``taken_at``: monotonic seconds, from before the mark. ``room``: how many it could have been; without any, nothing
+    was looked for.
     """
 
     leaving: list[Ready]
     claimed: int
     taken_at: float = 0.0
-    full: bool = False
+    room: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there was no room for more, and there may be more to take up."""
+        return self.claimed >= self.room
 
 
 def take_batch(
@@ -47,7 +53,7 @@ def take_batch(
     """
     ready, out = door.claim_and_compose(lane, room, account.channel, first)
     if not ready and not out:
-        return Batch([], 0)
+        return Batch([], 0, room=room)
     found = admit(account, lane, ready, door.clock)
     door.probe("admitted")
     if found.rest:  # before the mark: nothing of the database's comes between that and the wire
@@ -60,4 +66,4 @@ def take_batch(
         unmarked(found.admitted)
         raise
     found.give_back([item.composed for item in leaving], door.clock.monotonic())
-    return Batch(leaving, len(ready) + len(out), found.taken_at)
+    return Batch(leaving, len(ready) + len(out), found.taken_at, room)

@@ -220,14 +220,16 @@ class Worker:
         while not self._stopping.is_set():
             await self._busy.wait()
             if not await self._round():
-                await asyncio.sleep(IDLE_AT_LEAST)  # a round may be over at once: let others have the loop
+                await asyncio.sleep(self._until_rested())  # a round may be over at once: let others have the loop
 
     async def _round(self) -> bool:
         """One turn over the lanes with something due; whether anything was claimed."""
         busy, full, lanes = False, False, await self._lanes_due() if self.steady() else []
         ours = [(lane, self.accounts[lane.account]) for lane in lanes if lane.account in self.accounts]
         for lane, account in ours:
-            if not self._stopping.is_set():
+            if account.rests.holds(lane, account.free(), time.monotonic()):
+                full = True
+            elif not self._stopping.is_set():
                 batch = await self._through_the_door(lane, account)
                 busy, full = busy or batch.claimed > 0, full or batch.full
         if not ours:
@@ -266,11 +268,13 @@ class Worker:
     async def _through_the_door(self, lane: Lane, account: Account) -> Batch:
         """Settle what was answered meanwhile, claim, compose, admit, mark, send: one batch of one lane."""
         with traces.span("batch", campaign=lane.campaign, run=lane.run_id, lane=lane.id, account=account.name):
-            seats = Seats(account)
+            seats, began = Seats(account), time.monotonic()
             try:
                 with self._kept(self._answered()) as answers:
                     batch = await self._db(self._take, lane, seats, answers)
                 account.count_in_flight(len(batch.leaving))
+                if batch.claimed and batch.full:
+                    account.took(lane, batch.room, seats.kept, began)
             finally:
                 seats.let_go()
             for item in batch.leaving:
@@ -288,7 +292,7 @@ class Worker:
                 return take_batch(self._door, lane, account, room, first, partial(self._not_begun, account, answers))
         if answers:
             self._write_answers(answers)
-        return Batch([], 0, full=True)
+        return Batch([], 0)
 
     def _not_begun(self, account: Account, answers: list[Answer], items: Sequence[Composed]) -> None:
         """What was to be marked when the database went away does not leave, whether it took the mark or not."""
@@ -297,7 +301,8 @@ class Worker:
 
     def _heard(self, answer: Answer) -> None:
         self._answers.put_nowait(answer)
-        if self._answers.qsize() >= MANY:
+        account = self.accounts[answer.account]
+        if self._answers.qsize() >= MANY or account.rests.ends(account.free() + 1):  # its own is about to be
             self._woken.set()
         elif self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHER, self._gathered)
@@ -375,11 +380,16 @@ class Worker:
         return self.clock.machine() < self._held_until
 
     async def _idle(self) -> None:
-        seconds = IDLE_AT_LEAST if self._full else await self._until_due()
+        seconds = self._until_rested() if self._full else await self._until_due()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
         if not self._stopping.is_set():
             self._woken.clear()
+
+    def _until_rested(self) -> float:
+        """Seconds until an account has rested, or there may be room."""
+        now = time.monotonic()
+        return min([IDLE_AT_LEAST, *(account.rests.left(now) for account in self.accounts.values())])
 
     async def _until_due(self) -> float:
         """Seconds until there may be something to do."""
