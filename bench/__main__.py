@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import scale_page
+from bench import growth, scale_page, segments
 from bench.against import PEERS
 from bench.bars import CROWDS, Figures, verdicts
 from bench.show import bars_table, lines_of, markdown, table
@@ -36,7 +37,8 @@ PATIENCE = 1800
 class Bench:
     """A module to run with arguments, ``times`` times; the run with the median of ``by`` counts.
 
-    ``quick``: what it is run with to see that it works; nothing where another one goes the same way.
+    ``quick``: what it is run with to see that it works; nothing where another one goes the same way. ``turns``: how
+    often a run measures by itself, to say the median.
     """
 
     module: str
@@ -45,6 +47,7 @@ class Bench:
     times: int = 1
     by: str = ""
     full: tuple[str, ...] = ()
+    turns: int = 1
 
     def command(self, *, quick: bool, full: bool) -> list[str]:
         """What is run."""
@@ -76,21 +79,28 @@ SUITE = {
     **{f"against-{name}": _against(name) for name in PEERS},
     "mail": Bench("mail", ("10000",), ("500",), 5, _SHARE),
     "rehearse": Bench("rehearse", ("100000", "7"), ("2000", "2")),
-    "segments": Bench("segments", ("1000000", "10"), ("10000", "4")),
-    "segments-postgresql": Bench("segments", ("1000000", "10", "postgresql"), ("10000", "4", "postgresql")),
+    "segments": Bench("segments", ("1000000", "10"), ("10000", "4"), turns=segments.TURNS),
+    "segments-postgresql": Bench(
+        "segments", ("1000000", "10", "postgresql"), ("10000", "4", "postgresql"), turns=segments.TURNS
+    ),
     "imports": Bench("imports", ("1000000", "random"), ("20000", "random")),
     "render": Bench("render", ("3000",), ("300",)),
     "events": Bench("events", ("20000",), ("2000",), 3, "one_a_request"),
     "memory-idle": Bench("memory", ("idle",), (), 5, "rss_mb"),
-    "memory-sending": Bench("memory", ("sending", "300000"), ("sending", "1000"), full=("sending", "1000000")),
+    "memory-sending": Bench(
+        "memory", ("sending", "300000"), ("sending", "1000"), 5, "peak_mb", full=("sending", "1000000")
+    ),
     "growth-messages": Bench(
         "growth",
         ("messages", "10000", "100000"),
         ("messages", "500", "1000"),
         full=("messages", "10000", "100000", "1000000"),
+        turns=growth.TURNS,
     ),
-    "growth-campaigns": Bench("growth", ("campaigns", "1", "10", "100")),
-    "growth-rows": Bench("growth", ("rows", "0", "1000000", "10000000"), full=("rows", "0", "10000000", "50000000")),
+    "growth-campaigns": Bench("growth", ("campaigns", "1", "10", "100"), turns=growth.TURNS),
+    "growth-rows": Bench(
+        "growth", ("rows", "0", "1000000", "10000000"), full=("rows", "0", "10000000", "50000000"), turns=growth.TURNS
+    ),
     "scale": Bench("scale", ("100000",), ("5000",)),
 }
 
@@ -105,6 +115,11 @@ def measured(name: str, *, quick: bool, full: bool) -> dict[str, Any]:
     median = sorted(whole, key=lambda run: run.get(bench.by, 0))[len(whole) // 2]
     seconds = round(time.monotonic() - began, 1)
     return {"command": " ".join(command), "at": _now(), "seconds": seconds, "runs": runs, "median": median}
+
+
+def times_made(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """How often each was measured, in runs and in their turns."""
+    return {name: len(one["runs"]) * SUITE[name].turns for name, one in benchmarks.items()}
 
 
 def _run(command: list[str]) -> Figures:
@@ -163,7 +178,7 @@ def main() -> None:
     medians = {name: one["median"] for name, one in found["benchmarks"].items()}
     held = verdicts(medians)
     found["bars"] = [verdict.as_json() for verdict in held]
-    runs = {name: len(one["runs"]) for name, one in found["benchmarks"].items()}
+    runs = times_made(found["benchmarks"])
     if given.json:
         print(json.dumps(found, indent=1))
     else:

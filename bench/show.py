@@ -276,8 +276,8 @@ on small data, `--full` those that take long at the issue's whole size.
 
 NOTES = """How they are measured, where that is a choice:
 
-- A run of a segment or of growth is five turns in itself, of which the median counts; a run that takes a minute or more
-  is made once. `--full` sends a million messages and puts 50 M old rows beside them.
+- Each bar is the median of five: of five runs, or of the five turns that a run of a segment or of growth is by itself.
+  `--full` sends a million messages and puts 50 M old rows beside others.
 - The far end of pushes is nginx on the same two cores as the sender and everything else; its own limit, as wrk finds
   it, stands below.
 - The bare clients of others get messages that are ready. Beside them stand our channel by itself with such messages,
