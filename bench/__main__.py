@@ -75,6 +75,8 @@ SUITE = {
     "dispatch-nginx": Bench("dispatch", ("nginx", "20000"), ("nginx", "1000"), 5, _SHARE),
     "dispatch-sandbox": Bench("dispatch", ("sandbox", "20000"), ("sandbox", "1000"), 3, "per_second"),
     "dispatch-postgresql": Bench("dispatch", ("postgresql", "20000"), ("postgresql", "1000"), 5, _SHARE),
+    "dispatch-slow": Bench("dispatch", ("slow", "10000"), ("slow", "500"), 5, _SHARE),
+    "dispatch-slow-postgresql": Bench("dispatch", ("slow-postgresql", "10000"), (), 5, _SHARE),
     **{f"contention-{workers}": _contention(workers) for workers in CROWDS},
     **{f"against-{name}": _against(name) for name in PEERS},
     "mail": Bench("mail", ("10000",), ("500",), 5, _SHARE),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import cycle
+
+from typing_extensions import override
 
 from orchestrator.channel.base import Ambiguity, Channel, Envelope, Inquiry, Outcome, OutcomeClass, Payload
 from orchestrator.channel.push.fcm_message import problems
@@ -37,6 +40,22 @@ class NullChannel:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+class SlowChannel(NullChannel):
+    """Accepts every push after a while, as providers far away do: after a tenth of a second, more or less."""
+
+    usual = 0.1
+    """Seconds."""
+
+    def __init__(self) -> None:
+        self._next = cycle(range(50, 151))
+
+    @override
+    async def send(self, envelope: Envelope) -> Outcome:
+        """Yes, by and by."""
+        await asyncio.sleep(next(self._next) / 1000)
+        return await super().send(envelope)
 
 
 @dataclass(slots=True)

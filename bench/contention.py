@@ -3,28 +3,26 @@
 Run as ``python -m bench.contention COUNT WORKERS``; prints one JSON object. Processor time is that of the workers and
 of the server's processes together; ``ratio`` is that of a message ÷ the same with one worker. More processes than
 cores cost something by themselves, whatever they do: ``apart`` is what a message costs as many workers that each have a
-PostgreSQL and a share of the messages to themselves, and ``apart_ratio`` what sharing one ledger adds to that.
+PostgreSQL and a share of the messages to themselves, and ``apart_ratio`` what sharing one ledger adds to that. Each
+worker has as many connections as where dispatch over PostgreSQL is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-import psycopg
 import uvloop
 
 from bench.channels import Counted, NullChannel
-from bench.dispatch import CONNECTIONS, planned, postgresql
+from bench.dispatch import CONNECTIONS, planned, postgresql, server_seconds
 from bench.door import LUNCH, states_of, unbraked
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.dispatch import interpreter
@@ -90,11 +88,11 @@ def _crowd(count: int, crowds: Sequence[int]) -> _Cost:
         workers = [_worker(url, origin) for url in addresses]
         for worker in workers:
             _wait_for(worker)
-        before = sum(map(_server_seconds, urls))
+        before = sum(map(server_seconds, urls))
         for worker in workers:
             _begin(worker)
         told = [json.loads(worker.communicate(timeout=600)[0]) for worker in workers]
-        servers = sum(map(_server_seconds, urls)) - before
+        servers = sum(map(server_seconds, urls)) - before
         for store, owed in ledgers:
             assert states_of(store).get("accepted") == owed, f"only {states_of(store)} of {owed}"
         return _Cost(
@@ -123,21 +121,6 @@ def _begin(worker: subprocess.Popen[str]) -> None:
     worker.stdin.flush()
 
 
-def _server_seconds(url: str) -> float:
-    """Processor time of all processes of the server, those that have ended too."""
-    with psycopg.connect(url) as connection:
-        folder = connection.execute("SHOW data_directory").fetchone()
-    assert folder is not None
-    postmaster = (Path(folder[0]) / "postmaster.pid").read_text().split()[0]
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            _, parent, *_ = fields = path.read_text().rpartition(")")[2].split()
-            own, reaped = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
-            ticks += own + reaped if path.parent.name == postmaster else own if parent == postmaster else 0
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def work(url: str, origin: str) -> dict[str, object]:
     """One worker of several: sends until nothing is due, from when it is told to."""
     store = Store(url)
@@ -148,7 +131,7 @@ def work(url: str, origin: str) -> dict[str, object]:
 
 async def _work(store: Store, clock: Clock) -> dict[str, object]:
     channel = Counted(NullChannel(), sys.maxsize)
-    worker = Worker(store, clock, QuietHours.load(None), {"fcm": unbraked("fcm", channel, CONNECTIONS["null"])})
+    worker = Worker(store, clock, QuietHours.load(None), {"fcm": unbraked("fcm", channel, CONNECTIONS["postgresql"])})
     interpreter.set_up()
     began, used = time.perf_counter(), time.process_time()
     worker.start()

@@ -2,26 +2,28 @@
 
 Once through a channel that answers at once, against the same three grouped transactions without any logic; once
 through the real FCM channel to nginx, which is never the bottleneck, against as many bare requests to it; once to the
-sandbox, which is. ``postgresql``: to nginx as well, over PostgreSQL, with the rates in Valkey.
+sandbox, which is. ``postgresql``: to nginx as well, over PostgreSQL, with the rates in Valkey. ``slow``: through a
+channel that answers after a tenth of a second, on SQLite or PostgreSQL, against what so many connections allow.
 
-Run as ``python -m bench.dispatch null|nginx|sandbox|postgresql COUNT``; prints one JSON object. ``share`` is messages a
-second ÷ the reference's; ``ratio`` the other way round.
+Run as ``python -m bench.dispatch null|nginx|sandbox|postgresql|slow|slow-postgresql COUNT``; prints one JSON object.
+``share`` is messages a second ÷ the reference's; ``ratio`` the other way round.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import uvloop
 
-from bench.channels import NullChannel
+from bench.channels import NullChannel, SlowChannel
 from bench.door import owed, plan, send_all
 from bench.nginx import nginx, own_limit
 from bench.plan import SEGMENT
@@ -38,7 +40,7 @@ from tests.postgres import serving
 from tests.valkey import valkey_server
 
 TEMPLATE = "lunch-winback/dish"
-CONNECTIONS = {"null": 200, "nginx": 400, "sandbox": 128, "postgresql": 400}
+CONNECTIONS = {"null": 200, "nginx": 400, "sandbox": 128, "postgresql": 400, "slow": 200}
 DEFINITION = {
     "name": "bench",
     "topic": "promotions",
@@ -76,6 +78,23 @@ def postgresql() -> Iterator[str]:
             yield url
 
 
+def server_seconds(url: str) -> float:
+    """Processor time of all processes of the server, those that have ended too; a file has none."""
+    if "://" not in url:
+        return 0.0
+    with psycopg.connect(url) as connection:
+        folder = connection.execute("SHOW data_directory").fetchone()
+    assert folder is not None
+    postmaster = (Path(folder[0]) / "postmaster.pid").read_text().split()[0]
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            _, parent, *_ = fields = path.read_text().rpartition(")")[2].split()
+            own, reaped = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+            ticks += own + reaped if path.parent.name == postmaster else own if parent == postmaster else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def measure(kind: str, count: int) -> dict[str, object]:
     """One way through the door."""
     with tempfile.TemporaryDirectory() as folder:
@@ -86,10 +105,32 @@ def measure(kind: str, count: int) -> dict[str, object]:
             case "postgresql":
                 with postgresql() as url, valkey_server() as valkey:
                     return _to_nginx(kind, count, url, valkey.address)
+            case "slow":
+                return _slowly(count, path)
+            case "slow-postgresql":
+                with postgresql() as url:
+                    return _slowly(count, url)
             case "nginx":
                 return _to_nginx(kind, count, path)
             case _:
                 return _to_sandbox(kind, count, folder)
+
+
+def _slowly(count: int, url: str) -> dict[str, object]:
+    with planned(count, url) as (store, owed):
+        before = server_seconds(url)
+        through = send_all(store, "fcm", SlowChannel, CONNECTIONS["slow"])
+        server = (server_seconds(url) - before) / owed * 1e6
+        reference = CONNECTIONS["slow"] / SlowChannel.usual
+        return {
+            **through.figures(),
+            "server_us_per_message": round(server, 1),
+            "reference_per_second": round(reference),
+            "share": round(through.per_second / reference, 3),
+            "ratio": round(reference / through.per_second, 2),
+            "mean_batch": max(1, owed // max(through.batches, 1)),
+            "peak_mb": _peak_mb(),
+        }
 
 
 def _to_sandbox(kind: str, count: int, folder: str) -> dict[str, object]:
@@ -114,7 +155,7 @@ def _measure(kind: str, count: int, url: str, options: dict[str, object] | None,
     with planned(count, url) as (store, owed):
         shared = SharedLimiter(connect(limits), "bench", SystemClock().monotonic) if limits else None
         through = send_all(store, "fcm", lambda: _channel(options), CONNECTIONS[kind], limiter=shared)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = _peak_mb()
         size = max(1, owed // max(through.batches, 1))
         if options is None:
             reference = grouped_transactions(store, size)
@@ -125,9 +166,13 @@ def _measure(kind: str, count: int, url: str, options: dict[str, object] | None,
             "reference_per_second": round(reference),
             "share": round(through.per_second / reference, 3),
             "ratio": round(reference / through.per_second, 2),
-            "peak_mb": round(peak, 1),
+            "peak_mb": peak,
             "mean_batch": size,
         }
+
+
+def _peak_mb() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _channel(options: dict[str, object] | None) -> Channel:

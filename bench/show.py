@@ -57,6 +57,8 @@ def _dispatch(what: str, reference: str) -> Callable[[Figures], list[Line]]:
             f"{f['messages']:,} messages in batches of {f['mean_batch']}; {f['duplicates']} duplicates; peak "
             f"{f['peak_mb']:.0f} MB; {f['cpu_us_per_message']:.0f} µs of processor time a message: {_split(f)}"
         )
+        if f.get("server_us_per_message"):
+            beside += f"; the server's: {f['server_us_per_message']:.0f} µs"
         if "far_end_per_second" in f:
             beside += f"; the far end by itself: {f['far_end_per_second']:,}/s (wrk)"
         against = f"{f['reference_per_second']:,}/s: {reference}"
@@ -194,6 +196,10 @@ LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
     "dispatch-postgresql": _dispatch(
         "dispatch, PostgreSQL and Valkey, FCM to nginx", "bare requests to the same nginx"
+    ),
+    "dispatch-slow": _dispatch("dispatch, a provider that answers in 0.1 s", "200 connections that never wait for us"),
+    "dispatch-slow-postgresql": _dispatch(
+        "dispatch, PostgreSQL, a provider that answers in 0.1 s", "200 connections that never wait for us"
     ),
     **dict.fromkeys((f"contention-{workers}" for workers in bars.CROWDS), _contention),
     "mail": _mail,
