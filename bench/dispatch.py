@@ -17,7 +17,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -85,14 +85,22 @@ def server_seconds(url: str) -> float:
     with psycopg.connect(url) as connection:
         folder = connection.execute("SHOW data_directory").fetchone()
     assert folder is not None
-    postmaster = (Path(folder[0]) / "postmaster.pid").read_text().split()[0]
-    ticks = 0
+    return cpu_below(int((Path(folder[0]) / "postmaster.pid").read_text().split()[0]))
+
+
+def cpu_below(postmaster: int) -> float:
+    """Seconds of processor time of a process, of those it has started, and of those of them that have ended."""
+    total = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            _, parent, *_ = fields = path.read_text().rpartition(")")[2].split()
-            own, reaped = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
-            ticks += own + reaped if path.parent.name == postmaster else own if parent == postmaster else 0
-    return ticks / os.sysconf("SC_CLK_TCK")
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # has ended meanwhile
+            continue
+        if int(path.parent.name) == postmaster:
+            total += sum(int(one) for one in fields[11:15])
+        elif int(fields[1]) == postmaster:
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def measure(kind: str, count: int) -> dict[str, object]:

@@ -10,7 +10,6 @@ Run as ``python -m bench.scale USERS``; prints one JSON object.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import redis
 from sqlalchemy import text
 
 from bench.channels import NullChannel
-from bench.dispatch import DEFINITION, TEMPLATE, postgresql
+from bench.dispatch import DEFINITION, TEMPLATE, cpu_below, postgresql
 from bench.door import Through, plan, send_all
 from bench.imports import MAPPING, write_file
 from bench.plan import SEGMENT
@@ -39,7 +38,6 @@ from tests.valkey import valkey_server
 TABLES = ("users", "address", "consent", "event", "member", "message", "attempt", "receipt")
 OF_RUNS = ("member", "message", "attempt")
 """Those that lie in blocks of runs."""
-TICK = os.sysconf("SC_CLK_TCK")
 _RECEIPTS = """INSERT INTO receipt (provider, provider_id, status, state, message_id, received_at)
     SELECT 'twilio', 'SM' || md5(id::text), 'delivered', 'delivered', id, :now FROM message WHERE state = 'accepted'"""
 _SIZE = """SELECT pg_total_relation_size('{0}') + (SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)
@@ -80,7 +78,7 @@ class Meter:
         return Reading(
             wal_bytes=int(self.ask("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")),
             transactions=int(self.ask(_DONE)),
-            database_cpu=_cpu_below(self._postmaster),
+            database_cpu=cpu_below(self._postmaster),
             redis_requests=sum(int(called.get(f"cmdstat_{one}", {}).get("calls", 0)) for one in ("eval", "evalsha")),
             redis_commands=int(told["total_commands_processed"]),
             redis_bytes=int(told["total_net_input_bytes"]) + int(told["total_net_output_bytes"]),
@@ -93,21 +91,6 @@ class Meter:
             table: (int(self.ask(_SIZE.format(table))), int(self.ask(f"SELECT count(*) FROM {table}")))
             for table in TABLES
         }
-
-
-def _cpu_below(postmaster: int) -> float:
-    """Seconds of processor time of a process, of those it has started, and of those of them that have ended."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:  # has ended meanwhile
-            continue
-        if int(path.parent.name) == postmaster:
-            total += sum(int(one) for one in fields[11:15])
-        elif int(fields[1]) == postmaster:
-            total += int(fields[11]) + int(fields[12])
-    return total / TICK
 
 
 def measure(count: int) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Seats:
         """Keep up to ``most`` of those that are free, and say how many."""
         with self.account.turn:
             if not self._closed:
-                self.kept = max(min(self.account.connections - self.account.in_flight - self.account.kept, most), 0)
+                self.kept = max(min(self.account.free(), most), 0)
                 self.account.kept += self.kept
         return self.kept
 

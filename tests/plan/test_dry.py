@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import Connection, select, text
+from typing_extensions import override
 
+from orchestrator.campaign.version import Bundle
 from orchestrator.clock import ManualClock
-from orchestrator.ledger.runs import Occasion
+from orchestrator.ledger.runs import Occasion, Run, read_run
+from orchestrator.ledger.states import RunState
 from orchestrator.plan.dry import dry_run
+from orchestrator.plan.planner import Planner
+from orchestrator.store import Store
 from orchestrator.store.tables import member, message
 from tests import world
 
 DAY = date(2026, 12, 7)
+FIRST = text("CREATE TEMPORARY TABLE earlier (id bigint) ON COMMIT DROP")
+"""PostgreSQL looks again at what a connection has prepared when it makes its first temporary table, and never after."""
 
 
 def test_hours_are_those_of_zones_that_are_no_whole_hours_off(tmp_path: Path) -> None:
@@ -37,3 +46,27 @@ def test_hours_are_those_of_zones_that_are_no_whole_hours_off(tmp_path: Path) ->
     assert 0 < len(rows) < 120
     assert found.hours == Counter(due.astimezone(ZoneInfo(zone)).hour for zone, due in rows)
     assert set(found.hours) == {10, 11}
+
+
+class Looking(Planner):
+    """Reads the run that it begins to plan, as the door does for each batch."""
+
+    @override
+    def begin(self, connection: Connection, item: Run, bundle: Bundle, **more: Any) -> bool:
+        assert read_run(connection, item.id).state is RunState.PLANNING
+        return super().begin(connection, item, bundle, **more)
+
+
+@pytest.mark.on("postgresql")
+def test_what_the_ledger_was_asked_before_is_asked_of_the_scratch_tables(store: Store) -> None:
+    clock = ManualClock(world.OPENING)
+    world.person(store, "u1")
+    world.plan(store, world.bundle(), clock)
+    usual = world.planner(clock)
+    looking = Looking(**{name: getattr(usual, name) for name in Planner.__dataclass_fields__})
+    with store.read() as connection:
+        connection.execute(FIRST)
+        real = read_run(connection, 1)
+        assert real.state is not RunState.PLANNING
+        assert dry_run(connection, looking, world.bundle(), Occasion(DAY), clock.now()).audience == 1
+        assert read_run(connection, 1) == real

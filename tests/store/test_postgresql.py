@@ -122,6 +122,8 @@ def test_nothing_else_is_prepared(store: Store) -> None:
 def test_temporary_tables_stand_before_what_was_prepared(store: Store) -> None:
     newest = prepared("SELECT max(id) FROM users")
     world.person(store, "one")
+    with store.write() as connection:  # after a connection's first, PostgreSQL does not look again at what it prepared
+        connection.execute(text("CREATE TEMPORARY TABLE earlier (id bigint) ON COMMIT DROP"))
     with store.write() as connection:
         assert connection.execute(newest).scalar_one() is not None
         forget_prepared(connection)
