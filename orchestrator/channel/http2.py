@@ -37,9 +37,13 @@ class Connection(asyncio.Protocol):
     Until ``proven`` it carries one stream at a time: so APNs wants it until a token was accepted.
     """
 
-    def __init__(self, changed: Callable[[], None], *, idle_ping: timedelta = IDLE_PING) -> None:
+    def __init__(
+        self, changed: Callable[[], None], *, idle_ping: timedelta = IDLE_PING, idle_end: timedelta | None = None
+    ) -> None:
+        """``idle_end``: one that carried nothing for so long is hung up, not asked: somebody between may have."""
         self._changed = changed
-        self._idle_ping = idle_ping.total_seconds()
+        self._idle_ends = idle_end is not None
+        self._idle_ping = (idle_end or idle_ping).total_seconds()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._session = Session()
@@ -54,6 +58,8 @@ class Connection(asyncio.Protocol):
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self.reserved = 0
+        self.spoken = False
+        """Whether the other side agreed to HTTP/2 in the handshake. If not, nothing is said to it."""
         self.proven = False
         self.retired = False
 
@@ -65,8 +71,16 @@ class Connection(asyncio.Protocol):
         if self.retired or not self._writable or self._pong is not None or self.resting:
             return 0
         session = self._session
+        busy = len(session.streams) + self.reserved
+        if not busy and self._over:
+            return 0
         limit = session.most_streams if self.proven else min(session.most_streams, 1)
-        return limit - len(session.streams) - self.reserved
+        return limit - busy
+
+    @property
+    def _over(self) -> bool:
+        """Whether it was silent for too long to be used again, even if the process stood still meanwhile."""
+        return self._idle_ends and self._loop.time() - self._heard_at >= self._idle_ping
 
     @property
     def resting(self) -> float:
@@ -127,7 +141,9 @@ class Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._flush()
+        self.spoken = transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        if self.spoken:
+            self._flush()
         self._idle = self._loop.call_later(self._idle_ping, self._ask_if_silent)
 
     @override
@@ -213,6 +229,9 @@ class Connection(asyncio.Protocol):
     def _ask_if_silent(self) -> None:
         silent = self._loop.time() - self._heard_at
         if silent >= self._idle_ping:
+            if self._over and not self.busy:
+                self.retire()
+                return
             self._ask()
             silent = 0.0
         self._idle = self._loop.call_later(self._idle_ping - silent, self._ask_if_silent)

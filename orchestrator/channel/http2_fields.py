@@ -65,6 +65,12 @@ def plain(name: str, value: str) -> Field:
     return field if index is None else _integer(index, 7, _INDEXED)
 
 
+@lru_cache(1024)
+def literal(name: str, value: str) -> Field:
+    """A field that differs from request to request: it is not worth a place in the table."""
+    return _literal(Shared(name.encode("ascii"), value.encode("ascii")), _BY_ITSELF, 4)
+
+
 class Writer:
     """Writes the fields of one connection's requests, and knows what the other side remembers of them.
 

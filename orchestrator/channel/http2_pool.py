@@ -17,7 +17,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from orchestrator.channel.http2 import IDLE_PING, Connection
-from orchestrator.channel.http2_connect import connect
+from orchestrator.channel.http2_connect import NotSpokenError, connect
 from orchestrator.channel.http2_fields import Fields
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
 
@@ -29,6 +29,10 @@ Judge = Callable[["Pool", Connection, Answer], None]
 _CONNECT_TIMEOUT = timedelta(seconds=10)
 _GOODBYE = 1.0  # seconds that the other side is given to hang up as well
 _HTTPS = 443
+_USUAL_STREAMS = 100
+"""What servers allow on a connection, at least, where RFC 9113 (§6.5.2) has its way."""
+_TURN = 16
+"""Requests that one connection gets in a row while it has room: they leave in one write, and its room is asked once."""
 _TROUBLES: tuple[tuple[type[OSError], str], ...] = (
     (ssl.SSLCertVerificationError, "its certificate is not one we trust"),
     (ssl.SSLError, "the TLS handshake failed"),
@@ -45,12 +49,14 @@ class Pool:
         self,
         url: str,
         context: ssl.SSLContext,
-        judge: Judge,
+        judge: Judge | None,
         *,
         connections: int,
         timeout: timedelta,
         idle_ping: timedelta = IDLE_PING,
+        idle_end: timedelta | None = None,
     ) -> None:
+        """``judge``: without one a connection needs no proof, and another one is opened only when half are taken."""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or _HTTPS
         self.authority = parts.netloc
@@ -60,8 +66,13 @@ class Pool:
         self._judge = judge
         self._most = connections
         self._timeout = timeout.total_seconds()
-        self._idle_ping = idle_ping
+        self.unspoken = False
+        """Whether the server turned out to speak no HTTP/2."""
+        self._idle_ping, self._idle_end = idle_ping, idle_end
         self._connections: list[Connection] = []
+        self._last: Connection | None = None
+        self._turns = 0
+        """How many more requests ``_last`` gets before another connection is looked for."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[asyncio.Future[Connection | NoAnswer]] = deque()
 
@@ -79,8 +90,10 @@ class Pool:
             return NoAnswer(Failure.POOL, left=False)
         answer = await connection.request(compose(connection), body, deadline)
         if isinstance(answer, Answer):
-            self._judge(self, connection, answer)
-            self._changed()
+            if self._judge is not None:
+                self._judge(self, connection, answer)
+            if self._waiting:
+                self._changed()
         else:
             self.trouble = f"it went away {connection.farewell.reason}".rstrip() if connection.farewell else ""
         return answer
@@ -115,10 +128,16 @@ class Pool:
 
     def _free(self) -> Connection | None:
         """A connection that takes a stream now, if nobody has waited for one longer."""
-        if self._waiting or (connection := self._roomiest()) is None:
+        if self._waiting:
             return None
-        if connection.busy:
+        if self._turns and self._last is not None and self._last.room > 0:
+            self._turns -= 1
+            return self._last
+        if (connection := self._roomiest()) is None:
+            return None
+        if connection.busy and (self._judge is not None or connection.busy > connection.room):
             self._grow(1)  # spread out, without waiting for it
+        self._last, self._turns = connection, _TURN - 1
         return connection
 
     async def _handed(self, deadline: float) -> Connection | NoAnswer:
@@ -137,7 +156,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Connection | NoAnswer] = loop.create_future()
         self._waiting.append(waiter)
-        self._grow(len(self._waiting))
+        self._grow(self._wanted())
         try:
             await asyncio.wait((waiter,), timeout=deadline - loop.time())
         except asyncio.CancelledError:
@@ -165,7 +184,7 @@ class Pool:
                 connection.reserved += 1
                 self._waiting.popleft().set_result(connection)
             else:
-                self._grow(len(self._waiting))
+                self._grow(self._wanted())
                 return
 
     def _live(self) -> list[Connection]:
@@ -177,6 +196,11 @@ class Pool:
             if (room := connection.room) > most:
                 found, most = connection, room
         return found
+
+    def _wanted(self) -> int:
+        """How many connections those who wait could do with: one each while each has to be proven."""
+        waiting = len(self._waiting)
+        return waiting if self._judge is not None else math.ceil(waiting / _USUAL_STREAMS)
 
     def _grow(self, wanted: int) -> None:
         """Open as many more connections as are wanted and allowed."""
@@ -190,14 +214,24 @@ class Pool:
         try:
             async with asyncio.timeout(min(_CONNECT_TIMEOUT.total_seconds(), self._timeout / 2)):
                 connection = await connect(
-                    self._host, self._port, self._context, self._changed, idle_ping=self._idle_ping
+                    self._host,
+                    self._port,
+                    self._context,
+                    self._changed,
+                    idle_ping=self._idle_ping,
+                    idle_end=self._idle_end,
                 )
+        except NotSpokenError:
+            self.trouble, self.unspoken = "it speaks no HTTP/2", True
+            self._fail_waiting(Failure.CONNECT)
+            return
         except OSError as error:  # a timeout is one, too
             self.trouble = next(words for kind, words in _TROUBLES if isinstance(error, kind))
             if not self._live() and len(self._connecting) == 1:  # no other is coming
                 self._fail_waiting(Failure.CONNECT)
             return
         self.trouble = ""
+        connection.proven = self._judge is None
         self._connections = [each for each in self._connections if not each.lost.done()] + [connection]
         self._changed()
 

@@ -1,4 +1,4 @@
-"""One request per call, and whether a failed one may have left: of both clients there are."""
+"""One request per call, and whether a failed one may have left: of all clients there are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from orchestrator.channel.negotiated import Negotiated
 from orchestrator.channel.transport import ANSWER_LIMIT, Answer, Failure, NoAnswer, Transport, wrong_url
 from orchestrator.channel.wire import Wire
 from tests.channel.far_end import (
@@ -27,10 +28,10 @@ from tests.channel.far_end import (
     silence,
 )
 
-Client = type[Transport] | type[Wire]
+Client = type[Transport] | type[Wire] | type[Negotiated]
 
 
-@pytest.fixture(params=[Transport, Wire])
+@pytest.fixture(params=[Transport, Wire, Negotiated])
 def client(request: pytest.FixtureRequest) -> Client:
     made: Client = request.param
     return made

@@ -27,6 +27,7 @@ from orchestrator.channel.base import (
     PushPayload,
 )
 from orchestrator.channel.cached_token import CachedToken
+from orchestrator.channel.negotiated import Negotiated
 from orchestrator.channel.options import FromEnvironment, problem, read_options, safe_url
 from orchestrator.channel.push.fcm_auth import (
     Exchange,
@@ -40,7 +41,6 @@ from orchestrator.channel.push.fcm_message import message_json, problems, shape
 from orchestrator.channel.retry_after import retry_after
 from orchestrator.channel.rules import by_status, unanswered, unsendable
 from orchestrator.channel.transport import Answer, Http, NoAnswer
-from orchestrator.channel.wire import Wire
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import ConfigError
 
@@ -67,7 +67,7 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     read = read_options(FcmOptions, account, options)
     service = _service(account, read)
     base_url = safe_url(account, "base_url", read.base_url)
-    return FcmChannel(service, Wire(read.timeout), SystemClock(), base_url=base_url)
+    return FcmChannel(service, Negotiated(read.timeout), SystemClock(), base_url=base_url)
 
 
 def _service(account: str, given: FcmOptions) -> ServiceAccount:
