@@ -73,6 +73,7 @@ SUITE = {
     "plan-postgresql-2": Bench("plan", ("300000", "1", "postgresql", "2"), ("5000", "1", "postgresql", "2")),
     "dispatch-null": Bench("dispatch", ("null", "20000"), ("null", "1000"), 3, "per_second"),
     "dispatch-nginx": Bench("dispatch", ("nginx", "20000"), ("nginx", "1000"), 5, _SHARE),
+    "dispatch-tls": Bench("dispatch", ("tls", "20000"), ("tls", "1000"), 5, _SHARE),
     "dispatch-sandbox": Bench("dispatch", ("sandbox", "20000"), ("sandbox", "1000"), 3, "per_second"),
     "dispatch-postgresql": Bench("dispatch", ("postgresql", "20000"), ("postgresql", "1000"), 5, _SHARE),
     "dispatch-slow": Bench("dispatch", ("slow", "10000"), ("slow", "500"), 5, _SHARE),

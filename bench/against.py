@@ -148,7 +148,7 @@ def _options(provider: str, far: Nginx) -> dict[str, Any]:
         "key_id": "ABCDE12345",
         "key_file": _apns_key(far),
         "topic": "com.example.food",
-        "base_url": f"https://localhost:{far.tls_port}",
+        "base_url": far.tls_url,
         "ca_file": far.certificate,
     }
 

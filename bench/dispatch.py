@@ -2,10 +2,13 @@
 
 Once through a channel that answers at once, against the same three grouped transactions without any logic; once
 through the real FCM channel to nginx, which is never the bottleneck, against as many bare requests to it; once to the
-sandbox, which is. ``postgresql``: to nginx as well, over PostgreSQL, with the rates in Valkey. ``slow``: through a
-channel that answers after a tenth of a second, on SQLite or PostgreSQL, against what so many connections allow.
+sandbox, which is. ``tls``: to nginx as FCM is spoken to, over TLS and HTTP/2, against bare requests over TLS in the
+protocol in which the bare client is faster. ``postgresql``: to nginx as well, over PostgreSQL, with the rates in
+Valkey. ``slow``: through a channel that answers after a tenth of a second, on SQLite or PostgreSQL, against what so
+many connections allow.
 
-Run as ``python -m bench.dispatch null|nginx|sandbox|postgresql|slow|slow-postgresql COUNT``; prints one JSON object.
+Run as ``python -m bench.dispatch null|nginx|tls|sandbox|postgresql|slow|slow-postgresql COUNT``; prints one JSON
+object.
 ``share`` is messages a second ÷ the reference's; ``ratio`` the other way round.
 """
 
@@ -21,14 +24,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import uvloop
 
 from bench.channels import NullChannel, SlowChannel
 from bench.door import owed, plan, send_all
 from bench.nginx import nginx, own_limit
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, fill
-from bench.reference import BODY, grouped_transactions, raw_requests
+from bench.reference import BODY, bare, grouped_transactions
 from orchestrator.channel.base import Channel
 from orchestrator.channel.push.fcm import open_channel
 from orchestrator.clock import SystemClock
@@ -40,7 +42,7 @@ from tests.postgres import serving
 from tests.valkey import valkey_server
 
 TEMPLATE = "lunch-winback/dish"
-CONNECTIONS = {"null": 200, "nginx": 400, "sandbox": 128, "postgresql": 400, "slow": 200}
+CONNECTIONS = {"null": 200, "nginx": 400, "tls": 400, "sandbox": 128, "postgresql": 400, "slow": 200}
 DEFINITION = {
     "name": "bench",
     "topic": "promotions",
@@ -118,7 +120,7 @@ def measure(kind: str, count: int) -> dict[str, object]:
             case "slow-postgresql":
                 with postgresql() as url:
                     return _slowly(count, url)
-            case "nginx":
+            case "nginx" | "tls":
                 return _to_nginx(kind, count, path)
             case _:
                 return _to_sandbox(kind, count, folder)
@@ -153,7 +155,9 @@ def _to_nginx(kind: str, count: int, url: str, limits: str = "") -> dict[str, ob
     with nginx() as server:
         if server is None:
             return {"messages": 0, "why": "nginx cannot be had here"}
-        options = {"service_account_file": server.service_account(), "base_url": server.url}
+        options: dict[str, object] = {"service_account_file": server.service_account(), "base_url": server.url}
+        if kind == "tls":
+            options |= {"base_url": server.tls_url, "ca_file": server.certificate}
         figures = _measure(kind, count, url, options, limits)
         assert server.requests() >= 2 * int(str(figures["messages"])), "a request is missing"
         return {**figures, "far_end_per_second": round(own_limit(server, BODY) or 0)}
@@ -165,10 +169,7 @@ def _measure(kind: str, count: int, url: str, options: dict[str, object] | None,
         through = send_all(store, "fcm", lambda: _channel(options), CONNECTIONS[kind], limiter=shared)
         peak = _peak_mb()
         size = max(1, owed // max(through.batches, 1))
-        if options is None:
-            reference = grouped_transactions(store, size)
-        else:
-            reference = uvloop.run(raw_requests(options, owed, CONNECTIONS[kind]))
+        reference = grouped_transactions(store, size) if options is None else bare(options, owed, CONNECTIONS[kind])
         return {
             **through.figures(),
             "reference_per_second": round(reference),

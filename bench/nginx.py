@@ -1,6 +1,6 @@
 """A far end that is never the bottleneck: nginx, which says of every message that it was accepted, and counts.
 
-Over HTTP/1.1 it answers as FCM does, on a second port over TLS and HTTP/2 as APNs does.
+Over HTTP/1.1 it answers as FCM does; on a second port, over TLS in both protocols, as FCM and APNs do.
 
 Taken from PATH, else from Debian's package unpacked into ``.peers/`` (no root, nothing installed). ``h2load`` and
 ``wrk`` say what it reaches by itself.
@@ -50,6 +50,7 @@ http {{
     server {{
         listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
         ssl_certificate {folder}/localhost.pem; ssl_certificate_key {folder}/localhost.key;
+        location /v1/ {{ default_type application/json; return 200 '{accepted}'; }}
         location / {{ add_header apns-id $http_apns_id always; return 200; }}
     }}
 }}
@@ -68,6 +69,11 @@ class Nginx:
     def url(self) -> str:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def tls_url(self) -> str:
+        """Its second port."""
+        return f"https://localhost:{self.tls_port}"
 
     @property
     def certificate(self) -> Path:

@@ -193,6 +193,10 @@ LINES: dict[str, Callable[[Figures], list[Line]]] = {
     "plan-postgresql-2": _plan_on_postgresql,
     "dispatch-null": _dispatch("dispatch, a channel that answers at once", "the same three transactions, no logic"),
     "dispatch-nginx": _dispatch("dispatch, FCM over HTTP to nginx", "bare requests to the same nginx"),
+    "dispatch-tls": _dispatch(
+        "dispatch, FCM over TLS and HTTP/2 to nginx",
+        "bare requests to the same nginx over TLS, in the protocol in which they are faster",
+    ),
     "dispatch-sandbox": _dispatch("dispatch, FCM over HTTP to the sandbox", "bare requests to the same sandbox"),
     "dispatch-postgresql": _dispatch(
         "dispatch, PostgreSQL and Valkey, FCM to nginx", "bare requests to the same nginx"

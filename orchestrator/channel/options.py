@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -78,6 +79,18 @@ def read_file(account: str, field: str, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError([problem(account, field, f"cannot read {_shown(path)}: {error.strerror}")]) from None
+
+
+def read_certificates(account: str, field: str, path: Path | None) -> bytes | None:
+    """The certificate authorities that an option names, in PEM; None for the system's."""
+    if path is None:
+        return None
+    pem = read_file(account, field, path)
+    try:
+        ssl.create_default_context(cadata=pem.decode("ascii") or "none")  # of nothing it would take the system's
+    except (ssl.SSLError, ValueError):  # a UnicodeDecodeError is one
+        raise ConfigError([problem(account, field, f"{_shown(path)} holds no certificates in PEM")]) from None
+    return pem
 
 
 def _shown(path: Path) -> str:

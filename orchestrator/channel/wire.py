@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand: for FCM, which gets a request for every message, and for SMS and mail, which must not be late.
+"""HTTP/1.1 by hand: for SMS and mail, which must not be late, and for servers that speak no HTTP/2 to who sends much.
 
 It costs a quarter of the general client's price, and knows the instant at which a request begins to be written.
 

@@ -1,4 +1,4 @@
-"""Push through Firebase Cloud Messaging, HTTP v1: one request per message, one token for all.
+"""Push through Firebase Cloud Messaging, HTTP v1: one request per message, one token for all, over HTTP/2.
 
 FCM has no idempotency key: the collapse key, sent as Android's tag and APNs' collapse id as well, makes a second copy
 replace the first. So a lost answer is sent again (``Ambiguity.RESEND``).
@@ -28,7 +28,7 @@ from orchestrator.channel.base import (
 )
 from orchestrator.channel.cached_token import CachedToken
 from orchestrator.channel.negotiated import Negotiated
-from orchestrator.channel.options import FromEnvironment, problem, read_options, safe_url
+from orchestrator.channel.options import FromEnvironment, problem, read_certificates, read_options, safe_url
 from orchestrator.channel.push.fcm_auth import (
     Exchange,
     ServiceAccount,
@@ -58,6 +58,7 @@ class FcmOptions(BaseModel):
     service_account_file: Path | None = None
     service_account: FromEnvironment = None
     base_url: str = BASE_URL
+    ca_file: Path | None = None
     timeout: Annotated[timedelta, Field(gt=timedelta(), le=timedelta(seconds=60))] = REQUEST_TIMEOUT
 
 
@@ -67,7 +68,8 @@ def open_channel(account: str, options: Mapping[str, Any], callback_url: str) ->
     read = read_options(FcmOptions, account, options)
     service = _service(account, read)
     base_url = safe_url(account, "base_url", read.base_url)
-    return FcmChannel(service, Negotiated(read.timeout), SystemClock(), base_url=base_url)
+    root_pem = read_certificates(account, "ca_file", read.ca_file)
+    return FcmChannel(service, Negotiated(read.timeout, root_pem=root_pem), SystemClock(), base_url=base_url)
 
 
 def _service(account: str, given: FcmOptions) -> ServiceAccount:
