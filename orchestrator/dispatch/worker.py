@@ -13,13 +13,12 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -30,6 +29,7 @@ from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import Clock
 from orchestrator.content.links import Links
 from orchestrator.dispatch.account import Account, Seats
+from orchestrator.dispatch.answers import GATHER, Answers
 from orchestrator.dispatch.batch import Batch, take_batch
 from orchestrator.dispatch.compose import Composed
 from orchestrator.dispatch.door import Door, First, Marked, Probe
@@ -56,11 +56,8 @@ BATCH = 300
 """Messages of one claim, at most: some 20 ms of a transaction on SQLite, where nobody else may write meanwhile."""
 TAKERS = {"sqlite": 1, "postgresql": 2}
 """How many batches are on their way to the threshold at once, each on a thread of its own."""
-SETTLE_BATCH = 500
 IDLE_AT_LEAST, IDLE_AT_MOST = 0.01, 0.5
 """Seconds between looks at the queue. Polling is the way to correctness; :meth:`Worker.wake` only makes it quick."""
-GATHER, MANY = 0.01, 128
-"""Seconds for which an idle worker lets answers come together before it writes them; so many are worth it at once."""
 LANES_HOLD = 0.1
 """Seconds for which a busy worker goes on with the lanes that it knows of. The gate looks at every message anyhow."""
 DRAIN_SECONDS = 25.0
@@ -87,11 +84,9 @@ class Worker:
     """Whether this machine's clock can be relied on: else nothing is claimed."""
     id: WorkerId = field(init=False)
     _door: Door = field(init=False)
-    _settler: Settler = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
-    _answers: asyncio.Queue[Answer] = field(init=False)
+    _answers: Answers = field(init=False)
     _flights: Flights = field(init=False)
-    _gathering: asyncio.TimerHandle | None = field(default=None, init=False)
     _lanes: tuple[float, list[Lane]] = field(default=(0.0, []), init=False)
     """Lanes with something due, and until when that holds."""
     _stopping: asyncio.Event = field(init=False)
@@ -103,14 +98,11 @@ class Worker:
     _takers: int = field(init=False)
     _held_until: datetime = field(init=False)
     _unreadable: set[str] = field(default_factory=set, init=False)
-    _turn: Lock = field(default_factory=Lock, init=False)
-    """What is not accepted is written one batch after another: a storm takes back what others called dead before it."""
 
     def start(self) -> None:
         """Register this incarnation and get ready; call inside the event loop."""
         self._takers = TAKERS[self.store.dialect]
         self._threads = ThreadPoolExecutor(self._takers, thread_name_prefix="dispatch-db")
-        self._answers = asyncio.Queue()
         self._stopping, self._woken, self._busy = asyncio.Event(), asyncio.Event(), asyncio.Event()
         began = time.monotonic()
         with self.store.write() as connection:
@@ -124,7 +116,8 @@ class Worker:
         )
         warm_ups = {name: account.warm_up for name, account in self.accounts.items() if account.warm_up is not None}
         self._door = replace(self._door, routing=self.routing, caps=self.caps, warm_ups=warm_ups)
-        self._settler = Settler(self.clock, self.accounts, self.routing)
+        settler = Settler(self.clock, self.accounts, self.routing)
+        self._answers = Answers(self.store, settler, self._door.holder, self.probe, self.wake, self._forget_lanes)
 
     def stop(self) -> None:
         """Claim nothing more, finish what is on its way, and return from ``run()``."""
@@ -152,8 +145,7 @@ class Worker:
         finally:
             await _cancel([*tasks, *self._flights.tasks])
             await asyncio.to_thread(self._threads.shutdown)  # a statement may hang: the loop is others', too
-            if self._gathering is not None:
-                self._gathering.cancel()
+            self._answers.close()
             for account in self.accounts.values():
                 account.tell()
 
@@ -188,7 +180,7 @@ class Worker:
             await self._settle_now()
         except AWAY:
             await asyncio.sleep(AWAY_SECONDS)
-        return not self._flights.tasks and self._answers.empty()
+        return not (self._flights.tasks or self._answers)
 
     def _end(self) -> None:
         with self.store.write() as connection:
@@ -235,7 +227,7 @@ class Worker:
         if not ours:
             await self._settle_now()
         if not (busy or full):
-            self._lanes = (0.0, [])
+            self._forget_lanes()
         self._full = full
         return busy
 
@@ -246,6 +238,9 @@ class Worker:
             lanes = await self._db(self._due_lanes)
             self._lanes = (now + LANES_HOLD, lanes)
         return lanes
+
+    def _forget_lanes(self) -> None:
+        self._lanes = (0.0, [])
 
     def _due_lanes(self) -> list[Lane]:
         with self.store.read() as connection:
@@ -270,7 +265,7 @@ class Worker:
         with traces.span("batch", campaign=lane.campaign, run=lane.run_id, lane=lane.id, account=account.name):
             seats, began = Seats(account), time.monotonic()
             try:
-                with self._kept(self._answered()) as answers:
+                with self._answers.kept(self._answers.take()) as answers:
                     batch = await self._db(self._take, lane, seats, answers)
                 account.count_in_flight(len(batch.leaving))
                 if batch.claimed and batch.full:
@@ -287,11 +282,12 @@ class Worker:
         share = math.ceil(account.connections / self._takers)
         room = account.room(lane, seats.keep(min(BATCH, share)))
         if room > 0:
-            first = First(partial(self._settle, answers), partial(self._written, answers)) if answers else None
-            with self._in_turn(answers):
+            heard = self._answers
+            first = First(partial(heard.settle, answers), partial(heard.written, answers)) if answers else None
+            with heard.in_turn(answers):
                 return take_batch(self._door, lane, account, room, first, partial(self._not_begun, account, answers))
         if answers:
-            self._write_answers(answers)
+            self._answers.write(answers)
         return Batch([], 0)
 
     def _not_begun(self, account: Account, answers: list[Answer], items: Sequence[Composed]) -> None:
@@ -300,59 +296,13 @@ class Worker:
         answers += [Answer(item.message, account.name, outcome, now, now) for item in items]
 
     def _heard(self, answer: Answer) -> None:
-        self._answers.put_nowait(answer)
         account = self.accounts[answer.account]
-        if self._answers.qsize() >= MANY or account.rests.ends(account.free() + 1):  # its own is about to be
-            self._woken.set()
-        elif self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._gathered)
-
-    def _gathered(self) -> None:
-        self._gathering = None
-        self._woken.set()
-
-    def _answered(self) -> list[Answer]:
-        """Answers that nobody has written yet, as many as belong into one transaction."""
-        return [self._answers.get_nowait() for _ in range(min(self._answers.qsize(), SETTLE_BATCH))]
-
-    @contextmanager
-    def _kept(self, answers: list[Answer]) -> Iterator[list[Answer]]:
-        """What the database did not take is an answer still: it is in doubt only once the worker has ended."""
-        try:
-            yield answers
-        except AWAY:
-            self._settler.again = True
-            for answer in answers:
-                self._answers.put_nowait(answer)
-            raise
+        self._answers.hear(answer, urgent=account.rests.ends(account.free() + 1))  # its own is about to be
 
     async def _settle_now(self) -> None:
-        while answers := self._answered():
-            with self._kept(answers):
-                await self._db(self._write_answers, answers)
-
-    def _in_turn(self, answers: list[Answer]) -> AbstractContextManager[object]:
-        """Where what is written depends on what others have written: their commits come first."""
-        plain = all(answer.outcome.kind is OutcomeClass.ACCEPTED for answer in answers)
-        return nullcontext() if plain else self._turn
-
-    def _write_answers(self, batch: list[Answer]) -> None:
-        with self._in_turn(batch), self.store.write() as connection:
-            self._settle(batch, connection)
-        self._written(batch)
-
-    def _written(self, batch: list[Answer]) -> None:
-        batch.clear()
-        self.probe("settled")
-
-    def _settle(self, batch: list[Answer], connection: Connection) -> None:
-        """Write answers, as of now: a worker that was frozen since the transaction began has no lease any more."""
-        self.probe("settling")
-        with traces.span("settle", messages=len(batch)):
-            self._settler.settle(connection, self._door.holder(), batch)
-        if any(answer.outcome.kind is not OutcomeClass.ACCEPTED for answer in batch):
-            self._lanes = (0.0, [])  # its account may be stopped now
-        self.probe("written")
+        while answers := self._answers.take():
+            with self._answers.kept(answers):
+                await self._db(self._answers.write, answers)
 
     async def _beat_loop(self) -> None:
         """Hold on to the lease; a beat that the database did not take comes again soon: two thirds of it are left."""

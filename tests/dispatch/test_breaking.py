@@ -194,9 +194,9 @@ def test_an_attempt_that_another_worker_wrote_is_not_taken_for_ones_own(store: S
             row = {**taken, "started_at": clock.now(), "outcome": "accepted"}
             connection.execute(attempt.insert().values(row))
         answer = Answer(ready.composed.message, "fcm", Outcome(OutcomeClass.ACCEPTED), clock.now(), clock.now())
-        made._settler.again = True
+        made._answers.settler.again = True
         with pytest.raises(IntegrityError), store.write() as connection:
-            made._settler.settle(connection, made._door.holder(), [answer])
+            made._answers.settler.settle(connection, made._door.holder(), [answer])
 
     asyncio.run(work())
     assert told(store) == {State.SENDING: 1}
@@ -214,7 +214,7 @@ def test_the_answer_to_a_second_attempt_is_written_beside_one_to_the_first_that_
 
     def settle(*some: Answer) -> None:
         with store.write() as connection:
-            made._settler.settle(connection, made._door.holder(), some)
+            made._answers.settler.settle(connection, made._door.holder(), some)
 
     async def work() -> None:
         made.start()
@@ -227,7 +227,7 @@ def test_the_answer_to_a_second_attempt_is_written_beside_one_to_the_first_that_
                 settle(*answers)
 
     asyncio.run(work())
-    made._settler.again = True
+    made._answers.settler.again = True
     settle(*answers)
     assert told(store) == {State.ACCEPTED: 1}
     with store.read() as connection:

@@ -17,6 +17,7 @@ from orchestrator.channel.inbox import LIMIT, InboxChannel, open_channel
 from orchestrator.clock import ManualClock
 from orchestrator.content.links import Links
 from orchestrator.dispatch.account import open_account
+from orchestrator.dispatch.answers import Answers
 from orchestrator.dispatch.feed import CHUNK, forget_expired, show_accepted
 from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.sweep import recover_dead, sweep
@@ -183,15 +184,23 @@ def test_what_was_written_before_is_not_written_again(store: Store, clock: Manua
     assert all(row.read_at is not None for row in again)
 
 
-class TwoCommits(Worker):
+class Apart(Answers):
     """Broken on purpose: items in a transaction of their own, before the settle's."""
 
     @override
-    def _answered(self) -> list[Answer]:
-        batch = super()._answered()
+    def take(self) -> list[Answer]:
+        batch = super().take()
         with self.store.write() as connection:
-            show_accepted(connection, self.accounts, batch)
+            show_accepted(connection, self.settler.accounts, batch)
         return batch
+
+
+class TwoCommits(Worker):
+    @override
+    def start(self) -> None:
+        super().start()
+        whole = self._answers
+        self._answers = Apart(whole.store, whole.settler, whole.holder, whole.probe, whole.wake, whole.refused)
 
 
 def test_a_worker_that_writes_items_apart_would_be_caught(store: Store, clock: ManualClock) -> None:

@@ -170,7 +170,7 @@ class Theatre:
     def _settle(self, account: Account, item: Ready, outcome: Outcome) -> None:
         made = item.composed
         answer = Answer(made.message, account.name, outcome, item.marked_at, self.clock.now(), made.payload)
-        self.worker._write_answers([answer])
+        self.worker._answers.write([answer])
 
 
 class Trusting(Door):

@@ -143,7 +143,7 @@ class Town:
         worker = life.worker
         worker.probe, worker.routing, worker.caps = life.probe, ROUTING, lambda: self.caps
         worker.start()
-        worker._settler.chance = Most()
+        worker._answers.settler.chance = Most()
         return life
 
     def _account(self, name: str) -> Account:
@@ -283,13 +283,13 @@ class Town:
         for one in life.flying:
             if one.answer is None:
                 self.loop.run_until_complete(life.worker._flights.send(one.account, one.ready, one.marked))
-                one.answer = life.worker._answers.get_nowait()
+                [one.answer] = life.worker._answers.take()
 
     def land(self, life: Life) -> None:
         """Write what was answered."""
         answered = [one for one in life.flying if one.answer is not None]
         if answered:
-            life.worker._write_answers([one.answer for one in answered if one.answer is not None])
+            life.worker._answers.write([one.answer for one in answered if one.answer is not None])
             life.flying = [one for one in life.flying if one.answer is None]
 
     def beat(self, life: Life) -> None:
