@@ -88,7 +88,7 @@ class Negotiated:
 
         None is begun after ``begin_by`` (``time.monotonic()``): the process may have stood still in a wait.
         """
-        shared = self._shared.get((method, url, *headers.items())) or self._share(method, url, headers)
+        shared = self._head(method, url, headers) if url.startswith("https:") else None
         if shared is not None and shared.origin not in self._older:
             content = body or b""
             fields = [*shared.fields, literal("content-length", str(len(content)))]
@@ -112,15 +112,16 @@ class Negotiated:
         self._older.add(shared.origin)
         return True
 
-    def _share(self, method: str, url: str, headers: Mapping[str, str]) -> _Shared | None:
+    def _head(self, method: str, url: str, headers: Mapping[str, str]) -> _Shared | None:
         """None: HTTP/1.1 it is, or nothing at all."""
-        head = read_head(method, url, headers)
-        if head is None or head.origin[0] != "https" or (fields := _fields(head)) is None:
-            return None
-        if len(self._shared) >= _HEADS:  # tokens change
-            self._shared.clear()
-        pool = self._pools.get(head.origin) or self._pool(head.origin)
-        return self._shared.setdefault((method, url, *headers.items()), _Shared(head.origin, pool, fields))
+        key = (method, url, *headers.items())
+        known = self._shared.get(key)
+        if known is None and (head := read_head(method, url, headers)) is not None and (fields := _fields(head)):
+            if len(self._shared) >= _HEADS:  # tokens change
+                self._shared.clear()
+            pool = self._pools.get(head.origin) or self._pool(head.origin)
+            known = self._shared[key] = _Shared(head.origin, pool, fields)
+        return known
 
     def _pool(self, origin: Origin) -> Pool:
         if self._context is None:
