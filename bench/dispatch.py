@@ -30,7 +30,7 @@ from bench.door import owed, plan, send_all
 from bench.nginx import nginx, own_limit
 from bench.plan import SEGMENT
 from bench.population import LUNCH_ZONES, fill
-from bench.reference import BODY, bare, grouped_transactions
+from bench.reference import BODY, bare, grouped_transactions, protocols
 from orchestrator.channel.base import Channel
 from orchestrator.channel.push.fcm import open_channel
 from orchestrator.clock import SystemClock
@@ -159,8 +159,9 @@ def _to_nginx(kind: str, count: int, url: str, limits: str = "") -> dict[str, ob
         if kind == "tls":
             options |= {"base_url": server.tls_url, "ca_file": server.certificate}
         figures = _measure(kind, count, url, options, limits)
-        assert server.requests() >= 2 * int(str(figures["messages"])), "a request is missing"
-        return {**figures, "far_end_per_second": round(own_limit(server, BODY) or 0)}
+        through = 1 + len(protocols(options))  # ours, and the bare client's in each
+        assert server.requests() >= through * int(str(figures["messages"])), "a request is missing"
+        return {**figures, "far_end_per_second": round(own_limit(server, BODY, tls=kind == "tls") or 0)}
 
 
 def _measure(kind: str, count: int, url: str, options: dict[str, object] | None, limits: str = "") -> dict[str, object]:

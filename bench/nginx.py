@@ -124,8 +124,8 @@ def nginx() -> Iterator[Nginx | None]:
             process.wait(10)
 
 
-def own_limit(far: Nginx, body: bytes, seconds: int = 3) -> float | None:
-    """Requests a second that ``wrk`` gets out of it with the same body; None where wrk cannot be had."""
+def own_limit(far: Nginx, body: bytes, seconds: int = 3, *, tls: bool = False) -> float | None:
+    """Requests a second that ``wrk`` gets out of it with the same body, by HTTP/1.1; None where wrk cannot be had."""
     program = _program("wrk", ("wrk", "libluajit-5.1-2"), "usr/bin/wrk")
     if program is None:
         return None
@@ -138,7 +138,7 @@ def own_limit(far: Nginx, body: bytes, seconds: int = 3) -> float | None:
         f"-d{seconds}s",
         "-s",
         str(script),
-        f"{far.url}/v1/projects/bench/messages:send",
+        f"{far.tls_url if tls else far.url}/v1/projects/bench/messages:send",
     ]
     try:
         libraries = {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES)}

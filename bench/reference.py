@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -67,14 +67,19 @@ BODY = message_json(
 """A message as it goes over the wire."""
 
 
+def protocols(options: Mapping[str, object]) -> Sequence[bool]:
+    """In which protocols the bare client is tried: HTTP/1.1 (True), and over TLS whatever both speak (False)."""
+    return (True, False) if "ca_file" in options else (True,)
+
+
 def bare(options: Mapping[str, object], count: int, connections: int) -> float:
     """Requests a second of the bare client, pyreqwest, each the same small push, ``connections`` at a time.
 
     Over TLS in both protocols, one after the other, and the faster counts.
     """
     root = Path(str(options["ca_file"])).read_bytes() if "ca_file" in options else None
-    tried = (True,) if root is None else (True, False)
-    return max(uvloop.run(_requests(options, root, count, connections, older=older)) for older in tried)
+    tried = (_requests(options, root, count, connections, older=older) for older in protocols(options))
+    return max(uvloop.run(one) for one in tried)
 
 
 async def _requests(

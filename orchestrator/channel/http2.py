@@ -93,6 +93,11 @@ class Connection(asyncio.Protocol):
         return len(self._session.streams) + self.reserved
 
     @property
+    def flushing(self) -> bool:
+        """Whether requests of this turn of the loop wait to be written."""
+        return self._flushing
+
+    @property
     def farewell(self) -> Farewell | None:
         """The server's GOAWAY, once it came."""
         return self._session.farewell

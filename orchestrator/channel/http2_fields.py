@@ -71,6 +71,11 @@ def literal(name: str, value: str) -> Field:
     return _literal(Shared(name.encode("ascii"), value.encode("ascii")), _BY_ITSELF, 4)
 
 
+def size_of(fields: Fields) -> int:
+    """Bytes that these take of a table, where they are for it."""
+    return sum(len(each.name) + len(each.value) + _ENTRY for each in fields if isinstance(each, Shared))
+
+
 class Writer:
     """Writes the fields of one connection's requests, and knows what the other side remembers of them.
 
@@ -103,7 +108,7 @@ class Writer:
 
     def _new(self, field: Field) -> bytes:
         assert isinstance(field, Shared)
-        size = len(field.name) + len(field.value) + _ENTRY
+        size = size_of((field,))
         if size > self._room:
             return _literal(field, _BY_ITSELF, 4)
         self._room -= size

@@ -32,13 +32,15 @@ _HTTPS = 443
 _USUAL_STREAMS = 100
 """What servers allow on a connection, at least, where RFC 9113 (§6.5.2) has its way."""
 _TURN = 16
-"""Requests that one connection gets in a row while it has room: they leave in one write, and its room is asked once."""
-_TROUBLES: tuple[tuple[type[OSError], str], ...] = (
+"""Requests that one connection gets in one turn of the loop before another one is looked for: one write for all."""
+_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+    (NotSpokenError, "it speaks no HTTP/2"),
     (ssl.SSLCertVerificationError, "its certificate is not one we trust"),
     (ssl.SSLError, "the TLS handshake failed"),
     (socket.gaierror, "its name is not found"),
     (TimeoutError, "it does not answer"),
     (OSError, "the connection failed"),
+    (UnicodeError, "its name cannot be one"),
 )
 
 
@@ -55,8 +57,12 @@ class Pool:
         timeout: timedelta,
         idle_ping: timedelta = IDLE_PING,
         idle_end: timedelta | None = None,
+        wait: timedelta | None = None,
     ) -> None:
-        """``judge``: without one a connection needs no proof, and another one is opened only when half are taken."""
+        """``judge``: without one a connection needs no proof, and another one is opened only when half are taken.
+
+        ``wait``: how long a request waits for a stream; its answer has all of ``timeout`` then, else what is left.
+        """
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or _HTTPS
         self.authority = parts.netloc
@@ -66,13 +72,15 @@ class Pool:
         self._judge = judge
         self._most = connections
         self._timeout = timeout.total_seconds()
+        self._wait_for = None if wait is None else wait.total_seconds()
+        self._connect_for = min(_CONNECT_TIMEOUT, timeout / 2, wait or _CONNECT_TIMEOUT).total_seconds()
         self.unspoken = False
-        """Whether the server turned out to speak no HTTP/2."""
+        """Whether the last connection that was tried reached a server that speaks no HTTP/2."""
         self._idle_ping, self._idle_end = idle_ping, idle_end
         self._connections: list[Connection] = []
         self._last: Connection | None = None
         self._turns = 0
-        """How many more requests ``_last`` gets before another connection is looked for."""
+        """How many more requests ``_last`` gets in this turn of the loop."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[asyncio.Future[Connection | NoAnswer]] = deque()
 
@@ -81,13 +89,15 @@ class Pool:
 
         None is begun after ``begin_by`` (``time.monotonic()``): the process may have stood still in a wait.
         """
-        deadline = asyncio.get_running_loop().time() + self._timeout
-        connection = self._free() or await self._handed(deadline)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._timeout if self._wait_for is None else self._wait_for)
+        connection = self._free() or await self._handed(until)
         if isinstance(connection, NoAnswer):
             return connection
-        if time.monotonic() >= begin_by or asyncio.get_running_loop().time() >= deadline:
+        if time.monotonic() >= begin_by or loop.time() >= until:
             self._changed()  # what was kept for this one is for the next
             return NoAnswer(Failure.POOL, left=False)
+        deadline = until if self._wait_for is None else loop.time() + self._timeout
         answer = await connection.request(compose(connection), body, deadline)
         if isinstance(answer, Answer):
             if self._judge is not None:
@@ -130,7 +140,7 @@ class Pool:
         """A connection that takes a stream now, if nobody has waited for one longer."""
         if self._waiting:
             return None
-        if self._turns and self._last is not None and self._last.room > 0:
+        if self._turns and self._last is not None and self._last.flushing and self._last.room > 0:
             self._turns -= 1
             return self._last
         if (connection := self._roomiest()) is None:
@@ -212,7 +222,7 @@ class Pool:
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(min(_CONNECT_TIMEOUT.total_seconds(), self._timeout / 2)):
+            async with asyncio.timeout(self._connect_for):
                 connection = await connect(
                     self._host,
                     self._port,
@@ -221,16 +231,13 @@ class Pool:
                     idle_ping=self._idle_ping,
                     idle_end=self._idle_end,
                 )
-        except NotSpokenError:
-            self.trouble, self.unspoken = "it speaks no HTTP/2", True
-            self._fail_waiting(Failure.CONNECT)
-            return
-        except OSError as error:  # a timeout is one, too
+        except (OSError, UnicodeError) as error:  # a timeout is an OSError, too
+            self.unspoken = isinstance(error, NotSpokenError)
             self.trouble = next(words for kind, words in _TROUBLES if isinstance(error, kind))
             if not self._live() and len(self._connecting) == 1:  # no other is coming
                 self._fail_waiting(Failure.CONNECT)
             return
-        self.trouble = ""
+        self.trouble, self.unspoken = "", False
         connection.proven = self._judge is None
         self._connections = [each for each in self._connections if not each.lost.done()] + [connection]
         self._changed()

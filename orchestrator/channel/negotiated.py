@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
 from orchestrator.channel.http2_connect import client_context
-from orchestrator.channel.http2_fields import Field, Fields, literal, plain
+from orchestrator.channel.http2_fields import LARGEST_TABLE, Field, Fields, literal, plain, size_of
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.request_head import Head, Origin, read_head
 from orchestrator.channel.transport import (
@@ -33,6 +34,8 @@ _SHARED = 10
 """Connections that carry many requests at once, at most; another one is opened when those there are half full."""
 _IDLE_END = timedelta(minutes=1)
 """After so long without a word a router between may have forgotten a connection without telling anybody."""
+_ASKED_AGAIN = timedelta(hours=1)
+"""For so long a server that spoke HTTP/1.1 is not asked for HTTP/2 again."""
 _HEADS = 256
 _OF_ONE_CONNECTION = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 """What HTTP/2 has no place for (RFC 9113 §8.2.2)."""
@@ -59,7 +62,9 @@ class Negotiated:
         root_pem: bytes | None = None,
     ) -> None:
         """``connections``: with one request at a time, to each server, at most."""
-        self.timeout = timeout
+        self._patience = timeout
+        self._wait = pool_timeout + min(connect_timeout, timeout / 2)
+        self.timeout = timeout + self._wait
         self._wire = Wire(
             timeout,
             connections=connections,
@@ -71,8 +76,10 @@ class Negotiated:
         self._context: ssl.SSLContext | None = None
         self._shared: dict[tuple[object, ...], _Shared] = {}
         self._pools: dict[Origin, Pool] = {}
-        self._older: set[Origin] = set()
-        """Servers that speak HTTP/1.1 alone."""
+        self._room: dict[Origin, int] = {}
+        """Bytes of heads that the connections to a server can still remember."""
+        self._older: dict[Origin, float] = {}
+        """Servers that spoke HTTP/1.1 alone, and until when (monotonic) they are taken for such."""
 
     async def request(
         self,
@@ -89,7 +96,7 @@ class Negotiated:
         None is begun after ``begin_by`` (``time.monotonic()``): the process may have stood still in a wait.
         """
         shared = self._head(method, url, headers) if url.startswith("https:") else None
-        if shared is not None and shared.origin not in self._older:
+        if shared is not None and not self._is_older(shared.origin):
             content = body or b""
             fields = [*shared.fields, literal("content-length", str(len(content)))]
             answer = await shared.pool.request(lambda _: fields, content, begin_by=begin_by)
@@ -106,11 +113,18 @@ class Negotiated:
             await pool.close()
 
     def _unspoken(self, shared: _Shared, answer: Answer | NoAnswer) -> bool:
-        """Whether nothing was sent because the server speaks HTTP/1.1; from then on it is spoken to at once."""
+        """Whether nothing was sent because the server speaks HTTP/1.1; for a while it is not asked again."""
         if not (shared.pool.unspoken and answer == NoAnswer(Failure.CONNECT, left=False)):
             return False
-        self._older.add(shared.origin)
+        self._older[shared.origin] = time.monotonic() + _ASKED_AGAIN.total_seconds()
         return True
+
+    def _is_older(self, origin: Origin) -> bool:
+        until = self._older.get(origin)
+        if until is not None and time.monotonic() >= until:
+            del self._older[origin]
+            return False
+        return until is not None
 
     def _head(self, method: str, url: str, headers: Mapping[str, str]) -> _Shared | None:
         """None: HTTP/1.1 it is, or nothing at all."""
@@ -120,8 +134,17 @@ class Negotiated:
             if len(self._shared) >= _HEADS:  # tokens change
                 self._shared.clear()
             pool = self._pools.get(head.origin) or self._pool(head.origin)
+            self._remember(head.origin, pool, fields)
             known = self._shared[key] = _Shared(head.origin, pool, fields)
         return known
+
+    def _remember(self, origin: Origin, pool: Pool, fields: Fields) -> None:
+        """Tokens change: connections whose tables are full of old ones are replaced, or each head was written out."""
+        left = self._room.get(origin, LARGEST_TABLE) - size_of(fields)
+        if left < 0:
+            pool.renew()
+            left = LARGEST_TABLE - size_of(fields)
+        self._room[origin] = left
 
     def _pool(self, origin: Origin) -> Pool:
         if self._context is None:
@@ -133,8 +156,9 @@ class Negotiated:
             self._context,
             None,
             connections=_SHARED,
-            timeout=self.timeout,
+            timeout=self._patience,
             idle_end=_IDLE_END,
+            wait=self._wait,
         )
         return self._pools.setdefault(origin, made)
 

@@ -85,12 +85,12 @@ def read_certificates(account: str, field: str, path: Path | None) -> bytes | No
     """The certificate authorities that an option names, in PEM; None for the system's."""
     if path is None:
         return None
-    pem = read_file(account, field, path)
+    pem = read_file(account, field, path).decode("ascii", "ignore")  # what is not ASCII stands between certificates
     try:
-        ssl.create_default_context(cadata=pem.decode("ascii") or "none")  # of nothing it would take the system's
-    except (ssl.SSLError, ValueError):  # a UnicodeDecodeError is one
+        ssl.create_default_context(cadata=pem or "none")  # of nothing it would take the system's
+    except (ssl.SSLError, ValueError):
         raise ConfigError([problem(account, field, f"{_shown(path)} holds no certificates in PEM")]) from None
-    return pem
+    return pem.encode()
 
 
 def _shown(path: Path) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from orchestrator.channel import http2
+from orchestrator.channel import http2, http2_pool
 from orchestrator.channel.http2 import Connection
-from orchestrator.channel.http2_connect import client_context
+from orchestrator.channel.http2_connect import NotSpokenError, client_context
 from orchestrator.channel.http2_frames import Code, Kind, frame, number_frame
 from orchestrator.channel.http2_pool import Pool
 from orchestrator.channel.transport import Answer, Failure, NoAnswer
@@ -306,5 +306,43 @@ def test_closing_ends_everything(tls: ssl.SSLContext, ca_file: Path) -> None:
             await pool.close()
             found = await asyncio.gather(*waiting)
             assert [each.left for each in found if isinstance(each, NoAnswer)] == [True, False, False]
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_hangs_takes_few_of_the_requests_that_come_one_by_one(
+    tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    """In one turn of the loop many share a connection; over time they go where there is the most room."""
+
+    async def main() -> None:
+        async with opened(tls, ca_file, OK, connections=2, patience=1) as (pool, far):
+            await asyncio.gather(*(ask(pool) for _ in range(4)))
+            await until(lambda: len(far.lines) == 2)
+            await asyncio.gather(*(ask(pool) for _ in range(4)))
+            far.requests[-1].line.deaf = True
+            waiting = []
+            for _ in range(12):
+                waiting.append(asyncio.create_task(ask(pool)))
+                await asyncio.sleep(0.02)
+            found = await asyncio.gather(*waiting)
+            assert sum(isinstance(each, Answer) for each in found) >= 10
+
+    asyncio.run(main())
+
+
+def test_who_waits_is_served_by_the_connection_there_is_when_another_reaches_no_http_2(
+    tls: ssl.SSLContext, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with opened(tls, ca_file, answers(200, after=0.1), connections=2, most_streams=1) as (pool, _):
+            assert isinstance(await ask(pool), Answer)
+
+            async def older(*_: object, **__: object) -> Connection:
+                raise NotSpokenError
+
+            monkeypatch.setattr(http2_pool, "connect", older)
+            found = await asyncio.gather(*(ask(pool) for _ in range(3)))
+            assert all(isinstance(each, Answer) for each in found)
 
     asyncio.run(main())

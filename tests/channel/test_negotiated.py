@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -37,6 +37,10 @@ async def opened(
 
 async def post(client: Negotiated, url: str, *, body: bytes = b"body", limit: int = 1000) -> Answer | NoAnswer:
     return await client.request("POST", f"{url}/m?a=1", headers=HEADERS, body=body, limit=limit)
+
+
+def accepted(found: Sequence[Answer | NoAnswer]) -> bool:
+    return all(isinstance(answer, Answer) and answer.status == 200 for answer in found)
 
 
 def test_a_request_is_written_as_http_2_has_it(tls: ssl.SSLContext, certificate: bytes) -> None:
@@ -75,7 +79,7 @@ def test_many_share_a_connection_and_another_one_comes_when_half_its_streams_are
             await post(client, far.url)
             for count, connections in ((20, {1}), (60, {2, 3})):
                 found = await asyncio.gather(*(post(client, far.url) for _ in range(count)))
-                assert {answer.status for answer in found if isinstance(answer, Answer)} == {200}
+                assert accepted(found)
                 assert len(far.lines) in connections
 
     asyncio.run(main())
@@ -88,7 +92,7 @@ def test_who_speaks_http_1_1_alone_is_asked_once_which_it_speaks(tls: ssl.SSLCon
         async with FarEnd(tls=tls).plays("/m", older_answers(200, {"a": 1})) as far:
             client, url = Negotiated(timedelta(seconds=2), root_pem=certificate), f"https://localhost:{far.port}"
             found = await asyncio.gather(*(client.request("POST", f"{url}/m", headers=HEADERS) for _ in range(20)))
-            assert {answer.status for answer in found if isinstance(answer, Answer)} == {200}
+            assert accepted(found)
             assert len(far.requests) == 20
             assert {request.method for request in far.requests} == {"POST"}
             assert far.connections == 1 + 20  # this far end hangs up after each answer
@@ -114,7 +118,7 @@ def test_what_is_lost_is_sent_once_and_never_again_in_the_other_protocol(
     async def main() -> None:
         async with opened(tls, certificate, act, patience=0.5) as (client, far):
             assert await post(client, far.url) == answer
-            assert len(far.requests) == 1
+            assert (len(far.requests), len(far.lines)) == (1, 1)
 
     asyncio.run(main())
 
@@ -186,5 +190,76 @@ def test_what_http_2_cannot_say_is_said_in_http_1_1(
             assert isinstance(answer, Answer)
             assert far.connections == 1  # it was not asked which it speaks
             await client.close()
+
+    asyncio.run(main())
+
+
+def test_who_spoke_http_1_1_is_asked_again_after_a_while(
+    tls: ssl.SSLContext, certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(negotiated, "_ASKED_AGAIN", timedelta(seconds=0.2))
+
+    async def main() -> None:
+        async with FarEnd(tls=tls).plays("/m", older_answers(200)) as far:
+            client, url = Negotiated(timedelta(seconds=2), root_pem=certificate), f"https://localhost:{far.port}/m"
+            for pause, connections in ((0.0, 2), (0.3, 3), (0.0, 5)):
+                assert isinstance(await client.request("POST", url, headers=HEADERS), Answer)
+                assert far.connections == connections
+                await asyncio.sleep(pause)
+            await client.close()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_is_down_is_not_taken_for_one_that_speaks_http_1_1(
+    tls: ssl.SSLContext, certificate: bytes
+) -> None:
+    async def main() -> None:
+        async with opened(tls, certificate, answers(200)) as (client, far):
+            assert isinstance(await post(client, far.url), Answer)
+            pool = next(iter(client._pools.values()))
+            pool.unspoken = True  # one of its machines was reached that speaks no HTTP/2
+            pool.renew()
+            assert isinstance(await post(client, far.url), Answer)
+            assert not pool.unspoken
+            pool.renew()
+            assert far.server is not None
+            far.server.close()
+            assert await post(client, far.url) == NoAnswer(Failure.CONNECT, left=False)
+            assert not client._older
+
+    asyncio.run(main())
+
+
+def test_who_waited_for_a_stream_has_all_the_time_for_its_answer(tls: ssl.SSLContext, certificate: bytes) -> None:
+    async def main() -> None:
+        async with Http2End(tls, most_streams=1).plays(answers(200, after=0.4)) as far:
+            client = Negotiated(timedelta(seconds=0.6), root_pem=certificate)
+            assert accepted(await asyncio.gather(*(post(client, far.url) for _ in range(13))))  # ten connections
+            assert max(line.most_at_once for line in far.lines) == 1
+            await client.close()
+
+    asyncio.run(main())
+
+
+def test_connections_whose_tables_are_full_of_old_tokens_are_replaced(tls: ssl.SSLContext, certificate: bytes) -> None:
+    async def main() -> None:
+        async with opened(tls, certificate, answers(200)) as (client, far):
+            for n in range(6):
+                headers = {"authorization": f"Bearer {n}" + "x" * 1000}
+                assert isinstance(await client.request("POST", f"{far.url}/m", headers=headers), Answer)
+            assert [asked.head["authorization"][:8] for asked in far.requests] == [f"Bearer {n}" for n in range(6)]
+            assert len(far.lines) == 2
+
+    asyncio.run(main())
+
+
+def test_a_name_that_cannot_be_one_is_not_waited_for(certificate: bytes) -> None:
+    async def main() -> None:
+        client, began = Negotiated(timedelta(seconds=5), root_pem=certificate), time.monotonic()
+        answer = await client.request("POST", "https://a..example/m", headers=HEADERS)
+        assert answer == NoAnswer(Failure.CONNECT, left=False)
+        assert time.monotonic() - began < 2
+        await client.close()
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from pydantic import SecretStr
 
 from orchestrator.channel.base import OutcomeClass as K
 from orchestrator.channel.negotiated import Negotiated
+from orchestrator.channel.options import read_certificates
 from orchestrator.channel.push.fcm import FcmChannel, open_channel
 from orchestrator.channel.push.fcm_auth import ServiceAccount
 from orchestrator.clock import ManualClock
@@ -95,7 +97,7 @@ def test_what_google_says_it_did_not_process_is_known_not_to_be_accepted(
         async with opened(tls, certificate, key, clock, act) as (channel, far):
             outcome = await channel.send(ENVELOPE)
             assert (outcome.kind, outcome.may_have_left) == (kind, may_have_left)
-            assert len(far.requests) == 1
+            assert (len(far.requests), len(far.lines)) == (1, 1)
 
     asyncio.run(main())
 
@@ -106,6 +108,14 @@ def test_a_file_without_certificates_is_named(content: bytes | None, key_pem: st
     if content is not None:
         path.write_bytes(content)
     account = {"type": "service_account", "project_id": "p", "client_email": "a@b.example", "private_key_id": "1"}
-    text = SecretStr(str({**account, "private_key": key_pem, "token_uri": "http://127.0.0.1/t"}).replace("'", '"'))
+    text = SecretStr(json.dumps({**account, "private_key": key_pem, "token_uri": "http://127.0.0.1/t"}))
     with pytest.raises(ConfigError, match=r"accounts\.android\.options\.ca_file"):
         open_channel("android", {"service_account": text, "ca_file": path}, "")
+
+
+def test_certificates_may_have_comments_in_any_language(certificate: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes("# \u6839\u8bc1\u4e66\n".encode() + certificate)
+    read = read_certificates("android", "ca_file", path)
+    assert read is not None
+    assert read.endswith(certificate)
