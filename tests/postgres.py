@@ -90,6 +90,13 @@ class Postgres:
             finally:
                 connection.execute(f'DROP DATABASE "{name}" (FORCE)')
 
+    def put_back(self, url: str, backup: str) -> None:
+        """Let ``url`` be again what ``backup`` is; nobody may have either open."""
+        name, other = (urlsplit(one).path.removeprefix("/") for one in (url, backup))
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" (FORCE)')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{other}" STRATEGY file_copy')
+
 
 @contextmanager
 def serving(shared: Path) -> Iterator[Postgres]:

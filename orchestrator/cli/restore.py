@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from orchestrator.cli.context import Context
-from orchestrator.daemon.restoring import behind
+from orchestrator.daemon.restoring import behind, guard_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -20,7 +20,7 @@ def status(as_json: Json = False) -> None:
     """The runs of which more was sent than this database knows."""
     context = Context.load()
     with context.reader() as store:
-        found = behind(store, context.clock, context.settings)
+        found = behind(store, context.clock, guard_of(context.settings, context.clock))
     rows = [
         {
             "campaign": one.campaign,

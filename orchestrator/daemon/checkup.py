@@ -20,6 +20,7 @@ from orchestrator.channel.plugins import calls_back
 from orchestrator.clock import Clock
 from orchestrator.daemon.control import socket_path
 from orchestrator.daemon.line import Line
+from orchestrator.daemon.restoring import behind, guard_of
 from orchestrator.daemon.servers import look_at_postgresql, look_at_redis
 from orchestrator.daemon.wiring import redis_address
 from orchestrator.errors import ConfigError, NotFoundError, OrchestratorError
@@ -29,6 +30,7 @@ from orchestrator.policy.predicates import OWN_ID
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.engine import lock_holder
+from orchestrator.store.guard import GuardAwayError
 from orchestrator.store.migrate import newest
 
 FINE, WARNING, BROKEN = Health.FINE, Health.WARNING, Health.BROKEN
@@ -120,6 +122,7 @@ def _database(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
     looks: tuple[Callable[[], Iterator[Line]], ...] = (
         lambda: look_at_postgresql(store, clock) if store.path is None else _writer(store, store.path),
         lambda: _schema(store),
+        lambda: _guard(store, settings, clock),
         lambda: _stops(store),
         lambda: _campaigns(store, settings),
         lambda: _sums(store),
@@ -155,6 +158,25 @@ def _schema(store: Store) -> Iterator[Line]:
         yield Line("schema", FINE, said, "upgrade this program too")
     else:
         yield Line("schema", FINE, f"{found}, as this program wants it")
+
+
+def _guard(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
+    guard = guard_of(settings, clock)
+    if guard is None:
+        said = "none: whatever was sent since a backup would be sent again by a restored one"
+        yield Line("restore guard", WARNING, said, "set `redis`: it remembers until when each run was sent")
+        return
+    try:
+        found = behind(store, clock, guard)
+    except GuardAwayError:  # the line of redis says so
+        return
+    finally:
+        guard.close()
+    if found:
+        said = f"{len(found):,} of the runs were sent further than this database knows: it is older"
+        yield Line("restore guard", BROKEN, said, "orchestrator restore status; then: orchestrator restore accept")
+    else:
+        yield Line("restore guard", FINE, "this database knows all that was sent")
 
 
 def _stops(store: Store) -> Iterator[Line]:

@@ -112,7 +112,7 @@ class Errands:
     def keep_guard(self) -> None:
         """Bring the guard's last lines to the disk."""
         if self.guard is not None:
-            self.guard.sync()
+            self.guard.keep()
 
     def alerts(self) -> None:
         """Look for trouble, and tell of it."""

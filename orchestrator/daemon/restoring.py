@@ -1,36 +1,62 @@
-"""The restore guard at work: compared at the daemon's start, accepted by an operator."""
+"""The restore guard at work: compared when a process or a worker begins, accepted by an operator."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.clock import Clock
+from orchestrator.daemon.wiring import redis_address
 from orchestrator.ledger import restored
 from orchestrator.ledger.alerts import raise_alert
 from orchestrator.ledger.restored import REASON, Behind
 from orchestrator.ledger.stops import resume_account, stop_account, stopped_accounts
 from orchestrator.settings import Settings
-from orchestrator.store import Store
-from orchestrator.store.guard import Guard, compact_guard, guard_path, remembered
+from orchestrator.store import AWAY, Store
+from orchestrator.store.guard import FileGuard, Guard, GuardAwayError
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1000
 
 
-def behind(store: Store, clock: Clock, settings: Settings) -> list[Behind]:
-    """The runs of which more was sent than this database knows."""
-    path = guard_path(settings.database)
-    if path is None:
+def guard_of(settings: Settings, clock: Clock) -> Guard | None:
+    """Beside a SQLite database a file; of PostgreSQL in Redis or Valkey; None where there is neither.
+
+    A file would belong to one of several machines.
+    """
+    if "://" not in settings.database:
+        path = Path(settings.database).resolve()
+        return FileGuard(path.with_name(path.name + ".guard"), clock.monotonic)
+    if (address := redis_address(settings)) is None:
+        return None
+    from orchestrator.daemon.shared_guard import SharedGuard  # loads the server's client
+
+    return SharedGuard(address, settings.redis_name, clock.monotonic)
+
+
+def behind(store: Store, clock: Clock, guard: Guard | None) -> list[Behind]:
+    """The runs of which more was sent than this database knows.
+
+    Raises:
+        GuardAwayError: the guard does not answer.
+    """
+    if guard is None:
         return []
+    marks = guard.remembered(clock.now())  # before the ledger is read: what is marked meanwhile is in it, too
     with store.read() as connection:
-        return restored.runs_behind(connection, remembered(path, clock.now()))
+        return restored.runs_behind(connection, marks)
 
 
-def check_restored(store: Store, clock: Clock, settings: Settings) -> list[Behind]:
-    """Stop every account when the database is older than what was sent; call it before anything may leave."""
-    found = behind(store, clock, settings)
+def check_restored(store: Store, clock: Clock, settings: Settings, guard: Guard | None) -> list[Behind]:
+    """Stop every account when the database is older than what was sent; call it before anything may leave.
+
+    Raises:
+        GuardAwayError: the guard does not answer.
+    """
+    found = behind(store, clock, guard)
     if found:
         with store.write() as connection:
             known = stopped_accounts(connection)
@@ -44,18 +70,46 @@ def check_restored(store: Store, clock: Clock, settings: Settings) -> list[Behin
     return found
 
 
-def open_guard(settings: Settings, clock: Clock) -> Guard | None:
-    """The guard to write to, made short; None where there is no file beside which it could be."""
-    path = guard_path(settings.database)
-    if path is None:
-        return None
-    compact_guard(path, clock.now())
-    return Guard(path, clock.monotonic)
+@dataclass(slots=True)
+class Watchman:
+    """Knows whether this process's database knows all that was sent. Who is not sure sends nothing."""
+
+    store: Store
+    clock: Clock
+    settings: Settings
+    guard: Guard | None
+    _doubts: int = field(default=1, init=False)
+    _settled: int = field(default=0, init=False)
+
+    @property
+    def sure(self) -> bool:
+        """Whether it was compared since the last doubt."""
+        return self._settled == self._doubts
+
+    def look(self) -> None:
+        """Compare, unless that is done; a guard or a database that is away is asked again by the next look."""
+        doubts = self._doubts
+        if self._settled == doubts:
+            return
+        try:
+            check_restored(self.store, self.clock, self.settings, self.guard)
+        except (GuardAwayError, *AWAY) as error:
+            log.warning("guard_not_compared", extra={"error": type(error).__name__})
+        else:
+            self._settled = doubts  # a look that began before the latest doubt does not end it
+
+    def doubt(self) -> None:
+        """The database was away, and may be another one by now: compare again at the next look."""
+        self._doubts += 1
 
 
 def accept_restored(store: Store, clock: Clock, settings: Settings, actor: str) -> dict[str, Any]:
-    """Skip what may have left after the backup was made, then use the accounts again."""
-    found, skipped = behind(store, clock, settings), 0
+    """Skip what may have left after the backup was made, then use the accounts again.
+
+    Raises:
+        GuardAwayError: the guard does not answer.
+    """
+    found, skipped = behind(store, clock, guard_of(settings, clock)), 0
     for one in found:
         done = CHUNK
         while done == CHUNK:

@@ -29,7 +29,7 @@ from orchestrator.daemon.bell import Bell
 from orchestrator.daemon.control import serve, socket_path
 from orchestrator.daemon.errands import Errands
 from orchestrator.daemon.listening import Listener, listen
-from orchestrator.daemon.restoring import check_restored, open_guard
+from orchestrator.daemon.restoring import Watchman, guard_of
 from orchestrator.daemon.roles import ALL, LEADING, Leadership, Role
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.verbs import Desk
@@ -79,6 +79,7 @@ class Daemon:
     """A thread of its own for who leads: else long ticks would cost the leader its lease, and end themselves."""
     _places: Places | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
+    _watchman: Watchman = field(init=False)
     _caps: CapsFile = field(init=False)
     _bell: Bell = field(init=False)
     _leadership: Leadership = field(init=False)
@@ -104,13 +105,16 @@ class Daemon:
             raise InputError(problem, hint="leave --role out, or set `database` to a postgresql:// address")
         self.store = Store(self.settings.database)
         self._leadership = Leadership(self.store, self.parts.clock, self.roles)
+        self._guard = guard_of(self.settings, self.parts.clock)
+        self._watchman = Watchman(self.store, self.parts.clock, self.settings, self._guard)
         try:
             upgrade(self.store)
             self._compare_clocks()
             if not self.skewed:
                 recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
-            check_restored(self.store, self.parts.clock, self.settings)
-            self._guard = open_guard(self.settings, self.parts.clock)
+            self._watchman.look()
+            if self._guard is not None:
+                self._guard.tidy(self.parts.clock.now())
             if self.settings.only_to is not None:
                 log.warning("only_to", extra={"entries": len(self.settings.only_to)})
             if endpoint := traces_endpoint(self.settings):
@@ -177,9 +181,11 @@ class Daemon:
             except LeaseLostError:
                 log.warning("lease_lost", extra={"worker": self.worker.id if self.worker else None})
                 await self._recover()
+                self._look_again()
             except Exception:
                 log.exception("worker_failed")
                 await self._recover()
+                self._look_again()
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _recover(self) -> None:
@@ -191,6 +197,14 @@ class Daemon:
             await asyncio.get_running_loop().run_in_executor(self._threads, work)
             await asyncio.get_running_loop().run_in_executor(self._threads, self._bell.ring)
 
+    def _look_again(self) -> None:
+        """The database may have been away, and be an older one by now: the next worker sends nothing until it is not.
+
+        Looked at now, and where the guard does not answer with the ticks.
+        """
+        self._watchman.doubt()
+        self._threads.submit(self._watchman.look)
+
     def _wake(self) -> None:
         if self.worker is not None:
             self.worker.wake()
@@ -200,7 +214,7 @@ class Daemon:
         parts, listed = self.parts, only_to(self.settings.only_to)
         worker = Worker(self.store, parts.clock, parts.quiet, parts.accounts, self.settings.lease, only_to=listed)
         worker.links, worker.routing, worker.caps = self.links, parts.planner.routing, self._caps
-        worker.steady = lambda: not self.skewed
+        worker.steady = lambda: not self.skewed and self._watchman.sure
         if self._guard is not None:
             worker.marked = self._guard.marked
         worker.start()
@@ -264,6 +278,8 @@ class Daemon:
         works += [(Role.SWEEPER, ticks.sweeper), (Role.SWEEPER, errands.room), (Role.WORKER, ticks.brakes)]
         start = {"next_run_time": self.parts.clock.machine()}
         scheduler.add_job(self._lead, "interval", seconds=RENEW.total_seconds(), **start)
+        look = (Role.WORKER, self._watchman.look)
+        scheduler.add_job(self._tick, "interval", look, seconds=RENEW.total_seconds(), **start)
         self._led = {role for role in LEADING if self._leads(role)}
         for role, work in works:
             if role in self.roles:

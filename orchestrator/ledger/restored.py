@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Connection, Row, TextClause, insert, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from orchestrator.clock import from_micros, to_micros
 from orchestrator.ledger.ids import RUN_SHIFT, ids_of_run
@@ -21,15 +21,15 @@ from orchestrator.ledger.runs import Run, set_run_state
 from orchestrator.ledger.states import RunState, State
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.dialect import within_sql
-from orchestrator.store.tables import meta
 
 REASON = "restored"
 
 RunKey = tuple[str, str]
 """Campaign, and what its run is of: :attr:`orchestrator.ledger.runs.Occasion.key`."""
 
-_RUN = text("SELECT id, state FROM run WHERE campaign = :campaign AND local_date = :day AND fires_at IS NULL")
-_RUN_AT = text("SELECT id, state FROM run WHERE campaign = :campaign AND fires_at = :at")
+_RUN = text("""
+    SELECT id, state, finished_at FROM run WHERE campaign = :campaign AND local_date = :day AND fires_at IS NULL""")
+_RUN_AT = text("SELECT id, state, finished_at FROM run WHERE campaign = :campaign AND fires_at = :at")
 _LAST = text("SELECT max(sent_at) FROM message WHERE id >= :low AND id < :high AND sent_at IS NOT NULL")
 
 
@@ -57,6 +57,8 @@ def runs_behind(connection: Connection, guard: Mapping[RunKey, datetime]) -> lis
             if not _accepted(connection, campaign, of):
                 found.append(Behind(campaign, of, None, "missing", at, None))
             continue
+        if run.finished_at is not None and run.finished_at >= to_micros(at):
+            continue  # the ledger saw its end, after which nothing is marked: its messages need not be read
         last = connection.execute(_LAST, {"low": run.id << RUN_SHIFT, "high": (run.id + 1) << RUN_SHIFT}).scalar()
         known = None if last is None else from_micros(last)
         if (known is None or known < at) and not _accepted(connection, campaign, of, at):
@@ -64,7 +66,7 @@ def runs_behind(connection: Connection, guard: Mapping[RunKey, datetime]) -> lis
     return found
 
 
-def _find(connection: Connection, campaign: str, of: str) -> Row[int, str] | None:
+def _find(connection: Connection, campaign: str, of: str) -> Row[int, str, int | None] | None:
     if "T" not in of:
         return connection.execute(_RUN, {"campaign": campaign, "day": of}).first()
     return connection.execute(_RUN_AT, {"campaign": campaign, "at": to_micros(datetime.fromisoformat(of))}).first()
@@ -90,9 +92,7 @@ def bar(connection: Connection, behind: Behind, now: datetime) -> None:
     """
     _keep_waits(connection, behind)
     if behind.run_id is None:
-        key = _barred(behind.campaign, behind.of)
-        connection.execute(_FORGET, {"key": key})
-        connection.execute(insert(meta).values(key=key, value=str(to_micros(behind.sent_until))))
+        _note(connection, _barred(behind.campaign, behind.of), to_micros(behind.sent_until))
     elif behind.state == RunState.PLANNING:
         set_run_state(connection, behind.run_id, RunState.STOPPED, now, REASON)
 
@@ -100,9 +100,7 @@ def bar(connection: Connection, behind: Behind, now: datetime) -> None:
 def _keep_waits(connection: Connection, behind: Behind) -> None:
     """Of a triggered campaign: whose wait was over by the guard's last mark may have joined, and been sent to."""
     until = max(to_micros(behind.sent_until), waits_sent_until(connection, behind.campaign))
-    key = _waits(behind.campaign)
-    connection.execute(_FORGET, {"key": key})
-    connection.execute(insert(meta).values(key=key, value=str(until)))
+    _note(connection, _waits(behind.campaign), until)
 
 
 def waits_sent_until(connection: Connection, campaign: str) -> int:
@@ -122,14 +120,18 @@ def _barred(campaign: str, of: str) -> str:
 def accept(connection: Connection, behind: Behind, now: datetime, actor: str) -> None:
     """Take note that an operator knows."""
     bar(connection, behind, now)
-    key = _key(behind.campaign, behind.of)
-    connection.execute(_FORGET, {"key": key})
-    connection.execute(insert(meta).values(key=key, value=str(to_micros(behind.sent_until))))
+    _note(connection, _key(behind.campaign, behind.of), to_micros(behind.sent_until))
     said = f"restored: {behind.of} was sent until {behind.sent_until:%Y-%m-%d %H:%M:%SZ}"
     record(connection, [Transition(now, "accepted", actor, None, said, behind.campaign, behind.run_id or 0)])
 
 
-_FORGET = text("DELETE FROM meta WHERE key = :key")
+_NOTE = text("""
+    INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value""")
+
+
+def _note(connection: Connection, key: str, micros: int) -> None:
+    """Several processes may find the same at the same time."""
+    connection.execute(_NOTE, {"key": key, "value": str(micros)})
 
 
 def stop_if_restored(connection: Connection, item: Run, now: datetime) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from typing_extensions import override
 
@@ -16,6 +17,7 @@ from orchestrator.daemon import servers
 from orchestrator.daemon.checkup import look_around
 from orchestrator.daemon.line import Line
 from orchestrator.daemon.servers import look_at_redis
+from orchestrator.daemon.shared_guard import SharedGuard
 from orchestrator.ledger import lease
 from orchestrator.ledger.leader import lead
 from orchestrator.limits.shared import connect
@@ -156,3 +158,23 @@ def test_redis_with_its_memory_full(server: Valkey, policy: str, warned: bool) -
     found = [said for health, said in redis_lines(server) if health is Health.WARNING and "memory" in said]
     assert bool(found) is warned
     client.close()
+
+
+def test_the_guard_of_restored_databases(store: Store, valkey: str) -> None:
+    """PostgreSQL has one where there is Redis; a run that the database does not know makes it an older one."""
+    clock, name = SystemClock(), "doctor-guard"
+    with_redis = Settings(database=store.url, redis=SecretStr(valkey), redis_name=name)
+
+    def said(found: Settings) -> list[tuple[Health, str]]:
+        lines = [line for line in look_around(found, clock) if line.what == "restore guard"]
+        assert all(line.hint for line in lines if line.health is not Health.FINE)
+        return [(line.health, line.found[:12]) for line in lines]
+
+    assert said(Settings(database=store.url)) == [(Health.WARNING, "none: whatev")]
+    assert said(with_redis) == [(Health.FINE, "this databas")]
+    guard = SharedGuard(valkey, name, clock.monotonic)
+    guard.marked("lunch", "2026-12-07", clock.now())
+    assert said(with_redis) == [(Health.BROKEN, "1 of the run")]
+    guard.close()
+    away = Settings(database=store.url, redis=SecretStr("unix:///nowhere"), redis_name=name)
+    assert said(away) == []  # the line of redis says so

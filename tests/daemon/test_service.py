@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
+from orchestrator.clock import SystemClock
 from orchestrator.daemon import service
+from orchestrator.daemon.restoring import Watchman
 from orchestrator.daemon.service import Daemon
 from orchestrator.errors import StoreLockedError
 from orchestrator.settings import Settings
@@ -41,7 +43,12 @@ def test_a_worker_that_cannot_register_is_followed_by_another(monkeypatch: pytes
     async def work() -> None:
         daemon = Daemon(Settings())
         daemon._stopping = asyncio.Event()
+        daemon._begin_threads()
+        daemon._watchman = Watchman(cast("Any", None), SystemClock(), daemon.settings, None)
         await asyncio.wait_for(daemon._work(), 10)
+        daemon._threads.shutdown()
+        daemon._end_threads()
+        assert daemon._watchman.sure  # looked at again: the database was away
 
     asyncio.run(work())
     assert len(tried) == 3
@@ -78,6 +85,7 @@ def test_a_worker_whose_database_is_away_or_held_is_followed_by_another(
         daemon = Daemon(Settings())
         daemon._stopping = asyncio.Event()
         daemon._begin_threads()
+        daemon._watchman = Watchman(cast("Any", None), SystemClock(), daemon.settings, None)
         daemon.store = daemon.parts = cast("Any", SimpleNamespace(clock=None, resend={}))
         await asyncio.wait_for(daemon._work(), 10)
         daemon._end_threads()
