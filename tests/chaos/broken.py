@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from unittest import mock
 from uuid import uuid4
 
+from orchestrator.channel.base import Envelope
 from orchestrator.dispatch import flights
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger import lease, place, recover
@@ -28,7 +29,13 @@ def no_fence() -> Iterator[None]:
         stack.enter_context(mock.patch.object(lease, "check", return_value=None))
         stack.enter_context(mock.patch.object(Worker, "alive", return_value=True))
         stack.enter_context(mock.patch.object(flights, "STALE_SECONDS", 1e9))
+        stack.enter_context(mock.patch.object(flights, "envelope_of", _begins_whenever(flights.envelope_of)))
         yield
+
+
+def _begins_whenever(real: Callable[..., Envelope]) -> Callable[..., Envelope]:
+    """Without the end of the lease, by which a request has to begin: else a beat must come first to be caught."""
+    return lambda item, ttl, ack="", _begin_by=0.0: real(item, ttl, ack)
 
 
 def send_again() -> AbstractContextManager[object]:
