@@ -9,6 +9,7 @@ from unittest import mock
 from uuid import uuid4
 
 from orchestrator.channel.base import Envelope
+from orchestrator.daemon import restoring
 from orchestrator.dispatch import flights
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger import lease, place, recover
@@ -60,6 +61,11 @@ def trusting() -> AbstractContextManager[object]:
     return mock.patch.object(gate, "RULES", tuple(rule for rule in gate.RULES if rule[0] not in refusals))
 
 
+def no_guard() -> AbstractContextManager[object]:
+    """A daemon that takes whatever database it finds for the latest one."""
+    return mock.patch.object(restoring, "behind", return_value=[])
+
+
 def elsewhere() -> AbstractContextManager[object]:
     """Not broken: a process on a machine of its own, whose end nobody can see, as far as it and the others can tell."""
     return mock.patch.object(place, "here", return_value=f"elsewhere/{uuid4().hex}")
@@ -71,4 +77,5 @@ VARIANTS: Mapping[str, Variant] = {
     "send_again": send_again,
     "planned_window": planned_window,
     "trusting": trusting,
+    "no_guard": no_guard,
 }
