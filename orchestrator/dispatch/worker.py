@@ -39,12 +39,12 @@ from orchestrator.dispatch.restraint import CapsNow
 from orchestrator.dispatch.settling import Settler
 from orchestrator.errors import LeaseLostError, OrchestratorError
 from orchestrator.ledger import lease, place
-from orchestrator.ledger.claim import Lane, due_lanes, next_due
+from orchestrator.ledger.claim import Lane, due_lanes, next_due, release_all
 from orchestrator.ledger.ids import WorkerId
 from orchestrator.policy.allowed import OnlyTo
 from orchestrator.policy.caps import UNCAPPED
 from orchestrator.policy.carriers import UNKNOWN, Routing
-from orchestrator.store import AWAY, Store
+from orchestrator.store import AWAY, Store, unavailable
 from orchestrator.timing.quiet import QuietHours
 
 log = logging.getLogger(__name__)
@@ -160,17 +160,20 @@ class Worker:
             await self._drain()
             return
         with suppress(*AWAY, LeaseLostError):  # away: the lease runs out by itself
-            await self._drain()
+            await self._drain(blameless=unavailable(failed[0]))
         raise failed[0]
 
-    async def _drain(self) -> None:
-        """Wait for requests on their way and write what comes of them, while beats go on; then give up the lease."""
+    async def _drain(self, *, blameless: bool = False) -> None:
+        """Wait for requests on their way and write what comes of them, while beats go on; then give up the lease.
+
+        ``blameless``: no message that is in hand can be why this worker ends.
+        """
         time = asyncio.get_running_loop().time
         until = time() + DRAIN_SECONDS
         while time() < until and not await self._drained():
             pass
         await self._settle_now()
-        await self._db(self._end)
+        await self._db(self._end, blameless)
 
     async def _drained(self) -> bool:
         """Whether all is answered and written; a database that is away is asked again by and by."""
@@ -182,8 +185,10 @@ class Worker:
             await asyncio.sleep(AWAY_SECONDS)
         return not (self._flights.tasks or self._answers)
 
-    def _end(self) -> None:
+    def _end(self, blameless: bool) -> None:  # noqa: FBT001  # run on a thread, which takes no keywords
         with self.store.write() as connection:
+            if blameless:  # else it counts as a crash of theirs, and the third sets them aside
+                release_all(connection, self._door.holder(), self.clock.now())
             lease.end(connection, self.id, self.clock.machine())
             self.probe("ending")
 

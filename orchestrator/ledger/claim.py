@@ -158,6 +158,21 @@ def _release_sql(dialect: str) -> TextClause:
     WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.CLAIMED)}""")
 
 
+def release_all(connection: Connection, holder: Holder, now: datetime) -> None:
+    """Give everything claimed back as it was: what ends this worker is no message's doing.
+
+    Raises:
+        LeaseLostError: the holder's lease ran out.
+    """
+    lease.check(connection, holder)
+    connection.execute(_RELEASE_ALL, {"worker": holder.worker, "now": to_micros(now)})
+
+
+_RELEASE_ALL = text("""
+    UPDATE message SET state = 'planned', worker_id = NULL, state_at = :now
+    WHERE worker_id = :worker AND state = 'claimed'""")
+
+
 def release(connection: Connection, holder: Holder, ids: Sequence[int], now: datetime) -> None:
     """Give claimed messages back as they were.
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.engine import ExecutionContext
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import NotFoundError, StoreLockedError
@@ -30,10 +30,22 @@ T = TypeVar("T")
 
 AWAY = (SQLAlchemyError, StoreLockedError)
 """What says that the database did not do what it was asked: it is away, or another program holds its file."""
+_ANYBODY = (OperationalError, InternalError, StoreLockedError)
+_NO_RIGHT_OR_TABLE = "42"  # class of PostgreSQL's errors; of what we cannot even ask for, ProgrammingError has none
 BUSY_SECONDS = 5.0
 TRIES = 3
 _FOR_ANOTHERS_SAKE = {"40P01", "40001"}  # deadlock, serialization failure
 USUAL_PAGES, BULK_PAGES = 1_000, 4_000
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether a database could do it for nobody: away, locked, full, read-only, or without a right or a table.
+
+    Else it was about what was to be written.
+    """
+    if isinstance(error, ProgrammingError):
+        return str(getattr(error.orig, "sqlstate", None) or "").startswith(_NO_RIGHT_OR_TABLE)
+    return isinstance(error, _ANYBODY)
 
 
 class Store:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, func, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import ManualClock
@@ -128,7 +128,7 @@ def test_what_has_no_turn_is_given_back_before_anything_is_marked(
             await made.run()
 
     asyncio.run(work())
-    assert set(told(store)) <= {State.CLAIMED, State.ACCEPTED}
+    assert set(told(store)) <= {State.PLANNED, State.ACCEPTED}
 
 
 @contextmanager
@@ -333,3 +333,35 @@ def test_a_statement_that_hangs_when_the_lease_is_lost_keeps_nobody_else_from_th
 
     asyncio.run(work())
     assert seen == [True], "others had their turn while the statement hung"
+
+
+@pytest.mark.parametrize(
+    ("problem", "crashes"),
+    [(BROKE, 0), (DataError("a statement", None, ValueError("a NUL in a name")), 3), (ValueError("a bug"), 3)],
+    ids=["the database's doing", "the data's", "a bug"],
+)
+def test_what_the_database_can_do_for_nobody_sets_no_message_aside(
+    store: Store, problem: Exception, crashes: int
+) -> None:
+    """A missing right, a standby that only reads: mended within the hour, and nothing of the campaign is lost."""
+    clock = ManualClock(world.OPENING)
+    crowd(store, clock, 1)
+
+    def breaks(step: str) -> None:
+        if step == "marking":
+            raise problem
+
+    for _ in range(3):
+        made = worker(store, clock, account(Silent()))
+        made.probe = breaks
+
+        async def work(made: Worker = made) -> None:
+            made.start()
+            with pytest.raises(type(problem)):
+                await made.run()
+
+        asyncio.run(work())
+        recover_dead(store, clock, {})
+    with store.read() as connection:
+        found = connection.execute(select(message.c.state, message.c.crashes, message.c.attempts)).one()
+    assert tuple(found) == (State.FAILED if crashes else State.PLANNED, crashes, 0)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from orchestrator.errors import NotFoundError, StoreLockedError
-from orchestrator.store import Store, engine, lock_holder, unless_committed
+from orchestrator.store import Store, engine, lock_holder, unavailable, unless_committed
 from tests.far_end import wait_for
 
 HOLD = """
@@ -218,3 +218,35 @@ def test_what_is_remembered_of_a_transaction_is_undone_when_it_is_not_committed(
         transaction("not acknowledged", lambda connection: event.listen(connection, "commit", refuse))
     transaction("committed", lambda _: None)
     assert undone == ["failed", "not acknowledged"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "wanted"),
+    [
+        ("SELECT * FROM a_table_that_is_not_there", {}, True),
+        ("SELECT :x", {"x": object()}, False),  # no driver knows how to write it
+        ("INSERT INTO meta (key, value) VALUES (NULL, 'x')", {}, False),
+    ],
+    ids=["no table", "no such type", "refused"],
+)
+def test_what_the_database_can_do_for_nobody_is_told_from_what_was_asked_of_it(
+    store: Store, statement: str, values: dict[str, object], wanted: bool
+) -> None:
+    with pytest.raises(SQLAlchemyError) as caught, store.write() as connection:
+        connection.execute(text(statement), values)
+    assert unavailable(caught.value) is wanted
+
+
+@pytest.mark.on("postgresql")
+@pytest.mark.parametrize(
+    "before", ["SET TRANSACTION READ ONLY", "CREATE ROLE no_rights; SET LOCAL ROLE no_rights"], ids=["standby", "right"]
+)
+def test_a_right_that_is_missing_and_a_standby_that_only_reads_are_no_messages_doing(store: Store, before: str) -> None:
+    def tried() -> None:
+        with store.write() as connection:
+            for statement in (*before.split("; "), "DELETE FROM meta"):
+                connection.execute(text(statement))
+
+    with pytest.raises(SQLAlchemyError) as caught:
+        tried()
+    assert unavailable(caught.value)
