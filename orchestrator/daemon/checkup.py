@@ -18,6 +18,7 @@ from orchestrator.campaign.version import read_bundle
 from orchestrator.channel.base import Health
 from orchestrator.channel.plugins import calls_back
 from orchestrator.clock import Clock
+from orchestrator.daemon.capacity import look_at_connections
 from orchestrator.daemon.control import socket_path
 from orchestrator.daemon.line import Line
 from orchestrator.daemon.restoring import behind, guard_of
@@ -124,6 +125,7 @@ def _database(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
         lambda: _schema(store),
         lambda: _guard(store, settings, clock),
         lambda: _stops(store),
+        lambda: look_at_connections(store, settings, clock),
         lambda: _campaigns(store, settings),
         lambda: _sums(store),
     )
