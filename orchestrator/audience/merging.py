@@ -22,7 +22,7 @@ from orchestrator.audience.users import user_ids
 from orchestrator.audience.whereabouts import zone_key
 from orchestrator.clock import Clock
 from orchestrator.errors import InputError, NotFoundError
-from orchestrator.ledger.merged import leave_merged
+from orchestrator.ledger.leaving import MERGED, leave
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.engine import Store
 from orchestrator.store.tables import (
@@ -112,7 +112,7 @@ def _merge(
         addresses=_move_addresses(connection, old, kept, now),
         consents=_move_consents(connection, old, kept, now),
         suppressions=_move(connection, suppression, old, kept),
-        messages=leave_merged(connection, old, now, actor),
+        messages=leave(connection, old, MERGED, now, actor),
     )
 
 

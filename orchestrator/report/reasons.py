@@ -47,6 +47,7 @@ REASONS: Mapping[str, Phrase] = {
     "merged": Phrase(
         "merged into another user, who takes part from the next run on", "该用户已合并到另一用户，后者从下一批次起参与"
     ),
+    "erased": Phrase("the person was erased (GDPR, PIPL)", "该用户的个人信息已被删除（GDPR / PIPL）"),
     "stopped": Phrase("the campaign was stopped", "活动已停止"),
     "paused": Phrase("the campaign was paused", "活动已暂停"),
     "expired": Phrase("the deadline passed before it could leave", "未能在截止时间前发出"),

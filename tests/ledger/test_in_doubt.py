@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.ledger.ids import MessageId
+from orchestrator.ledger.leaving import MERGED, leave
 from orchestrator.ledger.mark import Exit
-from orchestrator.ledger.merged import leave_merged
 from orchestrator.ledger.recover import POISON_AFTER, expire
 from orchestrator.ledger.runs import skip_stopped
 from orchestrator.ledger.states import State
@@ -43,7 +43,7 @@ def is_stopped(book: Ledger, _message: MessageId) -> None:
 
 def is_merged(book: Ledger, _message: MessageId) -> None:
     with book.store.write() as connection:
-        leave_merged(connection, USER, book.clock.now(), "operator t")
+        leave(connection, USER, MERGED, book.clock.now(), "operator t")
 
 
 def is_skipped_at_the_door(book: Ledger, message: MessageId) -> None:
