@@ -193,6 +193,9 @@ class Settings(BaseSettings):
     links_key_file: Path | None = Field(
         default=None, description="what signs the links of messages; made beside the database if not set"
     )
+    erasure_key_file: Path | None = Field(
+        default=None, description="what hashes opt-outs of erased people; never replaced; links_key_file's if not set"
+    )
     api_keys: list[SecretStr] = Field(default_factory=list, description="keys that may send events")
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a silent worker keeps its messages")
     keep_messages: Annotated[timedelta, Field(ge=LEAST_KEPT)] | None = Field(

@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, and_, or_, select, text, update
 
 from orchestrator.audience.contacts import PLATFORM_OF, default_kind
+from orchestrator.audience.erased import hold_addresses
 from orchestrator.audience.rows import change, insert, slices
 from orchestrator.audience.users import ensure_users, locate
 from orchestrator.clock import to_micros
@@ -50,6 +51,7 @@ def upsert_addresses(connection: Connection, rows: Sequence[AddressRow], now: da
     book = _Book(now, _rows_of(connection, ids.values(), rows))
     written = sum(book.take(row, ids[row.external_user_id]) for row in rows)
     book.write(connection)
+    hold_addresses(connection, ((begun["channel"], begun["value"]) for begun in book.begun))
     locate(connection, {ids[row.external_user_id]: row.country for row in reversed(rows) if row.country}, now)
     return written
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from orchestrator.audience.aliases import aliases
 from orchestrator.audience.consents import ConsentChange, of_today, set_consents
+from orchestrator.audience.erased import believed
 from orchestrator.audience.rows import slices
 from orchestrator.store.tables import consent, opt_in, users
 
@@ -37,9 +38,10 @@ def take_consents(
     """Take in statements as they arrive; how many were news.
 
     ``renews``: an undated agreement is a new wish of the person. Without it (a file that may be read every night) it
-    makes no request where there was a statement before.
+    makes no request where there was a statement before, and takes back nothing that outlived an erasure.
     """
     changes = of_today(connection, changes)
+    changes = changes if renews else believed(connection, changes)
     waiting = [one for one in changes if one.granted and not one.confirmed and asks(one.channel, one.topic)]
     if not waiting:
         return set_consents(connection, changes)

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, Select, func, select
 
 from orchestrator.audience.aliases import aliases
+from orchestrator.audience.erased import hold_users
 from orchestrator.audience.rows import change, insert, slices
 from orchestrator.audience.whereabouts import known_country, known_zone, zone_key
 from orchestrator.clock import to_micros
@@ -56,6 +57,7 @@ def upsert_users(connection: Connection, rows: Sequence[UserRow], now: datetime)
     changed = {key: values for key, values in state.items() if key in known and values != known[key]}
     at = to_micros(now)
     insert(connection, users, _COLUMNS, [(key, *_values(values), at, at) for key, values in new.items()])
+    hold_users(connection, new)
     columns = (*_FIELDS, "attributes", "updated_at")
     change(connection, users, columns, [(*_values(values), at, values["id"]) for values in changed.values()])
     return Upserted(
@@ -134,6 +136,7 @@ def ensure_users(connection: Connection, external_ids: Iterable[str], now: datet
             ("external_id", "attributes", "created_at", "updated_at"),
             [(n, "{}", at, at) for n in missing],
         )
+        hold_users(connection, missing)
         known |= user_ids(connection, missing)
     return known
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from orchestrator.clock import Clock
 from orchestrator.daemon.control import ask, socket_path
 from orchestrator.daemon.verbs import VERBS, Desk
-from orchestrator.daemon.wiring import clock_of
+from orchestrator.daemon.wiring import clock_of, know_erased
 from orchestrator.errors import NotFoundError, OrchestratorError
 from orchestrator.settings import Settings, load_settings
 from orchestrator.store import Store, upgrade
@@ -63,6 +63,7 @@ class Context:
         store = Store(self.settings.database)
         try:
             upgrade(store)
+            know_erased(self.settings, store)
             yield store
         finally:
             store.close()

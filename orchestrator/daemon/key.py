@@ -1,14 +1,20 @@
-"""The key that signs links: 32 random bytes as hex in a file that only its owner can read."""
+"""The key that signs links: 32 random bytes as hex in a file that only its owner can read.
+
+What else has to be secret is derived from it, each under a name of its own.
+"""
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import ConfigError, Problem
 
 LEAST = 16
+_ERASED = b"opt-outs of people who were erased"
 
 
 def read_key(path: Path) -> bytes:
@@ -28,6 +34,12 @@ def read_key(path: Path) -> bytes:
     if len(key) < LEAST:
         raise _wrong(path, f"is shorter than {LEAST} bytes", "`openssl rand -hex 32` makes a good one")
     return key
+
+
+def seal(key: bytes) -> Callable[[str], str]:
+    """What hashes opt-outs of erased people (HMAC-SHA256): the same for the same key, for ever."""
+    own = hmac.digest(key, _ERASED, "sha256")
+    return lambda text: hmac.digest(own, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def _make(path: Path) -> None:

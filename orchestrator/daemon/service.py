@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator import metrics, traces
+from orchestrator.audience import erased
 from orchestrator.campaign.attributes import declared_in
 from orchestrator.campaign.caps import CapsFile
 from orchestrator.campaign.topics import topics_in
@@ -33,7 +34,7 @@ from orchestrator.daemon.restoring import Watchman, guard_of
 from orchestrator.daemon.roles import ALL, LEADING, Leadership, Role
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.verbs import Desk
-from orchestrator.daemon.wiring import Parts, bell_of, build, links_of, public_url
+from orchestrator.daemon.wiring import Parts, bell_of, build, know_erased, links_of, public_url
 from orchestrator.dispatch import interpreter
 from orchestrator.dispatch.sweep import recover_dead
 from orchestrator.dispatch.worker import Worker
@@ -109,6 +110,7 @@ class Daemon:
         self._watchman = Watchman(self.store, self.parts.clock, self.settings, self._guard)
         try:
             upgrade(self.store)
+            self._know_erased()
             self._compare_clocks()
             if not self.skewed:
                 recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
@@ -127,6 +129,12 @@ class Daemon:
             if self._guard is not None:
                 self._guard.close()
             self.store.close()
+
+    def _know_erased(self) -> None:
+        """Nobody is taken in under a wrong key: that would miss what erased people had refused."""
+        know_erased(self.settings, self.store)
+        with self.store.write() as connection:
+            erased.check(connection)
 
     def stop(self) -> None:
         """Begin to end; safe in a signal handler of the loop."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from orchestrator.audience.erased import seal_with
 from orchestrator.channel.base import Ambiguity, Channel
 from orchestrator.channel.callback import Callbacks, Postbox
 from orchestrator.channel.plugins import kinds_of, open_channel
 from orchestrator.clock import AcceleratedClock, Clock, SystemClock
 from orchestrator.content.links import Links
 from orchestrator.daemon.bell import Bell
-from orchestrator.daemon.key import read_key
+from orchestrator.daemon.key import read_key, seal
 from orchestrator.dispatch.account import Account, open_account, restrain
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.limits.breaker import OwnProbes, Probes
@@ -21,6 +23,7 @@ from orchestrator.limits.rate import Limiter, MemoryLimiter
 from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Carrier, Routing
 from orchestrator.settings import AccountSettings, RouteSettings, Settings, config_file, file_of
+from orchestrator.store import Store
 from orchestrator.timing.besttime import Habits
 from orchestrator.timing.quiet import QuietHours
 
@@ -115,6 +118,19 @@ def key_file(settings: Settings) -> Path:
         return settings.links_key_file
     remote = "://" in settings.database
     return Path("links.key") if remote else Path(f"{settings.database}.links.key")
+
+
+def know_erased(settings: Settings, store: Store) -> None:
+    """Let this process hash opt-outs of erased people. Their key is read when it is first needed."""
+
+    @cache
+    def sealing() -> Callable[[str], str]:
+        return seal(read_key(settings.erasure_key_file or key_file(settings)))
+
+    def sealed(text: str) -> str:
+        return sealing()(text)
+
+    seal_with(store.writer_engine, sealed)
 
 
 @dataclass(frozen=True, slots=True)

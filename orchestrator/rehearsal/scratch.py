@@ -28,7 +28,7 @@ LOOK_BACK = timedelta(days=92)
 """How far back the ledger is copied: further than any cap reaches. What is live is copied however old it is."""
 PAGE = 10_000
 
-LEFT_OUT = frozenset({"transition", "alert", "inbox_item", "link", "opt_in", "worker"})
+LEFT_OUT = frozenset({"transition", "alert", "inbox_item", "link", "opt_in", "worker", "erased"})
 """Histories, and what only other processes work on: nothing that decides about a message reads them."""
 _UNASKED = ("uq_receipt", "ix_transition_message")
 """Indexes that only providers' callbacks and the story of one message need: here they would only cost time."""

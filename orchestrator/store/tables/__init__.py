@@ -7,7 +7,16 @@ that a second row for the same (member, step) cannot exist, and a partition by r
 
 from __future__ import annotations
 
-from orchestrator.store.tables.audience import address, consent, event, opt_in, suppression, user_alias, users
+from orchestrator.store.tables.audience import (
+    address,
+    consent,
+    erased,
+    event,
+    opt_in,
+    suppression,
+    user_alias,
+    users,
+)
 from orchestrator.store.tables.campaigns import (
     best_hour,
     campaign,
@@ -50,6 +59,7 @@ __all__ = [
     "campaign",
     "consent",
     "enrolled",
+    "erased",
     "event",
     "event_cursor",
     "inbox_item",

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Index,
+    PrimaryKeyConstraint,
     Table,
     Text,
 )
@@ -29,7 +30,9 @@ users = Table(  # plural alone among the tables: "user" is a reserved word of Po
     Index(None, "zone_key", "country"),
 )
 
-user_alias = Table(  # who was merged into whom: the old user keeps row, members and messages; all else has moved
+# Who was merged into whom: the old user keeps row, members and messages; all else has moved. Who is merged into
+# themselves was erased: nobody's audience any more.
+user_alias = Table(
     "user_alias",
     metadata,
     Column("old_user_id", Id, primary_key=True, autoincrement=False),
@@ -141,4 +144,16 @@ suppression = Table(  # of an address (by value: it outlives the address row), o
         "channel",
         **partial("valid_until IS NOT NULL AND user_id IS NOT NULL"),
     ),
+)
+
+erased = Table(  # what erased people had refused, by keyed hashes of an address or of the app's id: see audience.erased
+    "erased",
+    metadata,
+    Column("digest", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("topic", Text, nullable=False),  # of a refused consent; else ""
+    Column("reason", Text, nullable=False),  # a suppression's, or refused
+    Column("at", Instant, nullable=False),  # when they said so
+    PrimaryKeyConstraint("digest", "channel", "topic", "reason"),
+    sqlite_with_rowid=False,
 )
