@@ -11,6 +11,7 @@ from orchestrator.cli import (
     calendar,
     campaign,
     doctor,
+    erasing,
     importing,
     launching,
     opens,
@@ -47,6 +48,7 @@ app.add_typer(launching.app)
 app.add_typer(calendar.app)
 app.command("demo")(demo)
 app.command("up")(up)
+app.command("erase")(erasing.erase)
 app.add_typer(segment.app, name="segment", help="Count and look at segments.")
 app.add_typer(importing.app, name="import", help="Take in users, events, addresses, consents and suppressions.")
 app.add_typer(accounts.app, name="accounts", help="Accounts at providers.")

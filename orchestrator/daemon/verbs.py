@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select
 
 from orchestrator.audience import suppression_list
 from orchestrator.audience.attribute_indexes import sync_indexes
+from orchestrator.audience.erasing import erase_user
 from orchestrator.audience.importing import import_file
 from orchestrator.audience.merging import merge_users
 from orchestrator.audience.takers import target_of
@@ -166,6 +167,11 @@ def merge_two(desk: Desk, keep: str, other: str, actor: str) -> dict[str, Any]:
     return asdict(merge_users(desk.store, keep, other, desk.clock, actor))
 
 
+def erase(desk: Desk, user: str, actor: str) -> dict[str, Any]:
+    """Erase a person, under whichever of their names: only hashes of what they had refused stay."""
+    return asdict(erase_user(desk.store, user, desk.clock, actor))
+
+
 def sync_attributes(desk: Desk, campaigns: str) -> dict[str, Any]:
     """Make the database's attribute indexes those that the file beside the campaigns declares."""
     return asdict(sync_indexes(desk.store, declared_in(Path(campaigns))))
@@ -275,6 +281,7 @@ VERBS: dict[str, Verb] = {
     "send_test": send_test,
     "restore_accept": restore_accept,
     "merge_users": merge_two,
+    "erase": erase,
     "sync_attributes": sync_attributes,
 }
 """Every verb, by the name it has on the wire."""

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
+from orchestrator.audience.aliases import erased_among
 from orchestrator.audience.rows import insert
 from orchestrator.channel.base import Feed, OutcomeClass, PushPayload
 from orchestrator.clock import Clock, to_micros
@@ -37,7 +38,8 @@ def show_accepted(connection: Connection, accounts: Mapping[str, Account], answe
         and answer.outcome.kind is OutcomeClass.ACCEPTED
         and isinstance(answer.payload, PushPayload)
     ]
-    insert(connection, inbox_item, _COLUMNS, rows)
+    gone = erased_among(connection, [row[1] for row in rows])  # meanwhile: their items are gone already
+    insert(connection, inbox_item, _COLUMNS, [row for row in rows if row[1] not in gone])
 
 
 def show_tests(connection: Connection, user_id: int, done: Sequence[Tested], keep: timedelta, now: datetime) -> None:

@@ -209,6 +209,7 @@ def _own_addresses_sql(dialect: str, *, some: bool) -> TextClause:
     WHERE member.run_id = :run AND member.user_id > :low AND member.user_id <= :high AND member.decision = 'planned'
       {_named(dialect, "member.user_id", some=some)}
       AND NOT EXISTS (SELECT 1 FROM address AS had WHERE had.user_id = users.id AND had.channel = :channel)
+      AND NOT EXISTS (SELECT 1 FROM user_alias AS old WHERE old.old_user_id = users.id)
     ON CONFLICT DO NOTHING""")
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from sqlalchemy import Connection, bindparam, select
 
 from orchestrator import metrics
+from orchestrator.audience.aliases import gone
 from orchestrator.audience.events import IncomingEvent, record_events
 from orchestrator.ledger.receipts import record_receipt
 from orchestrator.ledger.states import State
@@ -43,7 +44,7 @@ class Verdict(StrEnum):
     KNOWN = "known"
     """It was there already; nothing changed."""
     IGNORED = "ignored"
-    """Not ours, too old, or about no message that we have (a test's): nothing changed."""
+    """Not ours, too old, or about no message that we have (a test's) or of somebody erased: nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def believed(said: Iterable[AckIn], message_of: Callable[[str], int | None], now
 _SENT = (
     select(message.c.id, message.c.sent_at, users.c.external_id)
     .join(users, users.c.id == message.c.user_id)
-    .where(message.c.id.in_(bindparam("ids", expanding=True)), message.c.sent_at.is_not(None))
+    .where(message.c.id.in_(bindparam("ids", expanding=True)), message.c.sent_at.is_not(None), ~gone(users.c.id))
 )
 
 

@@ -31,6 +31,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    not_,
     null,
     or_,
     select,
@@ -40,6 +41,7 @@ from sqlalchemy import (
 )
 
 from orchestrator import metrics
+from orchestrator.audience.aliases import gone
 from orchestrator.campaign.spec import Goal
 from orchestrator.campaign.version import read_bundle
 from orchestrator.clock import span_micros
@@ -199,6 +201,11 @@ def _person() -> ColumnElement[int]:
     return func.coalesce(now.scalar_subquery(), member.c.user_id)
 
 
+def _not_erased() -> ColumnElement[bool]:
+    """Whose events are gone, or just going, did come back if they were once found to have."""
+    return not_(gone(_person()))
+
+
 def _first(name: str, span: timedelta) -> ScalarSelect[Any]:
     return select(func.min(event.c.at)).where(_within(name, span)).correlate(member).scalar_subquery()
 
@@ -227,7 +234,9 @@ def _changed(goal: Goal, *, everybody: bool) -> Select[Any]:
         type_coerce(value, Float).label("value"),
     )
     which = _among_members() if everybody else _among_events(goal)
-    rows = truth.where(member.c.run_id == bindparam("of_run"), member.c.anchor.is_not(None), which).subquery()
+    rows = truth.where(
+        member.c.run_id == bindparam("of_run"), member.c.anchor.is_not(None), which, _not_erased()
+    ).subquery()
     return select(rows).where(
         or_(*(rows.c[f"old_{name}"].is_distinct_from(rows.c[name]) for name in ("reopened", "converted", "value")))
     )

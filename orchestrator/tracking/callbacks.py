@@ -114,7 +114,7 @@ class CallbackBook:
         if sent is None and (user_id := _forgotten(connection, callback)) is not None:
             return _take_late(connection, callback, report, user_id, now)
         status = report.status
-        if sent is not None and report.address and not _same(report.address, sent.value):
+        if sent is not None and sent.value and report.address and not _same(report.address, sent.value):
             sent = _other(connection, callback.channel, sent, report.address)
             status = (
                 f"{status} {sha256(report.address.lower().encode()).hexdigest()[:12]}"  # no news of our own address
@@ -306,8 +306,11 @@ def _obey(connection: Connection, callback: Callback, reply: Reply, now: datetim
 def _suppress(
     connection: Connection, callback: Callback, value: str, user_id: int | None, reason: str, now: datetime
 ) -> None:
-    """Of the address, whoever has it next, and of the user on this channel, whatever number they take next."""
-    refused = [people.Suppressed(callback.channel, reason, callback.provider, now, address=value)]
+    """Of the address, whoever has it next, and of the user on this channel, whatever number they take next.
+
+    What a message of somebody erased went to is not known any more.
+    """
+    refused = [people.Suppressed(callback.channel, reason, callback.provider, now, address=value)] if value else []
     if user_id is not None:
         refused.append(people.Suppressed(callback.channel, reason, callback.provider, now, user_id=user_id))
     people.suppress_all(connection, refused)

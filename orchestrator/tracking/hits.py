@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, select
 
 from orchestrator import metrics
+from orchestrator.audience.aliases import gone
 from orchestrator.audience.events import IncomingEvent, record_events
 from orchestrator.audience.rows import change, slices
 from orchestrator.clock import from_micros
@@ -86,7 +87,9 @@ _SENT = (
     select(message.c.id, users.c.external_id, func.coalesce(_DELIVERED, message.c.sent_at), lane.c.channel)
     .join(users, users.c.id == message.c.user_id)
     .join(lane, lane.c.id == message.c.lane_id)
-    .where(message.c.id.in_(bindparam("ids", expanding=True)))
+    .where(
+        message.c.id.in_(bindparam("ids", expanding=True)), ~gone(users.c.id)
+    )  # nothing more is kept of who is erased
 )
 _HITS = select(event.c.id, event.c.message_id, event.c.name, event.c.at, event.c.properties)
 _CLICKS = _HITS.where(event.c.name == NAMES[Deed.CLICK], event.c.message_id.in_(bindparam("ids", expanding=True)))

@@ -1,0 +1,329 @@
+"""Somebody is erased: nothing that says who they were stays, and what they had refused is kept as keyed hashes alone.
+
+The row of the user stays, under a name that nobody can guess, with members, messages, attempts and receipts: their ids
+embed the user, and a run's figures must go on adding up. What its reports count beside them stays as well, without
+whatever identifies: that messages were opened or clicked, and that the person refused then. Rows of addresses stay as
+husks, since SQLite would give their numbers to others', whom messages would go to.
+
+First the user leaves every audience (they are *merged into themselves*), then events go a thousand at a time, at last
+all the rest in one transaction, in which the app's id becomes free. Who was interrupted repeats it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, not_, select, true, update
+
+from orchestrator.audience import erased
+from orchestrator.audience.aliases import erased_among, family
+from orchestrator.audience.contacts import KINDS_OF
+from orchestrator.audience.erased import OptOut, of_address, of_user
+from orchestrator.audience.refused import note
+from orchestrator.audience.rows import change, insert
+from orchestrator.audience.users import user_ids
+from orchestrator.clock import Clock, to_micros
+from orchestrator.errors import NotFoundError
+from orchestrator.ledger.leaving import ERASED, leave
+from orchestrator.ledger.transition import Transition, record
+from orchestrator.store.engine import Store
+from orchestrator.store.tables import (
+    address,
+    best_hour,
+    campaign,
+    consent,
+    enrolled,
+    event,
+    inbox_item,
+    message,
+    opt_in,
+    run,
+    suppression,
+    transition,
+    user_alias,
+    users,
+    waiting,
+)
+
+CHUNK = 1_000
+"""Events that go in one transaction, at most."""
+HUSK = "erased"
+"""What stands where a name stood, with something random behind it; and why an address ended."""
+COUNTED = ("message_opened", "link_clicked")
+"""Events about a message that reports count."""
+_SHOWN = ("confidence",)
+"""What reports read in them."""
+_SHOWN_NAME = 64
+"""As many characters of a name as a merge writes down."""
+_REFUSALS = ("stop", "unsubscribe", "complaint")
+"""Suppressions that reports lay to a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went, in rows; ``messages`` waited, and leave unsent. The last two stay: hashed, and nobody's any more."""
+
+    users: int
+    addresses: int
+    events: int
+    consents: int
+    suppressions: int
+    inbox_items: int
+    messages: int
+    opt_outs: int
+    touches: int
+
+
+def erase_user(store: Store, name: str, clock: Clock, actor: str) -> Erased:
+    """Erase a person, under whichever of the names that the app calls them by.
+
+    Raises:
+        NotFoundError: there is no such user (any more).
+        ConfigError: the key for what they had refused is not there, or not the one it was.
+    """
+    with store.write() as connection:
+        ids = _leave_audiences(connection, name, clock.now(), actor)
+    done, more = _Events(), True
+    while more:
+        with store.write() as connection:
+            more = _erase_events(connection, ids, done)
+    with store.read() as connection:
+        merges = _merges(connection, ids)
+    with store.write() as connection:
+        return _erase(connection, ids, merges, done, clock.now(), actor)
+
+
+def known_of(connection: Connection, name: str) -> dict[str, int]:
+    """How many rows of each kind an erasure would end, and how many messages that have left it would make nobody's.
+
+    Raises:
+        NotFoundError: there is no such user.
+    """
+    ids = _family(connection, name)
+    tables = {"addresses": address, "events": event, "consents": consent, "inbox_items": inbox_item}
+    counts = {what: _count(connection, table, table.c.user_id.in_(ids)) for what, table in tables.items()}
+    counts["suppressions"] = len(_suppressions(connection, ids))
+    sent = _count(connection, message, message.c.user_id.in_(ids) & message.c.sent_at.is_not(None))
+    return {"users": len(ids), **counts, "messages_sent": sent}
+
+
+def _count(connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one()
+
+
+def _family(connection: Connection, name: str) -> tuple[int, ...]:
+    found = user_ids(connection, [name]).get(name)
+    if found is None or (name.startswith(f"{HUSK}:") and erased_among(connection, [found])):
+        hint = "give the id that the app uses; who was erased is not known any more"
+        raise NotFoundError(f"there is no user {name[:64]!r}", hint=hint)
+    return family(connection, found)
+
+
+def _leave_audiences(connection: Connection, name: str, now: datetime, actor: str) -> tuple[int, ...]:
+    """From now on no segment has them, and nothing is planned for them."""
+    ids = _family(connection, name)
+    erased.begin(connection)
+    columns = ("old_user_id", "user_id", "merged_at", "actor")
+    insert(connection, user_alias, columns, [(ids[0], ids[0], to_micros(now), actor)])
+    for one in ids:
+        leave(connection, one, ERASED, now, actor)
+    return ids
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Events:
+    """How many went, and up to which all have been looked at."""
+
+    gone: int = 0
+    through: int = 0
+
+
+def _erase_events(connection: Connection, ids: Collection[int], done: _Events) -> bool:
+    """The next thousand events; whether there may be more."""
+    columns = (event.c.id, event.c.name, event.c.message_id, event.c.properties)
+    mine = select(*columns).where(event.c.user_id.in_(ids), event.c.id > done.through).order_by(event.c.id).limit(CHUNK)
+    rows = connection.execute(mine).all()
+    kept = [row for row in rows if row.message_id is not None and row.name in COUNTED]
+    others = {row.id for row in rows} - {row.id for row in kept}
+    connection.execute(delete(event).where(event.c.id.in_(others)))
+    change(
+        connection, event, ("source_id", "properties"), [(_random(), _shown(row.properties), row.id) for row in kept]
+    )
+    done.gone += len(others)
+    done.through = rows[-1].id if rows else done.through
+    return len(rows) == CHUNK
+
+
+def _random() -> str:
+    return f"{HUSK}:{secrets.token_urlsafe(16)}"
+
+
+def _shown(properties: dict[str, Any] | None) -> str | None:
+    shown = {name: properties[name] for name in _SHOWN if name in properties} if properties else {}
+    return orjson.dumps(shown).decode() if shown else None
+
+
+# --- all the rest, in one transaction ---------------------------------------------------------------------------------
+
+
+def _erase(
+    connection: Connection, ids: tuple[int, ...], merges: Sequence[int], events: _Events, now: datetime, actor: str
+) -> Erased:
+    events.through = max(0, events.through - CHUNK)  # ids of PostgreSQL become visible out of order
+    while _erase_events(connection, ids, events):  # what came in meanwhile
+        pass
+    messages = sum(leave(connection, one, ERASED, now, actor) for one in ids)
+    names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars().all()
+    opt_outs = _keep_refusals(connection, ids, names)
+    done = Erased(
+        users=len(ids),
+        events=events.gone,
+        suppressions=_erase_suppressions(connection, ids, now),
+        consents=_erase_consents(connection, ids, now),
+        addresses=_erase_addresses(connection, ids, now),
+        inbox_items=_delete(connection, inbox_item, ids),
+        messages=messages,
+        opt_outs=opt_outs,
+        touches=_count(connection, event, event.c.user_id.in_(ids)),
+    )
+    for table in (opt_in, best_hour):
+        _delete(connection, table, ids)
+    _delete(connection, waiting, ids, waiting.c.campaign.in_(select(campaign.c.name)))
+    _delete(connection, enrolled, ids, enrolled.c.run_id.in_(select(run.c.id).where(run.c.enrols_until.is_not(None))))
+    connection.execute(update(transition).where(transition.c.id.in_(merges)).values(reason=None))
+    _erase_names(connection, ids, now, actor)
+    return done
+
+
+def _delete(connection: Connection, table: Table, ids: Collection[int], *more: ColumnElement[bool]) -> int:
+    return connection.execute(delete(table).where(table.c.user_id.in_(ids), *more)).rowcount
+
+
+def _merges(connection: Connection, ids: Collection[int]) -> list[int]:
+    """The lines of history that name them: what was merged into whom. Read beforehand, for there is no index."""
+    names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars().all()
+    said = select(transition.c.id, transition.c.reason)
+    lines = connection.execute(said.where(transition.c.new == "merged", transition.c.campaign.is_(None))).all()
+    return [row.id for row in lines if any(_names(row.reason or "", name[:_SHOWN_NAME]) for name in names)]
+
+
+def _names(words: str, name: str) -> bool:
+    return words.startswith(f"{name} into ") or words.endswith(f" into {name}")
+
+
+def _keep_refusals(connection: Connection, ids: Collection[int], names: Sequence[str]) -> int:
+    """What they refuse now, as hashes: of the addresses that nobody else has, and of every name of theirs."""
+    seal = erased.begin(connection)
+    own = [seal(of_user(name)) for name in names]
+    places = {seal(of_address(*one)): one for one in _places(connection, ids)}
+    of_place = {one: digest for digest, one in places.items()}
+    kept = []
+    for row in _suppressions(connection, ids):
+        if row.valid_until is None:
+            place = of_place.get((row.channel, row.address))
+            kept += [OptOut(digest, row.channel, row.reason, row.valid_from) for digest in ([place] if place else own)]
+    refused = (consent.c.user_id.in_(ids), consent.c.valid_until.is_(None), not_(consent.c.granted))
+    for row in connection.execute(select(consent).where(*refused)):
+        kept += [OptOut(digest, row.channel, erased.REFUSED, row.valid_from, row.topic) for digest in own]
+    return erased.keep(connection, [*own, *places], kept)
+
+
+_another = address.alias("another")
+_shared = and_(_another.c.channel == address.c.channel, _another.c.value == address.c.value)
+
+
+def _only_theirs(ids: Collection[int]) -> ColumnElement[bool]:
+    """Nobody else has, or had, an address: a refusal for it speaks of one who shares it as well."""
+    return ~exists().where(_shared, _another.c.user_id.not_in(ids)).correlate_except(_another)
+
+
+def _places(connection: Connection, ids: Collection[int]) -> set[tuple[str, str]]:
+    """Their addresses, but for their own ids, which stand for themselves, and for those that others share."""
+    theirs = (address.c.user_id.in_(ids), address.c.kind != "user", _only_theirs(ids))
+    return {(row.channel, row.value) for row in connection.execute(select(address).where(*theirs))}
+
+
+def _suppressions(connection: Connection, ids: Collection[int], *, shared: bool = False) -> Sequence[Row[Any]]:
+    """Those of the user and of their addresses, with whose they are; ``shared``: of addresses that others have too."""
+    of_user = select(suppression, suppression.c.user_id.label("whose")).where(
+        suppression.c.user_id.in_(ids), suppression.c.user_id.is_not(None)
+    )
+    same = and_(address.c.channel == suppression.c.channel, address.c.value == suppression.c.address)
+    of_address = select(suppression, address.c.user_id.label("whose")).join_from(suppression, address, same)
+    mine = (address.c.user_id.in_(ids), suppression.c.address.is_not(None), true() if shared else _only_theirs(ids))
+    return connection.execute(of_user.union(of_address.where(*mine))).all()
+
+
+def _erase_suppressions(connection: Connection, ids: Collection[int], now: datetime) -> int:
+    """How many. What a report lays to a message stays, as something that a number had once said."""
+    theirs = {row.id for row in _suppressions(connection, ids)}
+    counted = [row for row in _suppressions(connection, ids, shared=True) if row.reason in _REFUSALS]
+    connection.execute(delete(suppression).where(suppression.c.id.in_(theirs)))
+    columns = ("channel", "user_id", "reason", "source", "valid_from", "valid_until")
+    insert(
+        connection,
+        suppression,
+        columns,
+        [
+            (row.channel, row.whose, row.reason, erased.SOURCE, to_micros(row.valid_from), _ended(row, now))
+            for row in counted
+        ],
+    )
+    return len(theirs)
+
+
+def _ended(row: Row[Any], now: datetime) -> int:
+    return to_micros(row.valid_until or max(now, row.valid_from))
+
+
+def _erase_consents(connection: Connection, ids: Collection[int], now: datetime) -> int:
+    """How many. Where an agreement was taken back, that stays: reports lay it to a message."""
+    rows = connection.execute(select(consent).where(consent.c.user_id.in_(ids))).all()
+    said: dict[tuple[int, str, str], set[bool]] = {}
+    for row in rows:
+        said.setdefault((row.user_id, row.channel, row.topic), set()).add(bool(row.granted))
+    counted = [row for row in rows if len(said[row.user_id, row.channel, row.topic]) > 1]
+    values = [(erased.SOURCE, _ended(row, now), row.id) for row in counted]
+    change(connection, consent, ("source", "valid_until"), values)
+    others = {row.id for row in rows} - {row.id for row in counted}
+    connection.execute(delete(consent).where(consent.c.id.in_(others)))
+    return len(rows)
+
+
+def _erase_addresses(connection: Connection, ids: Collection[int], now: datetime) -> int:
+    """How many; their rows stay, with when they were somebody's."""
+    blank = {"value": "", "country": None, "platform": None, "details": None, "quarantined_until": None}
+    ended = {
+        "valid_until": func.coalesce(address.c.valid_until, to_micros(now)),
+        "end_reason": func.coalesce(address.c.end_reason, HUSK),
+    }
+    return connection.execute(update(address).where(address.c.user_id.in_(ids)).values(**blank, **ended)).rowcount
+
+
+def _erase_names(connection: Connection, ids: Collection[int], now: datetime, actor: str) -> None:
+    """Now the app's ids are free; and nothing tells any more that these numbers were one person."""
+    blank: dict[str, Any] = {
+        "name": None,
+        "locale": None,
+        "zone": None,
+        "country": None,
+        "zone_key": "",
+        "attributes": {},
+    }
+    for one in ids:
+        renamed = update(users).where(users.c.id == one)
+        connection.execute(renamed.values(**blank, external_id=_random(), updated_at=now))
+    connection.execute(delete(user_alias).where(user_alias.c.old_user_id.in_(ids)))
+    alone = [{"old_user_id": one, "user_id": one, "merged_at": now, "actor": actor} for one in ids]
+    connection.execute(user_alias.insert(), alone)
+    note(connection, ((channel, one) for channel in KINDS_OF for one in ids))
+    numbers = ", ".join(map(str, sorted(ids)))
+    record(connection, [Transition(now, "erased", actor, reason=f"user {numbers}")])
