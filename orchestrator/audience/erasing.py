@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -87,15 +87,16 @@ def erase_user(store: Store, name: str, clock: Clock, actor: str) -> Erased:
         ConfigError: the key for what they had refused is not there, or not the one it was.
     """
     with store.write() as connection:
-        ids = _leave_audiences(connection, name, clock.now(), actor)
-    done, more = _Events(), True
+        ids, left = _leave_audiences(connection, name, clock.now(), actor)
+    events, more = _Events(), True
     while more:
         with store.write() as connection:
-            more = _erase_events(connection, ids, done)
+            more = _erase_events(connection, ids, events)
     with store.read() as connection:
         merges = _merges(connection, ids)
     with store.write() as connection:
-        return _erase(connection, ids, merges, done, clock.now(), actor)
+        done = _erase(connection, ids, merges, events, clock.now(), actor)
+    return replace(done, messages=left + done.messages)
 
 
 def known_of(connection: Connection, name: str) -> dict[str, int]:
@@ -124,15 +125,13 @@ def _family(connection: Connection, name: str) -> tuple[int, ...]:
     return family(connection, found)
 
 
-def _leave_audiences(connection: Connection, name: str, now: datetime, actor: str) -> tuple[int, ...]:
-    """From now on no segment has them, and nothing is planned for them."""
+def _leave_audiences(connection: Connection, name: str, now: datetime, actor: str) -> tuple[tuple[int, ...], int]:
+    """Who they are, and how many messages do not wait any more: no segment has them, nothing is planned for them."""
     ids = _family(connection, name)
     erased.begin(connection)
     columns = ("old_user_id", "user_id", "merged_at", "actor")
     insert(connection, user_alias, columns, [(ids[0], ids[0], to_micros(now), actor)])
-    for one in ids:
-        leave(connection, one, ERASED, now, actor)
-    return ids
+    return ids, sum(leave(connection, one, ERASED, now, actor) for one in ids)
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
