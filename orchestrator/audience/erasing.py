@@ -245,8 +245,8 @@ def _only_theirs(ids: Collection[int]) -> ColumnElement[bool]:
 
 
 def _places(connection: Connection, ids: Collection[int]) -> set[tuple[str, str]]:
-    """Their addresses, but for their own ids, which stand for themselves, and for those that others share."""
-    theirs = (address.c.user_id.in_(ids), address.c.kind != "user", _only_theirs(ids))
+    """Their addresses, but for their own ids, which stand for themselves."""
+    theirs = (address.c.user_id.in_(ids), address.c.kind != "user")
     return {(row.channel, row.value) for row in connection.execute(select(address).where(*theirs))}
 
 

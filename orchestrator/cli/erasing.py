@@ -53,7 +53,7 @@ def _ask(context: Context, user: str, *, silent: bool) -> None:
     Raises:
         InputError: nobody is there to ask.
     """
-    if silent or not sys.stdin.isatty():
+    if silent or not _watched():
         raise InputError("erasing somebody cannot be undone", hint="say --yes if that is meant")
     with context.reader() as store, store.read() as connection:
         known = known_of(connection, user)
@@ -61,6 +61,10 @@ def _ask(context: Context, user: str, *, silent: bool) -> None:
     sent = f"{known['messages_sent']:,} messages that were sent stay in the figures as nobody's"
     context.console.print(sent, highlight=False, markup=False)
     typer.confirm("Erase this person?", abort=True)
+
+
+def _watched() -> bool:
+    return sys.stdin.isatty()
 
 
 def _tell(context: Context, title: str, counts: dict[str, int]) -> None:

@@ -115,6 +115,18 @@ def test_what_waits_leaves_with_the_reason(store: Store, channel: str) -> None:
     assert (told.message_id, told.actor, told.old) == (message_id(1, 1, 1), "operator test", State.PLANNED)
 
 
+def test_nothing_waits_any_more_from_the_first_step_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = planned(store, "push")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.audience.erasing._erase_events", killed)
+    with pytest.raises(KeyboardInterrupt):
+        erase(store, clock)
+    assert ends(store)[1] == (State.SKIPPED, "erased")
+
+
 def test_what_is_marked_and_has_not_begun_does_not_begin(store: Store) -> None:
     clock = planned(store, "push")
     worker, account = staged(store, clock, "push")
