@@ -231,6 +231,20 @@ def test_interrupted_it_is_finished_by_repeating_it(person: Store, monkeypatch: 
     assert len(current(person, suppression)) == 2
 
 
+def test_what_comes_in_meanwhile_goes_too(person: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = erasing._merges
+
+    def meanwhile(*given: Any) -> list[int]:
+        with person.write() as connection:
+            record_events(connection, [IncomingEvent("canary-id", "app_open", NOW, "canary-meanwhile")], NOW)
+            upsert_addresses(connection, [AddressRow("canary-old", "push", "canary-token-3")], NOW)
+        return whole(*given)
+
+    monkeypatch.setattr(erasing, "_merges", meanwhile)
+    assert erase(person).events == 6
+    assert not [canary for canary in ("canary-meanwhile", *CANARIES) if canary in dump(person)]
+
+
 def test_another_key_is_noticed_before_an_opt_out_is_missed(person: Store) -> None:
     erase(person)
     seal_with(person.writer_engine, seal_of(b"another"))

@@ -23,12 +23,14 @@ from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger.claim import due_lanes
 from orchestrator.ledger.ids import message_id
-from orchestrator.ledger.states import State
+from orchestrator.ledger.runs import runs_in
+from orchestrator.ledger.states import RunState, State
 from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.due import due_runs
+from orchestrator.plan.members import own_addresses
 from orchestrator.policy.carriers import Routing
 from orchestrator.store import Store
-from orchestrator.store.tables import inbox_item, message, transition
+from orchestrator.store.tables import address, inbox_item, message, transition
 from orchestrator.timing.quiet import QuietHours
 from tests import world
 from tests.dispatch.recorder import ACCEPTED, Recorder
@@ -125,6 +127,16 @@ def test_nothing_waits_any_more_from_the_first_step_on(store: Store, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         erase(store, clock)
     assert ends(store)[1] == (State.SKIPPED, "erased")
+
+
+def test_who_had_begun_gets_no_inbox_of_their_own_when_a_new_version_has_one(store: Store) -> None:
+    clock = planned(store, "push")
+    erase(store, clock)
+    with store.write() as connection:
+        [item] = runs_in(connection, RunState.ACTIVE)
+        own_addresses(connection, item, bundle("inbox").campaign, (0, 9), clock.now())
+        found = connection.execute(select(address.c.user_id, address.c.value).where(address.c.channel == "inbox")).all()
+    assert found == [(2, "u1")]
 
 
 def test_what_is_marked_and_has_not_begun_does_not_begin(store: Store) -> None:
