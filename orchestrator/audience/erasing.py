@@ -11,6 +11,7 @@ all the rest in one transaction, in which the app's id becomes free. Who was int
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, not_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, not_, select, update
 
 from orchestrator.audience import erased
 from orchestrator.audience.aliases import erased_among, family
@@ -42,6 +43,7 @@ from orchestrator.store.tables import (
     inbox_item,
     message,
     opt_in,
+    receipt,
     run,
     suppression,
     transition,
@@ -58,10 +60,17 @@ COUNTED = ("message_opened", "link_clicked")
 """Events about a message that reports count."""
 _SHOWN = ("confidence",)
 """What reports read in them."""
+_HASHED = re.compile(r" [0-9a-f]{12}$")
 _SHOWN_NAME = 64
 """As many characters of a name as a merge writes down."""
+OWN_ID = frozenset(channel for channel, kinds in KINDS_OF.items() if kinds == ("user",))
+"""Channels on which an address is the user's own name."""
 _REFUSALS = ("stop", "unsubscribe", "complaint")
 """Suppressions that reports lay to a message."""
+
+
+_Place = tuple[str, str]
+"""A channel and an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,9 @@ def erase_user(store: Store, name: str, clock: Clock, actor: str) -> Erased:
         with store.write() as connection:
             more = _erase_events(connection, ids, events)
     with store.read() as connection:
-        merges = _merges(connection, ids)
+        known = _look(connection, ids)
     with store.write() as connection:
-        done = _erase(connection, ids, merges, events, clock.now(), actor)
+        done = _erase(connection, ids, known, events, clock.now(), actor)
     return replace(done, messages=left + done.messages)
 
 
@@ -108,7 +117,8 @@ def known_of(connection: Connection, name: str) -> dict[str, int]:
     ids = _family(connection, name)
     tables = {"addresses": address, "events": event, "consents": consent, "inbox_items": inbox_item}
     counts = {what: _count(connection, table, table.c.user_id.in_(ids)) for what, table in tables.items()}
-    counts["suppressions"] = len(_suppressions(connection, ids))
+    places = _places(connection, ids).keys() - _shared(connection, ids)
+    counts["suppressions"] = len(_suppressions(connection, ids, places))
     sent = _count(connection, message, message.c.user_id.in_(ids) & message.c.sent_at.is_not(None))
     return {"users": len(ids), **counts, "messages_sent": sent}
 
@@ -174,18 +184,17 @@ def _shown(properties: dict[str, Any] | None) -> str | None:
 
 
 def _erase(
-    connection: Connection, ids: tuple[int, ...], merges: Sequence[int], events: _Events, now: datetime, actor: str
+    connection: Connection, ids: tuple[int, ...], known: _Beforehand, events: _Events, now: datetime, actor: str
 ) -> Erased:
     events.through = max(0, events.through - CHUNK)  # ids of PostgreSQL become visible out of order
     while _erase_events(connection, ids, events):  # what came in meanwhile
         pass
     messages = sum(leave(connection, one, ERASED, now, actor) for one in ids)
-    names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars().all()
-    opt_outs = _keep_refusals(connection, ids, names)
+    opt_outs = _keep_refusals(connection, ids, known.shared)
     done = Erased(
         users=len(ids),
         events=events.gone,
-        suppressions=_erase_suppressions(connection, ids, now),
+        suppressions=_erase_suppressions(connection, ids, known.shared, now),
         consents=_erase_consents(connection, ids, now),
         addresses=_erase_addresses(connection, ids, now),
         inbox_items=_delete(connection, inbox_item, ids),
@@ -197,7 +206,9 @@ def _erase(
         _delete(connection, table, ids)
     _delete(connection, waiting, ids, waiting.c.campaign.in_(select(campaign.c.name)))
     _delete(connection, enrolled, ids, enrolled.c.run_id.in_(select(run.c.id).where(run.c.enrols_until.is_not(None))))
-    connection.execute(update(transition).where(transition.c.id.in_(merges)).values(reason=None))
+    connection.execute(update(transition).where(transition.c.id.in_(known.merges)).values(reason=None))
+    for one in known.receipts:
+        connection.execute(update(receipt).where(receipt.c.id == one).values(status=_random()))
     _erase_names(connection, ids, now, actor)
     return done
 
@@ -206,76 +217,105 @@ def _delete(connection: Connection, table: Table, ids: Collection[int], *more: C
     return connection.execute(delete(table).where(table.c.user_id.in_(ids), *more)).rowcount
 
 
-def _merges(connection: Connection, ids: Collection[int]) -> list[int]:
-    """The lines of history that name them: what was merged into whom. Read beforehand, for there is no index."""
+@dataclass(frozen=True, slots=True)
+class _Beforehand:
+    """What no index finds, and is read before the last transaction: nobody else waits for it."""
+
+    merges: Sequence[int]
+    """The lines of history that name them: what was merged into whom."""
+    shared: Collection[_Place]
+    """Addresses that others have too, or had: a refusal for one speaks of them as well."""
+    receipts: Sequence[int]
+    """Those whose status ends with a plain hash of another address of theirs, which a report had named."""
+
+
+def _look(connection: Connection, ids: Collection[int]) -> _Beforehand:
     names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars().all()
     said = select(transition.c.id, transition.c.reason)
     lines = connection.execute(said.where(transition.c.new == "merged", transition.c.campaign.is_(None))).all()
-    return [row.id for row in lines if any(_names(row.reason or "", name[:_SHOWN_NAME]) for name in names)]
+    merges = [row.id for row in lines if any(_names(row.reason or "", name[:_SHOWN_NAME]) for name in names)]
+    named = select(receipt.c.id, receipt.c.status).join(message, message.c.id == receipt.c.message_id)
+    theirs = named.where(message.c.user_id.in_(ids), message.c.sent_at.is_not(None))
+    receipts = [row.id for row in connection.execute(theirs) if _HASHED.search(row.status)]
+    return _Beforehand(merges, _shared(connection, ids), receipts)
+
+
+def _shared(connection: Connection, ids: Collection[int]) -> set[_Place]:
+    values = {value for _, value in _places(connection, ids)}
+    others = select(address.c.channel, address.c.value).where(
+        address.c.value.in_(values), address.c.user_id.not_in(ids)
+    )
+    return {(row.channel, row.value) for row in connection.execute(others)}
 
 
 def _names(words: str, name: str) -> bool:
     return words.startswith(f"{name} into ") or words.endswith(f" into {name}")
 
 
-def _keep_refusals(connection: Connection, ids: Collection[int], names: Sequence[str]) -> int:
-    """What they refuse now, as hashes: of the addresses that nobody else has, and of every name of theirs."""
+def _places(connection: Connection, ids: Collection[int]) -> dict[_Place, int]:
+    """Their addresses, each with whose it is or was."""
+    mine = select(address.c.channel, address.c.value, address.c.user_id).where(address.c.user_id.in_(ids))
+    return {(row.channel, row.value): row.user_id for row in connection.execute(mine) if row.value}
+
+
+def _current_and_past(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
+    """Versions of either kind, for which each table has an index."""
+    return [
+        row
+        for ended in (table.c.valid_until.is_(None), table.c.valid_until.is_not(None))
+        for row in connection.execute(select(table).where(*conditions, ended))
+    ]
+
+
+def _suppressions(connection: Connection, ids: Collection[int], places: Collection[_Place]) -> list[Row[Any]]:
+    """Those of the user, and of these addresses."""
+    of_user = (suppression.c.user_id.in_(ids), suppression.c.user_id.is_not(None))
+    found = _current_and_past(connection, suppression, *of_user)
+    for channel in sorted({channel for channel, _ in places}):
+        values = [value for one, value in places if one == channel]
+        theirs = (
+            suppression.c.channel == channel,
+            suppression.c.address.in_(values),
+            suppression.c.address.is_not(None),
+        )
+        found += _current_and_past(connection, suppression, *theirs)
+    return found
+
+
+def _keep_refusals(connection: Connection, ids: Collection[int], shared: Collection[_Place]) -> int:
+    """What they refuse now, as hashes: of addresses, and of every name of theirs.
+
+    On the app's own channels an address is such a name; a refusal for an address that is shared just stays.
+    """
     seal = erased.begin(connection)
+    names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars()
     own = [seal(of_user(name)) for name in names]
-    places = {seal(of_address(*one)): one for one in _places(connection, ids)}
-    of_place = {one: digest for digest, one in places.items()}
+    places = {one: seal(of_address(*one)) for one in _places(connection, ids) if one not in shared}
     kept = []
-    for row in _suppressions(connection, ids):
+    for row in _suppressions(connection, ids, places):
         if row.valid_until is None:
-            place = of_place.get((row.channel, row.address))
-            kept += [OptOut(digest, row.channel, row.reason, row.valid_from) for digest in ([place] if place else own)]
+            place = None if row.channel in OWN_ID else places.get((row.channel, row.address))
+            digests = own if place is None else [place]
+            kept += [OptOut(digest, row.channel, row.reason, row.valid_from) for digest in digests]
     refused = (consent.c.user_id.in_(ids), consent.c.valid_until.is_(None), not_(consent.c.granted))
     for row in connection.execute(select(consent).where(*refused)):
         kept += [OptOut(digest, row.channel, erased.REFUSED, row.valid_from, row.topic) for digest in own]
-    return erased.keep(connection, [*own, *places], kept)
+    return erased.keep(connection, [*own, *places.values()], kept)
 
 
-_another = address.alias("another")
-_shared = and_(_another.c.channel == address.c.channel, _another.c.value == address.c.value)
-
-
-def _only_theirs(ids: Collection[int]) -> ColumnElement[bool]:
-    """Nobody else has, or had, an address: a refusal for it speaks of one who shares it as well."""
-    return ~exists().where(_shared, _another.c.user_id.not_in(ids)).correlate_except(_another)
-
-
-def _places(connection: Connection, ids: Collection[int]) -> set[tuple[str, str]]:
-    """Their addresses, but for their own ids, which stand for themselves."""
-    theirs = (address.c.user_id.in_(ids), address.c.kind != "user")
-    return {(row.channel, row.value) for row in connection.execute(select(address).where(*theirs))}
-
-
-def _suppressions(connection: Connection, ids: Collection[int], *, shared: bool = False) -> Sequence[Row[Any]]:
-    """Those of the user and of their addresses, with whose they are; ``shared``: of addresses that others have too."""
-    of_user = select(suppression, suppression.c.user_id.label("whose")).where(
-        suppression.c.user_id.in_(ids), suppression.c.user_id.is_not(None)
-    )
-    same = and_(address.c.channel == suppression.c.channel, address.c.value == suppression.c.address)
-    of_address = select(suppression, address.c.user_id.label("whose")).join_from(suppression, address, same)
-    mine = (address.c.user_id.in_(ids), suppression.c.address.is_not(None), true() if shared else _only_theirs(ids))
-    return connection.execute(of_user.union(of_address.where(*mine))).all()
-
-
-def _erase_suppressions(connection: Connection, ids: Collection[int], now: datetime) -> int:
+def _erase_suppressions(connection: Connection, ids: Collection[int], shared: Collection[_Place], now: datetime) -> int:
     """How many. What a report lays to a message stays, as something that a number had once said."""
-    theirs = {row.id for row in _suppressions(connection, ids)}
-    counted = [row for row in _suppressions(connection, ids, shared=True) if row.reason in _REFUSALS]
+    places = _places(connection, ids)
+    found = _suppressions(connection, ids, places)
+    theirs = [row.id for row in found if (row.channel, row.address) not in shared]
     connection.execute(delete(suppression).where(suppression.c.id.in_(theirs)))
     columns = ("channel", "user_id", "reason", "source", "valid_from", "valid_until")
-    insert(
-        connection,
-        suppression,
-        columns,
-        [
-            (row.channel, row.whose, row.reason, erased.SOURCE, to_micros(row.valid_from), _ended(row, now))
-            for row in counted
-        ],
-    )
+    husks = [
+        (row.channel, whose, row.reason, erased.SOURCE, to_micros(row.valid_from), _ended(row, now))
+        for row in found
+        if (whose := row.user_id or places[row.channel, row.address]) and row.reason in _REFUSALS
+    ]
+    insert(connection, suppression, columns, husks)
     return len(theirs)
 
 
@@ -285,7 +325,7 @@ def _ended(row: Row[Any], now: datetime) -> int:
 
 def _erase_consents(connection: Connection, ids: Collection[int], now: datetime) -> int:
     """How many. Where an agreement was taken back, that stays: reports lay it to a message."""
-    rows = connection.execute(select(consent).where(consent.c.user_id.in_(ids))).all()
+    rows = _current_and_past(connection, consent, consent.c.user_id.in_(ids))
     said: dict[tuple[int, str, str], set[bool]] = {}
     for row in rows:
         said.setdefault((row.user_id, row.channel, row.topic), set()).add(bool(row.granted))

@@ -16,7 +16,7 @@ What stays: members, messages and receipts of past runs with their figures, unde
 hashes that cannot be read back, what the person had refused, so that an old export does not bring them back."""
 TO_DO = """\
 What is left to you: backups (erase again after a restore), side files of imports (*.rejected.csv), exports, `seeds`
-and `only_to` in orchestrator.yaml, texts that operators wrote about suppressions, links with the person's id in them,
+and `only_to` in settings and campaigns, texts that operators wrote about suppressions, links with the person's id,
 the providers' own records, and the app's next import. Logs hold no addresses."""
 _WORDS = {
     "users": "profile and other names (as one user each)",

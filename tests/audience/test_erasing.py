@@ -232,15 +232,15 @@ def test_interrupted_it_is_finished_by_repeating_it(person: Store, monkeypatch: 
 
 
 def test_what_comes_in_meanwhile_goes_too(person: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = erasing._merges
+    whole = erasing._look
 
-    def meanwhile(*given: Any) -> list[int]:
+    def meanwhile(*given: Any) -> Any:
         with person.write() as connection:
             record_events(connection, [IncomingEvent("canary-id", "app_open", NOW, "canary-meanwhile")], NOW)
             upsert_addresses(connection, [AddressRow("canary-old", "push", "canary-token-3")], NOW)
         return whole(*given)
 
-    monkeypatch.setattr(erasing, "_merges", meanwhile)
+    monkeypatch.setattr(erasing, "_look", meanwhile)
     assert erase(person).events == 6
     assert not [canary for canary in ("canary-meanwhile", *CANARIES) if canary in dump(person)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import delete, select
@@ -11,11 +12,12 @@ from sqlalchemy import delete, select
 from orchestrator.audience.erased import seal_with
 from orchestrator.audience.erasing import erase_user
 from orchestrator.audience.events import IncomingEvent, record_events
+from orchestrator.audience.people import AddressRow, upsert_addresses
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.channel.callback import Report, ReportState
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
-from orchestrator.store.tables import event, member, message, meta, suppression
+from orchestrator.store.tables import event, member, message, meta, receipt, suppression
 from orchestrator.tracking.acks import Ack, Verdict, take_acks
 from orchestrator.tracking.acks import Deed as Said
 from orchestrator.tracking.attribution import attribute
@@ -60,6 +62,21 @@ def test_receipts_move_the_message_and_hits_and_acks_are_not_kept(store: Store, 
         assert connection.execute(select(message.c.state)).scalar() == "delivered"
 
 
+def test_a_receipt_that_named_another_address_of_theirs_holds_no_hash_of_it(store: Store, sent: int) -> None:
+    with store.write() as connection:
+        upsert_addresses(connection, [AddressRow("u-7", "sms", "+4917099")], NOW)
+        said = Report("SM1", "failed", ReportState.UNDELIVERED, "1", None, address="+4917099")
+        CallbackBook(ManualClock(NOW)).take(connection, [Callback("sms-main", "sms", "twilio", said, sent)])
+    hashed = sha256(b"+4917099").hexdigest()[:12]
+    with store.read() as connection:
+        assert connection.execute(select(receipt.c.status)).scalar() == f"failed {hashed}"
+    erase(store)
+    with store.read() as connection:
+        [kept] = connection.execute(select(receipt)).all()
+    assert hashed not in kept.status
+    assert (kept.message_id, kept.state) == (sent, "undelivered")
+
+
 def test_a_refusal_that_comes_late_is_of_no_empty_address(store: Store, sent: int) -> None:
     erase(store)
     said = Report("SM1", "failed", ReportState.UNDELIVERED, "21610", OutcomeClass.SUPPRESS)
@@ -86,7 +103,7 @@ def test_who_had_come_back_did_come_back(store: Store, monkeypatch: pytest.Monke
     def killed(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.audience.erasing._merges", killed)
+    monkeypatch.setattr("orchestrator.audience.erasing._look", killed)
     with pytest.raises(KeyboardInterrupt):
         erase(store)
     attribute(store, NOW + 2 * HOUR + timedelta(minutes=1))
