@@ -19,12 +19,20 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
 from orchestrator.audience import erased
 from orchestrator.audience.aliases import erased_among, family
 from orchestrator.audience.contacts import KINDS_OF
-from orchestrator.audience.erased import OptOut, of_address, of_user
+from orchestrator.audience.erased_refusals import (
+    Place,
+    erase_consents,
+    erase_suppressions,
+    keep_refusals,
+    places_of,
+    shared_places,
+    suppressions_of,
+)
 from orchestrator.audience.refused import note
 from orchestrator.audience.rows import change, insert
 from orchestrator.audience.users import user_ids
@@ -45,7 +53,6 @@ from orchestrator.store.tables import (
     opt_in,
     receipt,
     run,
-    suppression,
     transition,
     user_alias,
     users,
@@ -58,19 +65,11 @@ HUSK = "erased"
 """What stands where a name stood, with something random behind it; and why an address ended."""
 COUNTED = ("message_opened", "link_clicked")
 """Events about a message that reports count."""
-_SHOWN = ("confidence",)
-"""What reports read in them."""
+_CONFIDENCE = ("human", "suspect", "machine")
+"""What reports read in them, and believe; another word counts as suspect."""
 _HASHED = re.compile(r" [0-9a-f]{12}$")
 _SHOWN_NAME = 64
 """As many characters of a name as a merge writes down."""
-OWN_ID = frozenset(channel for channel, kinds in KINDS_OF.items() if kinds == ("user",))
-"""Channels on which an address is the user's own name."""
-_REFUSALS = ("stop", "unsubscribe", "complaint")
-"""Suppressions that reports lay to a message."""
-
-
-_Place = tuple[str, str]
-"""A channel and an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,8 @@ def known_of(connection: Connection, name: str) -> dict[str, int]:
     ids = _family(connection, name)
     tables = {"addresses": address, "events": event, "consents": consent, "inbox_items": inbox_item}
     counts = {what: _count(connection, table, table.c.user_id.in_(ids)) for what, table in tables.items()}
-    places = _places(connection, ids).keys() - _shared(connection, ids)
-    counts["suppressions"] = len(_suppressions(connection, ids, places))
+    places = places_of(connection, ids).keys() - shared_places(connection, ids)
+    counts["suppressions"] = len(suppressions_of(connection, ids, places))
     sent = _count(connection, message, message.c.user_id.in_(ids) & message.c.sent_at.is_not(None))
     return {"users": len(ids), **counts, "messages_sent": sent}
 
@@ -176,8 +175,10 @@ def _random() -> str:
 
 
 def _shown(properties: dict[str, Any] | None) -> str | None:
-    shown = {name: properties[name] for name in _SHOWN if name in properties} if properties else {}
-    return orjson.dumps(shown).decode() if shown else None
+    said = (properties or {}).get("confidence")
+    if not isinstance(said, str):
+        return None
+    return orjson.dumps({"confidence": said if said in _CONFIDENCE else "suspect"}).decode()
 
 
 # --- all the rest, in one transaction ---------------------------------------------------------------------------------
@@ -190,12 +191,12 @@ def _erase(
     while _erase_events(connection, ids, events):  # what came in meanwhile
         pass
     messages = sum(leave(connection, one, ERASED, now, actor) for one in ids)
-    opt_outs = _keep_refusals(connection, ids, known.shared)
+    opt_outs = keep_refusals(connection, ids, known.shared)
     done = Erased(
         users=len(ids),
         events=events.gone,
-        suppressions=_erase_suppressions(connection, ids, known.shared, now),
-        consents=_erase_consents(connection, ids, now),
+        suppressions=erase_suppressions(connection, ids, known.shared, now),
+        consents=erase_consents(connection, ids, now),
         addresses=_erase_addresses(connection, ids, now),
         inbox_items=_delete(connection, inbox_item, ids),
         messages=messages,
@@ -223,7 +224,7 @@ class _Beforehand:
 
     merges: Sequence[int]
     """The lines of history that name them: what was merged into whom."""
-    shared: Collection[_Place]
+    shared: Collection[Place]
     """Addresses that others have too, or had: a refusal for one speaks of them as well."""
     receipts: Sequence[int]
     """Those whose status ends with a plain hash of another address of theirs, which a report had named."""
@@ -237,104 +238,11 @@ def _look(connection: Connection, ids: Collection[int]) -> _Beforehand:
     named = select(receipt.c.id, receipt.c.status).join(message, message.c.id == receipt.c.message_id)
     theirs = named.where(message.c.user_id.in_(ids), message.c.sent_at.is_not(None))
     receipts = [row.id for row in connection.execute(theirs) if _HASHED.search(row.status)]
-    return _Beforehand(merges, _shared(connection, ids), receipts)
-
-
-def _shared(connection: Connection, ids: Collection[int]) -> set[_Place]:
-    values = {value for _, value in _places(connection, ids)}
-    others = select(address.c.channel, address.c.value).where(
-        address.c.value.in_(values), address.c.user_id.not_in(ids)
-    )
-    return {(row.channel, row.value) for row in connection.execute(others)}
+    return _Beforehand(merges, shared_places(connection, ids), receipts)
 
 
 def _names(words: str, name: str) -> bool:
     return words.startswith(f"{name} into ") or words.endswith(f" into {name}")
-
-
-def _places(connection: Connection, ids: Collection[int]) -> dict[_Place, int]:
-    """Their addresses, each with whose it is or was."""
-    mine = select(address.c.channel, address.c.value, address.c.user_id).where(address.c.user_id.in_(ids))
-    return {(row.channel, row.value): row.user_id for row in connection.execute(mine) if row.value}
-
-
-def _current_and_past(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
-    """Versions of either kind, for which each table has an index."""
-    return [
-        row
-        for ended in (table.c.valid_until.is_(None), table.c.valid_until.is_not(None))
-        for row in connection.execute(select(table).where(*conditions, ended))
-    ]
-
-
-def _suppressions(connection: Connection, ids: Collection[int], places: Collection[_Place]) -> list[Row[Any]]:
-    """Those of the user, and of these addresses."""
-    of_user = (suppression.c.user_id.in_(ids), suppression.c.user_id.is_not(None))
-    found = _current_and_past(connection, suppression, *of_user)
-    for channel in sorted({channel for channel, _ in places}):
-        values = [value for one, value in places if one == channel]
-        theirs = (
-            suppression.c.channel == channel,
-            suppression.c.address.in_(values),
-            suppression.c.address.is_not(None),
-        )
-        found += _current_and_past(connection, suppression, *theirs)
-    return found
-
-
-def _keep_refusals(connection: Connection, ids: Collection[int], shared: Collection[_Place]) -> int:
-    """What they refuse now, as hashes: of addresses, and of every name of theirs.
-
-    On the app's own channels an address is such a name; a refusal for an address that is shared just stays.
-    """
-    seal = erased.begin(connection)
-    names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars()
-    own = [seal(of_user(name)) for name in names]
-    places = {one: seal(of_address(*one)) for one in _places(connection, ids) if one not in shared}
-    kept = []
-    for row in _suppressions(connection, ids, places):
-        if row.valid_until is None:
-            place = None if row.channel in OWN_ID else places.get((row.channel, row.address))
-            digests = own if place is None else [place]
-            kept += [OptOut(digest, row.channel, row.reason, row.valid_from) for digest in digests]
-    refused = (consent.c.user_id.in_(ids), consent.c.valid_until.is_(None), not_(consent.c.granted))
-    for row in connection.execute(select(consent).where(*refused)):
-        kept += [OptOut(digest, row.channel, erased.REFUSED, row.valid_from, row.topic) for digest in own]
-    return erased.keep(connection, [*own, *places.values()], kept)
-
-
-def _erase_suppressions(connection: Connection, ids: Collection[int], shared: Collection[_Place], now: datetime) -> int:
-    """How many. What a report lays to a message stays, as something that a number had once said."""
-    places = _places(connection, ids)
-    found = _suppressions(connection, ids, places)
-    theirs = [row.id for row in found if (row.channel, row.address) not in shared]
-    connection.execute(delete(suppression).where(suppression.c.id.in_(theirs)))
-    columns = ("channel", "user_id", "reason", "source", "valid_from", "valid_until")
-    husks = [
-        (row.channel, whose, row.reason, erased.SOURCE, to_micros(row.valid_from), _ended(row, now))
-        for row in found
-        if (whose := row.user_id or places[row.channel, row.address]) and row.reason in _REFUSALS
-    ]
-    insert(connection, suppression, columns, husks)
-    return len(theirs)
-
-
-def _ended(row: Row[Any], now: datetime) -> int:
-    return to_micros(row.valid_until or max(now, row.valid_from))
-
-
-def _erase_consents(connection: Connection, ids: Collection[int], now: datetime) -> int:
-    """How many. Where an agreement was taken back, that stays: reports lay it to a message."""
-    rows = _current_and_past(connection, consent, consent.c.user_id.in_(ids))
-    said: dict[tuple[int, str, str], set[bool]] = {}
-    for row in rows:
-        said.setdefault((row.user_id, row.channel, row.topic), set()).add(bool(row.granted))
-    counted = [row for row in rows if len(said[row.user_id, row.channel, row.topic]) > 1]
-    values = [(erased.SOURCE, _ended(row, now), row.id) for row in counted]
-    change(connection, consent, ("source", "valid_until"), values)
-    others = {row.id for row in rows} - {row.id for row in counted}
-    connection.execute(delete(consent).where(consent.c.id.in_(others)))
-    return len(rows)
 
 
 def _erase_addresses(connection: Connection, ids: Collection[int], now: datetime) -> int:

@@ -80,9 +80,12 @@ def person(store: Store) -> Store:
         suppress(connection, channel="sms", reason="stop", source="x", at=NOW, user_id=own)
         set_consent(connection, own, "push", "promotions", granted=True, source="x", at=NOW - 2 * DAY)
         set_consent(connection, own, "push", "promotions", granted=False, source="x", at=NOW - DAY)
-        said = {"agent": "canary-tier", "network": "canary-tier", "confidence": "human"}
+        said: dict[str, Any] = {"agent": "canary-tier", "network": "canary-tier", "confidence": "human"}
         events = [IncomingEvent("canary-id", "app_open", NOW - n * DAY, f"canary-id-{n}", said) for n in range(5)]
         events += [IncomingEvent("canary-id", "message_opened", NOW, "open:canary-id", said, 4711)]
+        for number, word in ((4712, "canary-tier"), (4713, 7)):
+            said = {"confidence": word}
+            events += [IncomingEvent("canary-id", "link_clicked", NOW, f"canary-id-{number}", said, number)]
         events += [IncomingEvent("bystander", "app_open", NOW, "b")]
         record_events(connection, events, NOW)
     merge_users(store, "canary-id", "canary-old", ManualClock(NOW), "operator test")
@@ -112,12 +115,15 @@ def test_nothing_says_any_more_who_it_was(person: Store, monkeypatch: pytest.Mon
     with person.read() as connection:
         known = known_of(connection, "canary-old")
     done = erase(person, "canary-old")
-    assert (done.users, done.addresses, done.events, done.touches) == (2, 4, 5, 1)
+    assert (done.users, done.addresses, done.events, done.touches) == (2, 4, 5, 3)
     assert (done.consents, done.suppressions) == (2, 2) == (known["consents"], known["suppressions"])
     found = dump(person)
     assert not [canary for canary in CANARIES if canary in found]
-    [opened] = [row for row in rows(person, event) if row.message_id]
-    assert (opened.name, opened.message_id, opened.properties) == ("message_opened", 4711, {"confidence": "human"})
+    assert {(row.name, row.message_id, str(row.properties)) for row in rows(person, event) if row.message_id} == {
+        ("message_opened", 4711, "{'confidence': 'human'}"),
+        ("link_clicked", 4712, "{'confidence': 'suspect'}"),
+        ("link_clicked", 4713, "None"),
+    }
     assert [row.actor for row in rows(person, transition) if row.new == "erased"] == ["operator test"]
     assert {row.source_id for row in rows(person, event)} > {"b"}
     assert not [row for row in rows(person, user_alias) if row.old_user_id != row.user_id]
