@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from orchestrator.audience.erased import seal_with
-from orchestrator.audience.erasing import erase_user
+from orchestrator.audience.erasing import erase_user, known_of
 from orchestrator.campaign.version import Bundle
 from orchestrator.channel.inbox import open_channel
 from orchestrator.clock import ManualClock
@@ -29,7 +29,8 @@ from orchestrator.limits.rate import MemoryLimiter
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.members import own_addresses
 from orchestrator.policy.carriers import Routing
-from orchestrator.store import Store
+from orchestrator.store import Store, upgrade
+from orchestrator.store.blocks import blocks
 from orchestrator.store.tables import address, inbox_item, message, transition
 from orchestrator.timing.quiet import QuietHours
 from tests import world
@@ -40,10 +41,14 @@ WORDS = {"push": "title: Hi {{ user.name }}\n\nIt is ready.\n", "sms": "{{ user.
 CHANNELS = ("push", "sms", "inbox", "webhook")
 
 
+def sealed(text: str) -> str:
+    return hmac.digest(b"k", text.encode(), "sha256").hex()
+
+
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
     made = world.fresh(database)
-    seal_with(made.writer_engine, lambda text: hmac.digest(b"k", text.encode(), "sha256").hex())
+    seal_with(made.writer_engine, sealed)
     yield made
     made.close()
 
@@ -115,6 +120,27 @@ def test_what_waits_leaves_with_the_reason(store: Store, channel: str) -> None:
     with store.read() as connection:
         [told] = connection.execute(select(transition).where(transition.c.reason == "erased")).all()
     assert (told.message_id, told.actor, told.old) == (message_id(1, 1, 1), "operator test", State.PLANNED)
+
+
+@pytest.mark.on("postgresql")
+def test_also_where_the_ledger_lies_in_blocks(database: str) -> None:
+    store = Store(database)
+    upgrade(store)
+    with store.read() as connection:
+        assert blocks(connection)
+    seal_with(store.writer_engine, sealed)
+    clock = planned(store, "sms")
+    worker, account = staged(store, clock, "sms")
+    with store.write() as connection:
+        connection.execute(
+            update(message).where(message.c.user_id == 1).values(due_at=clock.now() + timedelta(hours=1))
+        )
+    worker._door.mark(*claimed(store, clock, worker, account))
+    with store.read() as connection:
+        assert known_of(connection, "u1")["messages_sent"] == 1
+    assert (erase(store, clock, "u0"), erase(store, clock, "u1")) == (1, 0)
+    assert ends(store) == {1: (State.SKIPPED, "erased"), 2: (State.SENDING, None)}
+    store.close()
 
 
 def test_nothing_waits_any_more_from_the_first_step_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
