@@ -11,15 +11,17 @@ from orchestrator.audience.erasing import known_of
 from orchestrator.cli.context import Context
 from orchestrator.errors import InputError
 
-STAYS = """\
-What stays: members, messages and receipts of past runs with their figures, under a number that is nobody's; and as
-hashes that cannot be read back, what the person had refused, so that an old export does not bring them back."""
-TO_DO = """\
-What is left to you: backups (erase again after a restore), side files of imports (*.rejected.csv), exports, `seeds`
-and `only_to` in settings and campaigns, texts that operators wrote about suppressions, links with the person's id,
-the providers' own records, and the app's next import. Logs hold no addresses."""
+STAYS = (
+    "What stays: members, messages and receipts of past runs with their figures, under a number that is nobody's; and "
+    "as hashes that cannot be read back, what the person had refused, so that an old export does not bring them back."
+)
+TO_DO = (
+    "What is left to you: backups (erase again after a restore), side files of imports (*.rejected.csv), exports, "
+    "`seeds` and `only_to` in settings and campaigns, texts that operators wrote about suppressions, links with the "
+    "person's id, the providers' own records, and the app's next import. Logs hold no addresses."
+)
 _WORDS = {
-    "users": "profile and other names (as one user each)",
+    "users": "users: the profile, and each other name",
     "addresses": "addresses, with their history",
     "events": "events",
     "consents": "consents, with their history",
@@ -68,5 +70,5 @@ def _watched() -> bool:
 
 
 def _tell(context: Context, title: str, counts: dict[str, int]) -> None:
-    lines = [f"  {counts[name]:,} {words}" for name, words in _WORDS.items()]
+    lines = [f"{counts[name]:>7,}  {words}" for name, words in _WORDS.items()]
     context.console.print("\n".join([title, *lines]), highlight=False, markup=False)

@@ -42,7 +42,7 @@ def test_without_yes_it_shows_and_asks(tmp_path: Path, monkeypatch: pytest.Monke
         CliRunner().invoke(app, ["erase", "nobody"], catch_exceptions=False)
     asked = CliRunner().invoke(app, ["erase", "u1"], input="n\n", catch_exceptions=False)
     assert asked.exit_code == 1
-    assert "2 addresses" in asked.output
+    assert "2  addresses" in asked.output
     assert all(canary in dump(here.folder / "o.db") for canary in CANARIES)
     done = CliRunner().invoke(app, ["erase", "u1"], input="y\n", catch_exceptions=False)
     assert done.exit_code == 0
