@@ -12,6 +12,7 @@ from orchestrator.cli import (
     campaign,
     doctor,
     erasing,
+    history,
     importing,
     launching,
     opens,
@@ -46,6 +47,7 @@ for commands in (starting.app, serve.app, doctor.app, campaign.app, preview.app,
 app.add_typer(rehearse.app)
 app.add_typer(launching.app)
 app.add_typer(calendar.app)
+app.add_typer(history.app)
 app.command("demo")(demo)
 app.command("up")(up)
 app.command("erase")(erasing.erase)

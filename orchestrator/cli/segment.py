@@ -34,7 +34,7 @@ def count_users(name: Name, as_of: AsOf = "", as_json: Json = False) -> None:
     """Count the users in a segment."""
     context = Context.load()
     segments, now = _segments(context, name), context.clock.now()
-    instant = _instant(as_of) if as_of else now
+    instant = typed_instant(as_of, "--as-of") if as_of else now
     refuse_past(name, segments, instant, now)
     with context.reader() as store, store.read() as connection:
         found = count(connection, clause(name, segments, store.dialect), instant)
@@ -54,7 +54,7 @@ def sample_users(
     """Print some users of a segment: picked by chance, and the same ones each time."""
     context = Context.load()
     segments, now = _segments(context, name), context.clock.now()
-    instant = _instant(as_of) if as_of else now
+    instant = typed_instant(as_of, "--as-of") if as_of else now
     refuse_past(name, segments, instant, now)
     with context.reader() as store, store.read() as connection:
         found = sample(connection, clause(name, segments, store.dialect), instant, size)
@@ -75,7 +75,7 @@ def explain_user(
     """Say why a user is in a segment or is not: every condition with its answer, and what it saw."""
     context = Context.load()
     segments, now = _segments(context, name), context.clock.now()
-    instant = _instant(as_of) if as_of else now
+    instant = typed_instant(as_of, "--as-of") if as_of else now
     refuse_past(name, segments, instant, now)
     with context.reader() as store, store.read() as connection:
         told = explain_segment(connection, name, segments, user, instant)
@@ -113,13 +113,18 @@ def _segments(context: Context, name: str) -> Mapping[str, Mapping[str, Any]]:
     return {key: document.data for key, document in documents.items()}
 
 
-def _instant(text: str) -> datetime:
+def typed_instant(text: str, option: str) -> datetime:
+    """An instant as it is typed after an option.
+
+    Raises:
+        InputError: it is none, or does not say its offset.
+    """
     try:
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(f"--as-of: {text[:64]!r} is no instant", hint="write it like 2026-12-15T00:00Z") from None
+        raise InputError(f"{option}: {text[:64]!r} is no instant", hint="write it like 2026-12-15T00:00Z") from None
     if instant.tzinfo is None:
-        raise InputError(f"--as-of: {text[:64]!r} does not say its offset", hint="write it like 2026-12-15T00:00Z")
+        raise InputError(f"{option}: {text[:64]!r} does not say its offset", hint="write it like 2026-12-15T00:00Z")
     return instant.astimezone(UTC)
 
 

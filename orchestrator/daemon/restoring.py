@@ -62,7 +62,7 @@ def check_restored(store: Store, clock: Clock, settings: Settings, guard: Guard 
             known = stopped_accounts(connection)
             for name in settings.accounts:
                 if name not in known:
-                    stop_account(connection, name, REASON, clock.machine())
+                    stop_account(connection, name, REASON, clock.machine(), clock.now(), "daemon")
             for one in found:
                 restored.bar(connection, one, clock.now())
             raise_alert(connection, str(found[0].sent_until), REASON, clock.now(), {"runs": len(found)})
@@ -111,13 +111,13 @@ def accept_restored(store: Store, clock: Clock, settings: Settings, actor: str) 
     """
     found, skipped = behind(store, clock, guard_of(settings, clock)), 0
     for one in found:
-        done = CHUNK
+        done, before = CHUNK, skipped
         while done == CHUNK:
             with store.write() as connection:
                 done = restored.skip_sent(connection, one, clock.now(), actor, CHUNK)
             skipped += done
         with store.write() as connection:
-            restored.accept(connection, one, clock.now(), actor)
+            restored.accept(connection, one, clock.now(), actor, skipped - before)
     with store.write() as connection:
         names = [name for name, reason in stopped_accounts(connection).items() if reason == REASON]
         for name in names:

@@ -56,9 +56,11 @@ def _seen_since(connection: Connection, address_id: int, at: datetime) -> bool:
     return connection.execute(later).first() is not None
 
 
-def stop_on_surge(connection: Connection, account: str, guard: StormGuard, machine: datetime) -> None:
+def stop_on_surge(  # one value each
+    connection: Connection, account: str, guard: StormGuard, machine: datetime, now: datetime, actor: str
+) -> None:
     """Stop an account whose answers say, by their number, that something of ours is wrong."""
     code = guard.surge()
     if code:
-        stop_account(connection, account, f"too many {code}", machine)
+        stop_account(connection, account, f"too many {code}", machine, now, actor)
         log.error("account_stopped", extra={"account": account, "code": code})

@@ -69,7 +69,8 @@ class Settler:
             accepted=kind is OutcomeClass.ACCEPTED,
             code=answer.outcome.code,
         )
-        stop_on_surge(connection, answer.account, account.storm, self.clock.machine())
+        machine, provider = self.clock.machine(), account.channel.provider
+        stop_on_surge(connection, answer.account, account.storm, machine, now, provider)
         match kind:
             case OutcomeClass.DROP_ADDRESS:
                 return self._dead(connection, answer, account, base, now)
@@ -78,7 +79,7 @@ class Settler:
             case OutcomeClass.SUPPRESS:
                 _suppress(connection, answer, account, now)
             case OutcomeClass.STOP_CHANNEL if answer.outcome.scope is not Scope.ADDRESS:
-                stop_account(connection, answer.account, answer.outcome.code or "stopped", self.clock.machine())
+                stop_account(connection, answer.account, answer.outcome.code or "stopped", machine, now, provider)
                 log.error("account_stopped", extra={"account": answer.account, "code": answer.outcome.code})
             case _:
                 pass

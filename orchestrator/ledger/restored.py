@@ -117,11 +117,11 @@ def _barred(campaign: str, of: str) -> str:
     return f"barred:{campaign}:{of}"
 
 
-def accept(connection: Connection, behind: Behind, now: datetime, actor: str) -> None:
-    """Take note that an operator knows."""
+def accept(connection: Connection, behind: Behind, now: datetime, actor: str, skipped: int) -> None:
+    """Take note that an operator knows, and how many messages were skipped."""
     bar(connection, behind, now)
     _note(connection, _key(behind.campaign, behind.of), to_micros(behind.sent_until))
-    said = f"restored: {behind.of} was sent until {behind.sent_until:%Y-%m-%d %H:%M:%SZ}"
+    said = f"restored: {behind.of} was sent until {behind.sent_until:%Y-%m-%d %H:%M:%SZ}, {skipped} skipped"
     record(connection, [Transition(now, "accepted", actor, None, said, behind.campaign, behind.run_id or 0)])
 
 

@@ -12,12 +12,19 @@ from orchestrator.store.tables import stop
 
 _STOP = text("""
     INSERT INTO stop (account, reason, since, until) VALUES (:account, :reason, :since, NULL)
-    ON CONFLICT (account) DO UPDATE SET reason = excluded.reason, since = excluded.since, until = NULL""")
+    ON CONFLICT (account) DO NOTHING RETURNING account""")
+_AGAIN = text("UPDATE stop SET reason = :reason, since = :since, until = NULL WHERE account = :account")
 
 
-def stop_account(connection: Connection, account: str, reason: str, machine: datetime) -> None:
-    """Nobody uses this account until an operator says so."""
-    connection.execute(_STOP, {"account": account, "reason": reason, "since": to_micros(machine)})
+def stop_account(  # one value each
+    connection: Connection, account: str, reason: str, machine: datetime, now: datetime, actor: str
+) -> None:
+    """Nobody uses this account until an operator says so; the history is told once, however many answers say it."""
+    values = {"account": account, "reason": reason, "since": to_micros(machine)}
+    if connection.execute(_STOP, values).first() is None:
+        connection.execute(_AGAIN, values)
+    else:
+        record(connection, [Transition(now, "stopped", actor, None, f"account {account}: {reason}")])
 
 
 def resume_account(connection: Connection, account: str, now: datetime, actor: str) -> bool:

@@ -15,7 +15,10 @@ from orchestrator.store.dialect import prepared, rows, rows_sql
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One line of history. ``actor`` is a worker (``worker 7``), ``sweeper``, ``operator`` or a provider."""
+    """One line of history. ``actor`` is a worker (``worker 7``), ``sweeper``, ``operator anna`` or a provider.
+
+    One without a ``message_id`` is an act, and is listed (:mod:`orchestrator.ledger.history`).
+    """
 
     at: datetime
     new: str

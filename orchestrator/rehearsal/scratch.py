@@ -30,8 +30,8 @@ PAGE = 10_000
 
 LEFT_OUT = frozenset({"transition", "alert", "inbox_item", "link", "opt_in", "worker", "erased"})
 """Histories, and what only other processes work on: nothing that decides about a message reads them."""
-_UNASKED = ("uq_receipt", "ix_transition_message")
-"""Indexes that only providers' callbacks and the story of one message need: here they would only cost time."""
+_UNASKED = ("uq_receipt", "ix_transition_message", "ix_transition_act")
+"""Indexes that only providers' callbacks, the story of one message and the list of acts need: here they cost time."""
 _WHOSE = {"users": "id", "user_alias": "old_user_id"}
 """The column that names the user, where it is not ``user_id``."""
 _SETTLED = {

@@ -143,13 +143,13 @@ class CallbackBook:
         guard = self.guards.setdefault(account, StormGuard(self.clock.monotonic))
         if report.state is not ReportState.SENT:
             guard.record(sent.address_id, dead=dead, accepted=not failed, code=report.code)
-            stop_on_surge(connection, account, guard, self.clock.machine())
+            stop_on_surge(connection, account, guard, self.clock.machine(), now, callback.provider)
         if dead:
             bury(connection, account, guard, sent.address_id, now, report.code)
         elif report.kind is OutcomeClass.SUPPRESS:
             _suppress(connection, callback, sent.value, sent.user_id, report.refusal, now)
         elif report.kind is OutcomeClass.STOP_CHANNEL:
-            stop_account(connection, account, report.code or "stopped", self.clock.machine())
+            stop_account(connection, account, report.code or "stopped", self.clock.machine(), now, callback.provider)
             log.error("account_stopped", extra={"account": account, "code": report.code})
 
 

@@ -69,7 +69,7 @@ def test_a_lane_is_due_only_while_its_campaign_runs_and_its_account_is_in_use(bo
 
     assert lanes() == [PUSH]
     with book.store.write() as connection:
-        stops.stop_account(connection, "push", "401", START)
+        stops.stop_account(connection, "push", "401", START, START, "daemon")
     assert lanes() == []
     with book.store.read() as connection:
         assert next_due(connection, START) == START + MINUTE

@@ -52,7 +52,7 @@ def herald(store: Store, clock: ManualClock, chosen: Settings) -> Herald:
 def test_a_stopped_account_is_told_once_a_stop(store: Store, clock: ManualClock) -> None:
     for _ in range(2):
         with store.write() as connection:
-            stop_account(connection, "fcm", "UNAUTHENTICATED", clock.machine())
+            stop_account(connection, "fcm", "UNAUTHENTICATED", clock.machine(), clock.machine(), "daemon")
         watch(store, clock, LIMITS, guardrails=True)
         watch(store, clock, LIMITS, guardrails=True)
         with store.write() as connection:

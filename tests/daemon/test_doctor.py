@@ -115,8 +115,8 @@ def test_a_public_url_is_missed_by_mail_and_by_who_calls_back() -> None:
 
 def test_stopped_accounts_say_what_to_do(store: Store) -> None:
     with store.write() as connection:
-        stop_account(connection, "fcm", "UNAUTHENTICATED", datetime.now(UTC))
-        stop_account(connection, "twilio", REASON, datetime.now(UTC))
+        stop_account(connection, "fcm", "UNAUTHENTICATED", datetime.now(UTC), datetime.now(UTC), "daemon")
+        stop_account(connection, "twilio", REASON, datetime.now(UTC), datetime.now(UTC), "daemon")
     [fcm], [twilio] = seen(settings(), "account fcm"), seen(settings(), "account twilio")
     assert (fcm.health, fcm.found) == (Health.BROKEN, "stopped: UNAUTHENTICATED")
     assert "orchestrator accounts resume fcm" in fcm.hint
@@ -225,7 +225,7 @@ def test_the_command(here: Path, store: Store) -> None:
     code, said = cli("doctor")
     assert (code, "cannot be checked without sending" in said, SECRET in said) == (0, True, False)
     with store.write() as connection:
-        stop_account(connection, "fcm", "401", datetime.now(UTC))
+        stop_account(connection, "fcm", "401", datetime.now(UTC), datetime.now(UTC), "daemon")
     code, said = cli("doctor", "--json")
     lines = json.loads(said)
     assert code == 1
@@ -255,7 +255,7 @@ def test_accounts_show_state_answers_and_what_to_do(here: Path, store: Store) ->
             at = now - timedelta(minutes=ago)
             row = {"message_id": message_id(number, 1, 1), "n": n, "worker_id": 1, "account": "fcm"}
             connection.execute(attempt.insert().values(**row, started_at=at, ended_at=at, outcome=outcome))
-        stop_account(connection, "twilio", "20003", now)
+        stop_account(connection, "twilio", "20003", now, now, "daemon")
     code, said = cli("accounts", "list", "--json")
     fcm, twilio = json.loads(said)
     assert code == 0

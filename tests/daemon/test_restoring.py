@@ -17,6 +17,7 @@ from orchestrator.daemon.restoring import Watchman, accept_restored, behind, che
 from orchestrator.daemon.shared_guard import SharedGuard
 from orchestrator.daemon.verbs import Desk, resume_account
 from orchestrator.errors import InputError
+from orchestrator.ledger.history import Wanted, acts
 from orchestrator.ledger.retention import forget_messages
 from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.plan.due import due_runs
@@ -110,6 +111,15 @@ def test_a_restored_backup_stops_every_account_until_an_operator_accepts(
     done = accept_restored(store, clock, backed_up, "operator test")
     assert (done["skipped"], done["accounts"]) == (ends(store)["skipped", "restored"], ["fcm"])
     assert done["skipped"] >= SENT
+    with store.read() as connection:
+        told = [(one.actor, one.new, one.campaign, one.reason) for one in acts(connection, Wanted(), 3)]
+    until = f"{found.sent_until:%Y-%m-%d %H:%M:%SZ}"
+    of_run = f"restored: 2026-12-07 was sent until {until}, {done['skipped']} skipped"
+    assert told == [
+        ("operator test", "resumed", None, "account fcm"),
+        ("operator test", "accepted", "lunch", of_run),
+        ("daemon", "stopped", None, "account fcm: restored"),
+    ]
     assert check_restored(store, clock, backed_up, guard) == []
     clock.instant = LUNCH + timedelta(minutes=50)
     leaving = through(door(store, clock), clock, tmp_path)

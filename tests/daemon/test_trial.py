@@ -146,7 +146,7 @@ def test_a_stopped_account_tests_nothing(store: Store, clock: ManualClock, tmp_p
     from orchestrator.ledger.stops import stop_account
 
     with store.write() as connection:
-        stop_account(connection, "fcm", "UNAUTHENTICATED", clock.machine())
+        stop_account(connection, "fcm", "UNAUTHENTICATED", clock.machine(), clock.machine(), "daemon")
     with pytest.raises(InputError, match="account fcm is stopped"):
         try_campaign(store, clock, settings(tmp_path), world.bundle(), Wanted(TOKEN), "operator test")
 

@@ -150,7 +150,7 @@ def test_breakers_are_those_of_the_process_that_sends(store: Store, clock: Manua
     for _ in range(LAST):
         ticks.parts.accounts["fcm"].breaker.record("fcm", failed=True)
     with store.write() as connection:
-        stop_account(connection, "twilio", "20003", clock.machine())
+        stop_account(connection, "twilio", "20003", clock.machine(), clock.machine(), "daemon")
     ticks.brakes()
     assert here()["breaker_open"] == {("fcm",): 2, ("twilio",): 3}
 

@@ -62,7 +62,7 @@ def through_accounts(store: Store) -> dict[str, str]:
 def stop(store: Store, clock: ManualClock, *names: str, reason: str = "401") -> None:
     with store.write() as connection:
         for name in names:
-            stop_account(connection, name, reason, clock.machine())
+            stop_account(connection, name, reason, clock.machine(), clock.machine(), "daemon")
 
 
 def crowd(store: Store, count: int, kind: str | None = None) -> None:

@@ -16,6 +16,7 @@ from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.settling import Settler
 from orchestrator.dispatch.worker import Worker
 from orchestrator.ledger.claim import due_lanes
+from orchestrator.ledger.history import Wanted, acts
 from orchestrator.store import Store
 from orchestrator.store.tables import address, message, stop
 from orchestrator.timing.quiet import QuietHours
@@ -73,6 +74,9 @@ def test_a_storm_of_tokens_of_another_project_stops_the_account_and_ends_nobody(
     wrong = Outcome(OutcomeClass.DROP_ADDRESS, "SENDER_ID_MISMATCH")
     worked(store, clock, wrong, lambda: bool(stopped()))
     assert stopped() == ["too many SENDER_ID_MISMATCH"]
+    with store.read() as connection:
+        [line] = [one for one in acts(connection, Wanted(), 10) if one.new == "stopped"]
+    assert line.reason == "account fcm: too many SENDER_ID_MISMATCH"
     with store.read() as connection:
         assert connection.execute(select(address.c.id).where(address.c.end_reason == "dead")).all() == []
     store.close()

@@ -203,7 +203,7 @@ def test_a_budget_that_is_used_up_is_warned_of(real: Store) -> None:
 def test_a_brake_and_a_stopped_account_are_warned_of(real: Store) -> None:
     store = town(real, 6)
     with store.write() as connection:
-        stop_account(connection, "fcm", "401", world.OPENING)
+        stop_account(connection, "fcm", "401", world.OPENING, world.OPENING, "daemon")
     found = played(store, order(world.bundle(max_audience=5), span=ONE_DAY))
     assert {one.key for one in found.cautions} == {"run_stopped", "nothing", "stopped"}
 

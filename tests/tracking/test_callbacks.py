@@ -12,6 +12,8 @@ from sqlalchemy import select, update
 from orchestrator.channel.base import OutcomeClass
 from orchestrator.channel.callback import Reply, Report, ReportState, Seen, SeenDeed
 from orchestrator.clock import ManualClock
+from orchestrator.ledger.history import Wanted, acts
+from orchestrator.ledger.stops import stopped_accounts
 from orchestrator.store import Store
 from orchestrator.store.tables import address, alert, event, message, receipt, run, suppression, transition
 from orchestrator.tracking.callbacks import Callback, CallbackBook, Verdict
@@ -163,6 +165,19 @@ def test_a_refusal_holds_for_the_number_and_its_user(store: Store, sent: int, bo
 def test_a_stranger_can_refuse_too(store: Store, book: CallbackBook) -> None:
     take(store, book, reply("stop", "SM1", "+15551234567"))
     assert suppressed(store) == {("+15551234567", None, "stop")}
+
+
+def test_an_account_that_a_report_stops_is_told_of_once(store: Store, world: World, book: CallbackBook) -> None:
+    run_id = world.run()
+    for user in (7, 8):
+        world.phone(user, f"{PHONE}{user}")
+        number = world.message(run_id, user)
+        said = report(number, ReportState.UNDELIVERED, "30002", OutcomeClass.STOP_CHANNEL, f"SM{user}")
+        assert take(store, book, said) == [Verdict.TAKEN]
+    with store.read() as connection:
+        assert stopped_accounts(connection) == {"sms-main": "30002"}
+        [line] = acts(connection, Wanted(actor="twilio"), 10)
+    assert (line.new, line.reason, line.at) == ("stopped", "account sms-main: 30002", NOW + MINUTE)
 
 
 def test_a_stop_repeated_after_a_start_does_not_take_it_back(store: Store, sent: int, book: CallbackBook) -> None:

@@ -113,6 +113,7 @@ transition = Table(  # append-only: holds, exits and operator actions
     Column("actor", Text, nullable=False),
     Index("ix_transition_message", "message_id", **partial("message_id IS NOT NULL")),
     Index("ix_transition_campaign", "campaign", **partial("campaign IS NOT NULL")),
+    Index("ix_transition_act", "at", "id", **partial("message_id IS NULL")),
 )
 
 receipt = Table(  # what a provider called back; the unique index is the replay protection
