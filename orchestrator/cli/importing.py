@@ -58,7 +58,7 @@ def _run(kind: Kind, file: Path, mapping: Path, *, as_json: bool) -> None:
         raise InputError(f"{file}: there is no such file")
     here = {"path": str(file.resolve()), "mapping": str(mapping.resolve())}  # a daemon stands in another folder
     with _bar(kind, file) as progress:
-        done = context.act("import", progress, kind=str(kind), **here)
+        done = context.act("import", progress, kind=str(kind), actor=context.actor, **here)
     if as_json:
         context.print_json(done)
     else:

@@ -38,6 +38,7 @@ from orchestrator.errors import ConfigError, InputError, NotFoundError, did_you_
 from orchestrator.ledger import restored, runs, stops
 from orchestrator.ledger.runs import UNUSUAL_SIZE
 from orchestrator.ledger.states import CampaignState, RunState, State
+from orchestrator.ledger.transition import Transition, record
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import campaign
@@ -149,8 +150,11 @@ def breakers(desk: Desk) -> dict[str, Any]:
     return desk.breakers()
 
 
-def import_rows(desk: Desk, kind: str, path: str, mapping: str) -> dict[str, Any]:
-    """Take in a file of users, events, addresses, consents or suppressions; again changes nothing."""
+def import_rows(desk: Desk, kind: str, path: str, mapping: str, actor: str = "operator") -> dict[str, Any]:
+    """Take in a file of users, events, addresses, consents or suppressions; again changes nothing.
+
+    A command of the release before this one does not say who it is for.
+    """
     document = read_document(Path(mapping))
     if document.problems:
         raise ConfigError(document.problems)
@@ -159,7 +163,15 @@ def import_rows(desk: Desk, kind: str, path: str, mapping: str) -> dict[str, Any
     done = import_file(
         desk.store, kind, Path(path), document, desk.clock, progress=desk.progress, declared=declared, asks=asks
     )
+    if done.written:
+        _write_down(desk, "imported", actor, f"{kind}: {done.written} new or changed, {done.rejected} rejected")
     return done.as_dict()
+
+
+def _write_down(desk: Desk, what: str, actor: str, words: str) -> None:
+    """A line of history of what was done to many at once."""
+    with desk.store.write() as connection:
+        record(connection, [Transition(desk.clock.now(), what, actor, reason=words)])
 
 
 def merge_two(desk: Desk, keep: str, other: str, actor: str) -> dict[str, Any]:
@@ -193,8 +205,11 @@ def refresh_best_hours(desk: Desk) -> dict[str, Any]:
 
 def reclassify_hits(desk: Desk, actor: str) -> dict[str, Any]:
     """Judge every kept open and click again, by the rules as they are now."""
-    del actor
-    return asdict(reclassify(desk.store))
+    done = reclassify(desk.store)
+    if done.changed:
+        words = f"{done.changed} of {done.looked_at} opens and clicks are seen differently"
+        _write_down(desk, "reclassified", actor, words)
+    return asdict(done)
 
 
 def suppress(desk: Desk, reason: str, actor: str, **target: Any) -> dict[str, Any]:

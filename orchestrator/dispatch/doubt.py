@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,8 +16,9 @@ from orchestrator.dispatch.compose import Composed, compose
 from orchestrator.ledger.claim import Claimed, Lane
 from orchestrator.ledger.ids import LaneId, MessageId
 from orchestrator.ledger.lanes import VERSION
-from orchestrator.ledger.resolve import RESOLVED, resolve_unknown
+from orchestrator.ledger.resolve import RECONCILED, RESOLVED, resolve_unknown
 from orchestrator.ledger.states import State
+from orchestrator.ledger.transition import Transition, record
 from orchestrator.store import Store
 
 
@@ -67,8 +69,21 @@ def resolve(connection: Connection, chosen: Sequence[Doubtful], state: State, no
 
     Nothing is sent again, whatever is decided: ``accepted`` counts as sent, ``failed`` does not.
     """
-    ended = (resolve_unknown(connection, one.message_id, state, None, now, actor, RESOLVED) for one in chosen)
-    return sum(ended)
+    ended = [one for one in chosen if resolve_unknown(connection, one.message_id, state, None, now, actor, RESOLVED)]
+    record(connection, _told(RESOLVED, ((one.campaign, state) for one in ended), now, actor))
+    return len(ended)
+
+
+NO_RUN = 0
+"""Of a line that is about messages of a campaign whatever their run: `explain` tells no run's story with it."""
+
+
+def _told(what: str, ended: Iterable[tuple[str, State]], now: datetime, actor: str) -> list[Transition]:
+    """A line of history for each campaign and what its messages became, with how many."""
+    return [
+        Transition(now, what, actor, None, f"{count} became {state}", campaign, NO_RUN)
+        for (campaign, state), count in sorted(Counter(ended).items())
+    ]
 
 
 async def reconcile(
@@ -78,6 +93,7 @@ async def reconcile(
     with store.read() as connection:
         rows = connection.execute(_UNKNOWN).all()
     counts = {State.ACCEPTED: 0, State.FAILED: 0, State.UNKNOWN: 0}
+    ended = list[tuple[str, State]]()
     for row in rows:
         channel = channels.get(row.account)
         inquiry = None if channel is None else _inquiry(store, clock, row, channel, links)
@@ -86,7 +102,10 @@ async def reconcile(
         counts[state] += 1
         if state is not State.UNKNOWN and outcome is not None:
             with store.write() as connection:
-                resolve_unknown(connection, row.id, state, outcome.provider_id, clock.now(), actor)
+                if resolve_unknown(connection, row.id, state, outcome.provider_id, clock.now(), actor):
+                    ended.append((row.campaign, state))
+    with store.write() as connection:
+        record(connection, _told(RECONCILED, ended, clock.now(), actor))
     return Reconciled(counts[State.ACCEPTED], counts[State.FAILED], counts[State.UNKNOWN])
 
 

@@ -80,3 +80,12 @@ def test_what_cannot_be_meant_is_refused() -> None:
         said("history", "--since", "yesterday")
     with pytest.raises(NotFoundError, match="'lnch' was never launched"):
         said("history", "lnch")
+
+
+def test_an_import_is_one_line_without_a_person_and_none_when_it_changes_nothing(project: Path) -> None:
+    (project / "s.csv").write_text("channel,address,why\nsms,+4917000000001,stop\nsms,+4917000000002,stop\nsms,,stop\n")
+    (project / "s.yaml").write_text("columns: {channel: channel, address: address, reason: why}\n")
+    for _ in range(2):
+        said("import", "suppressions", "s.csv", "--mapping", "s.yaml")
+    [line] = [one for one in history() if one["new"] == "imported"]
+    assert (line["actor"], line["reason"]) == (ME, "suppressions: 2 new or changed, 1 rejected")

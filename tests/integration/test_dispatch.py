@@ -11,6 +11,7 @@ from sqlalchemy import select, text, update
 
 from orchestrator.audience import people
 from orchestrator.ledger import runs
+from orchestrator.ledger.history import Wanted, acts
 from orchestrator.ledger.runs import Run
 from orchestrator.ledger.states import CampaignState, State
 from orchestrator.store.tables import address, attempt, message, stop, suppression, transition
@@ -223,6 +224,15 @@ def where_it_is_lunch(now: datetime) -> tuple[str, date]:
     return zone, (now + timedelta(hours=ahead)).date()
 
 
+NAME = world.DEFINITION["name"]
+
+
+def told_by(rig: Rig, actor: str) -> list[tuple[str | None, str, str | None]]:
+    """What `history` lists of somebody, latest first."""
+    with rig.store.read() as connection:
+        return [(one.campaign, one.new, one.reason) for one in acts(connection, Wanted(actor=actor), 50)]
+
+
 def test_reconciling_asks_the_provider_and_sends_nothing(rig: Rig) -> None:
     import asyncio
 
@@ -247,12 +257,16 @@ def test_reconciling_asks_the_provider_and_sends_nothing(rig: Rig) -> None:
     async def ask() -> Reconciled:
         rig.connect()
         try:
-            return await reconcile(rig.store, rig.clock, rig.parts.channels, "operator test")
+            return await reconcile(rig.store, rig.clock, rig.parts.channels, "operator anna")
         finally:
             for channel in rig.parts.channels.values():
                 await channel.close()
 
     assert asyncio.run(ask()) == Reconciled(accepted=1, never_arrived=1)
+    lines = [(NAME, "reconciled", f"1 became {state}") for state in ("accepted", "failed")]
+    assert sorted(told_by(rig, "anna")) == lines
+    assert asyncio.run(ask()) == Reconciled()
+    assert sorted(told_by(rig, "anna")) == lines
     assert states(rig) == {State.ACCEPTED: 1, State.FAILED: 1}
     assert len(rig.far.accepted()) == 1
 
@@ -269,6 +283,7 @@ def test_a_refused_credential_stops_the_account_and_keeps_the_messages(rig: Rig)
             return connection.execute(select(stop)).first() is not None
 
     rig.work(stopped)
+    assert told_by(rig, "fcm") == [(None, "stopped", "account fcm: PERMISSION_DENIED")]
     assert set(states(rig)) == {State.PLANNED}
     rig.far.calm()
     with rig.store.write() as connection:
@@ -330,20 +345,24 @@ def test_a_silent_provider_does_not_stop_another(rig: Rig) -> None:  # sygnal #1
 def test_an_operator_ends_the_doubt_that_no_provider_can(rig: Rig) -> None:
     from orchestrator.dispatch.doubt import resolve, unknown_messages
 
-    sms_only(rig, 3)
+    sms_only(rig, 4)
     rig.far.fault(provider="twilio", kind="reset_after")
     rig.work(lambda: settled(rig))
     sent = len(rig.far.accepted())
     with rig.store.write() as connection:
-        first, second, third = unknown_messages(connection)
+        first, second, third, last = unknown_messages(connection)
         now = rig.clock.now()
         assert resolve(connection, [first], State.ACCEPTED, now, "op") == 1
-        assert resolve(connection, [first, second], State.FAILED, now, "op") == 1  # the first is decided already
-    assert states(rig) == {State.ACCEPTED: 1, State.FAILED: 1, State.UNKNOWN: 1}
+        chosen = [first, second, third]  # the first is decided already
+        assert resolve(connection, chosen, State.FAILED, now, "op") == 2
+        assert resolve(connection, chosen, State.FAILED, now, "op") == 0
+    assert states(rig) == {State.ACCEPTED: 1, State.FAILED: 2, State.UNKNOWN: 1}
     with rig.store.read() as connection:
-        assert [one.message_id for one in unknown_messages(connection)] == [third.message_id]
+        assert [one.message_id for one in unknown_messages(connection)] == [last.message_id]
         told = connection.execute(
             select(transition.c.new, transition.c.reason, transition.c.actor).where(transition.c.old == "unknown")
         ).all()
-    assert sorted(map(tuple, told)) == [("accepted", "resolved", "op"), ("failed", "resolved", "op")]
+    assert sorted(map(tuple, told)) == [("accepted", "resolved", "op"), *[("failed", "resolved", "op")] * 2]
+    lines = [(NAME, "resolved", "2 became failed"), (NAME, "resolved", "1 became accepted")]
+    assert told_by(rig, "op") == lines
     assert len(rig.far.accepted()) == sent

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from orchestrator.clock import SystemClock
 from orchestrator.content.links import TRAP
+from orchestrator.daemon.verbs import Desk, reclassify_hits
+from orchestrator.ledger.history import Wanted, acts
+from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.store.tables import event, receipt
 from orchestrator.tracking.hits import Hit, HitBook, reclassify
@@ -113,6 +117,17 @@ def test_judging_again_finds_traps_that_memory_had_lost(store: Store, sent: int)
     assert seen(store)[1][0] == "human"
     assert reclassify(store).changed == 1
     assert seen(store)[1] == ("machine", "trap")
+
+
+def test_an_operator_who_has_hits_judged_again_is_told_of_once_something_changes(store: Store, sent: int) -> None:
+    take(store, HitBook(), hit(sent, 100, TRAP))
+    take(store, HitBook(), hit(sent, 3600, 9))  # the process began anew in between
+    for _ in range(2):
+        reclassify_hits(Desk(store, SystemClock(), Settings(database=store.url)), "operator anna")
+    with store.read() as connection:
+        [line] = acts(connection, Wanted(), 10)
+    said = "1 of 2 opens and clicks are seen differently"
+    assert (line.actor, line.new, line.reason) == ("operator anna", "reclassified", said)
 
 
 def test_the_apps_own_events_are_left_alone(store: Store, sent: int) -> None:
