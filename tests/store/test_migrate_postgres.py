@@ -64,3 +64,22 @@ def test_programs_that_start_at_once_upgrade_one_after_the_other(empty: Store, w
         _, said = one.communicate(timeout=60)
         assert one.returncode == 0, said
     assert schema(empty) == schema(wanted)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_index_that_was_made_before_the_migration_is_taken_and_one_half_made_is_made_anew(
+    empty: Store, *, finished: bool
+) -> None:
+    """``CREATE INDEX CONCURRENTLY`` that is killed leaves an index that nobody uses and that has its name."""
+    upgrade(empty)
+    of_index = text("SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_transition_act')")
+    with empty.write() as connection:
+        before = connection.execute(of_index).one()
+        unfinished = "UPDATE pg_index SET indisvalid = :valid WHERE indexrelid = :index"
+        connection.execute(text(unfinished), {"valid": finished, "index": before.indexrelid})
+        connection.execute(text("UPDATE alembic_version SET version_num = '0016_shards'"))
+    upgrade(empty)
+    with empty.read() as connection:
+        after = connection.execute(of_index).one()
+    assert after.indisvalid
+    assert (after.indexrelid == before.indexrelid) == finished
