@@ -77,7 +77,7 @@ def test_an_index_that_was_made_before_the_migration_is_taken_and_one_half_made_
         before = connection.execute(of_index).one()
         unfinished = "UPDATE pg_index SET indisvalid = :valid WHERE indexrelid = :index"
         connection.execute(text(unfinished), {"valid": finished, "index": before.indexrelid})
-        connection.execute(text("UPDATE alembic_version SET version_num = '0016_shards'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0017_erased'"))
     upgrade(empty)
     with empty.read() as connection:
         after = connection.execute(of_index).one()

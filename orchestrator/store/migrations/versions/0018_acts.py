@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018_acts"
-down_revision = "0016_shards"
+down_revision = "0017_erased"
 branch_labels = None
 depends_on = None
 
