@@ -207,7 +207,7 @@ def _erase(
         _delete(connection, table, ids)
     _delete(connection, waiting, ids, waiting.c.campaign.in_(select(campaign.c.name)))
     _delete(connection, enrolled, ids, enrolled.c.run_id.in_(select(run.c.id).where(run.c.enrols_until.is_not(None))))
-    connection.execute(update(transition).where(transition.c.id.in_(known.merges)).values(reason=None))
+    connection.execute(update(transition).where(transition.c.id.in_(known.acts)).values(reason=None))
     for one in known.receipts:
         connection.execute(update(receipt).where(receipt.c.id == one).values(status=_random()))
     _erase_names(connection, ids, now, actor)
@@ -222,8 +222,8 @@ def _delete(connection: Connection, table: Table, ids: Collection[int], *more: C
 class _Beforehand:
     """What no index finds, and is read before the last transaction: nobody else waits for it."""
 
-    merges: Sequence[int]
-    """The lines of history that name them: what was merged into whom."""
+    acts: Sequence[int]
+    """The lines of history that name them: what was merged into whom, and copies that they got as seeds."""
     shared: Collection[Place]
     """Addresses that others have too, or had: a refusal for one speaks of them as well."""
     receipts: Sequence[int]
@@ -232,17 +232,22 @@ class _Beforehand:
 
 def _look(connection: Connection, ids: Collection[int]) -> _Beforehand:
     names = connection.execute(select(users.c.external_id).where(users.c.id.in_(ids))).scalars().all()
-    said = select(transition.c.id, transition.c.reason)
-    lines = connection.execute(said.where(transition.c.new == "merged", transition.c.campaign.is_(None))).all()
-    merges = [row.id for row in lines if any(_names(row.reason or "", name[:_SHOWN_NAME]) for name in names)]
+    said = select(transition.c.id, transition.c.reason).where(transition.c.message_id.is_(None))
+    lines = connection.execute(said.where(transition.c.new.in_(_NAMING))).all()
+    acts = [row.id for row in lines if any(_names(row.reason or "", name) for name in names)]
     named = select(receipt.c.id, receipt.c.status).join(message, message.c.id == receipt.c.message_id)
     theirs = named.where(message.c.user_id.in_(ids), message.c.sent_at.is_not(None))
     receipts = [row.id for row in connection.execute(theirs) if _HASHED.search(row.status)]
-    return _Beforehand(merges, shared_places(connection, ids), receipts)
+    return _Beforehand(acts, shared_places(connection, ids), receipts)
+
+
+_NAMING = ("merged", "test_sent")
 
 
 def _names(words: str, name: str) -> bool:
-    return words.startswith(f"{name} into ") or words.endswith(f" into {name}")
+    """Whether a merge, or a copy for a seed, was of this name."""
+    shown = name[:_SHOWN_NAME]
+    return words.startswith((f"{shown} into ", f"seed {name}: ")) or words.endswith(f" into {shown}")
 
 
 def _erase_addresses(connection: Connection, ids: Collection[int], now: datetime) -> int:

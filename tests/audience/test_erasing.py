@@ -33,6 +33,7 @@ from orchestrator.audience.segment import clause, count
 from orchestrator.audience.users import UserIds
 from orchestrator.clock import ManualClock
 from orchestrator.errors import ConfigError, NotFoundError
+from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.engine import Store
 from orchestrator.store.tables import (
     address,
@@ -88,6 +89,8 @@ def person(store: Store) -> Store:
             events += [IncomingEvent("canary-id", "link_clicked", NOW, f"canary-id-{number}", said, number)]
         events += [IncomingEvent("bystander", "app_open", NOW, "b")]
         record_events(connection, events, NOW)
+        copy = "seed canary-id: push, arm a, step 1, en: accepted 200"
+        record(connection, [Transition(NOW, "test_sent", "daemon", None, copy, "lunch", 1)])
     merge_users(store, "canary-id", "canary-old", ManualClock(NOW), "operator test")
     return store
 
