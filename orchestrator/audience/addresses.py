@@ -206,6 +206,6 @@ def revive_address(connection: Connection, address_id: int) -> bool:
 
 _REVIVE = text("""
     UPDATE address SET valid_until = NULL, end_reason = NULL
-    WHERE id = :id AND end_reason = 'dead' AND NOT EXISTS (
+    WHERE id = :id AND end_reason = 'dead' AND value <> '' AND NOT EXISTS (
         SELECT 1 FROM address AS holder WHERE holder.channel = address.channel AND holder.value = address.value
         AND holder.valid_until IS NULL)""")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, text
 
 from orchestrator.audience.consents import ConsentChange, set_consents
 from orchestrator.audience.rows import slices
@@ -27,7 +27,7 @@ SOURCE = "erased"
 REFUSED = "refused"
 """The reason of a refused consent; all others are suppressions'."""
 KEY = "erased_key"
-"""In ``meta``: the hash of nothing under the key. There is none until somebody is erased."""
+"""In ``meta``: the hash of nothing under the key. The daemons' key, and for good once there is an opt-out."""
 
 _seals: WeakKeyDictionary[Engine, Seal] = WeakKeyDictionary()
 
@@ -59,25 +59,36 @@ def seal_with(engine: Engine, seal: Seal) -> None:
 
 
 def begin(connection: Connection) -> Seal:
-    """The seal, to hash with: the first erasure settles which key it is for good.
+    """The seal, to hash with: it has to be the daemons'.
 
     Raises:
-        ConfigError: the key is another one than that of earlier erasures, or cannot be read.
+        ConfigError: the key is another one than theirs, or cannot be read.
     """
-    known = _settled(connection)
-    if known is None:
-        connection.execute(insert(meta).values(key=KEY, value=_seal(connection)("")))
-    return _checked(connection, known)
+    connection.execute(_FIRST, {"key": KEY, "value": _seal(connection)("")})
+    return _checked(connection)
 
 
-def check(connection: Connection) -> None:
-    """That this process has the right key, if one was ever used.
+def settle(connection: Connection) -> None:
+    """At a daemon's start: its key is the one to hash with, unless there are opt-outs that another one hashed.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if not check(connection):
+        connection.execute(_OURS, {"key": KEY, "value": _seal(connection)("")})
+
+
+def check(connection: Connection) -> bool:
+    """Whether there are any opt-outs, and if so that this process has the key that hashed them.
 
     Raises:
         ConfigError: it has not.
     """
-    if (known := _settled(connection)) is not None:
-        _checked(connection, known)
+    return _any(connection) and _checked(connection) is not None
+
+
+_KEEP = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO "
+_FIRST, _OURS = text(f"{_KEEP} NOTHING"), text(f"{_KEEP} UPDATE SET value = excluded.value")
 
 
 def keep(connection: Connection, digests: Collection[str], refused: Iterable[OptOut]) -> int:
@@ -123,7 +134,7 @@ def _refusal(user_id: int, row: Row[Any]) -> ConsentChange:
 def believed(connection: Connection, changes: Sequence[ConsentChange]) -> Sequence[ConsentChange]:
     """Of statements from a file those that count: an agreement without a date may be older than what was erased."""
     doubtful = {one.user_id for one in changes if one.granted and not one.dated}
-    if not doubtful or _settled(connection) is None:
+    if not doubtful or not _any(connection):
         return changes
     held: set[tuple[int, str, str]] = set()
     for some in slices(sorted(doubtful)):
@@ -133,17 +144,20 @@ def believed(connection: Connection, changes: Sequence[ConsentChange]) -> Sequen
     return [one for one in changes if one.dated or not one.granted or (one.user_id, one.channel, one.topic) not in held]
 
 
-def _settled(connection: Connection) -> str | None:
-    found: str | None = connection.execute(select(meta.c.value).where(meta.c.key == KEY)).scalar()
-    return found
+def _any(connection: Connection) -> bool:
+    """Whether there is any opt-out of somebody erased."""
+    return connection.execute(_ANY).first() is not None
+
+
+_ANY = text("SELECT 1 FROM erased LIMIT 1")
 
 
 def _found(connection: Connection, wanted: Mapping[str, Any]) -> list[tuple[Any, Row[Any]]]:
-    """What is kept of these, each with what it is of. Where nobody was ever erased: one look by key, and no hashing."""
-    if not wanted or (known := _settled(connection)) is None:
+    """What is kept of these, each with what it is of. Where there are no opt-outs at all: one look, and no hashing."""
+    if not wanted or not _any(connection):
         return []
-    seal = _checked(connection, known)
-    of = {seal(text): one for text, one in wanted.items()}
+    seal = _checked(connection)
+    of = {seal(words): one for words, one in wanted.items()}
     found: list[tuple[Any, Row[Any]]] = []
     for some in slices(list(of)):
         rows = connection.execute(select(erased).where(erased.c.digest.in_(some)))
@@ -158,9 +172,9 @@ def _seal(connection: Connection) -> Seal:
     return seal
 
 
-def _checked(connection: Connection, known: str | None) -> Seal:
-    seal = _seal(connection)
-    if known is not None and seal("") != known:
+def _checked(connection: Connection) -> Seal:
+    seal, known = _seal(connection), connection.execute(select(meta.c.value).where(meta.c.key == KEY)).scalar()
+    if seal("") != known:
         hint = "put the deployment's own key there: without it nobody knows what erased people had refused"
         raise _wrong("is not the key that opt-outs of erased people were hashed with", hint)
     return seal

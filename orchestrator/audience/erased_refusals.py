@@ -35,6 +35,18 @@ def shared_places(connection: Connection, ids: Collection[int]) -> set[Place]:
     return {(row.channel, row.value) for row in connection.execute(others)}
 
 
+def held_by_others(connection: Connection, ids: Collection[int]) -> set[Place]:
+    """Of a person's addresses those that are others' now: an index finds these."""
+    found: set[Place] = set()
+    places = places_of(connection, ids)
+    for channel in sorted({channel for channel, _ in places}):
+        values = [value for one, value in places if one == channel]
+        theirs = (address.c.channel == channel, address.c.value.in_(values), address.c.valid_until.is_(None))
+        rows = connection.execute(select(address.c.value).where(*theirs, address.c.user_id.not_in(ids)))
+        found |= {(channel, value) for value in rows.scalars()}
+    return found
+
+
 def places_of(connection: Connection, ids: Collection[int]) -> dict[Place, int]:
     """Their addresses, each with whose it is or was."""
     mine = select(address.c.channel, address.c.value, address.c.user_id).where(address.c.user_id.in_(ids))

@@ -28,6 +28,7 @@ from orchestrator.audience.erased_refusals import (
     Place,
     erase_consents,
     erase_suppressions,
+    held_by_others,
     keep_refusals,
     places_of,
     shared_places,
@@ -187,15 +188,17 @@ def _shown(properties: dict[str, Any] | None) -> str | None:
 def _erase(
     connection: Connection, ids: tuple[int, ...], known: _Beforehand, events: _Events, now: datetime, actor: str
 ) -> Erased:
-    events.through = max(0, events.through - CHUNK)  # ids of PostgreSQL become visible out of order
+    if connection.dialect.name == "postgresql":
+        events.through = max(0, events.through - CHUNK)  # ids become visible out of order
     while _erase_events(connection, ids, events):  # what came in meanwhile
         pass
     messages = sum(leave(connection, one, ERASED, now, actor) for one in ids)
-    opt_outs = keep_refusals(connection, ids, known.shared)
+    shared = {*known.shared, *held_by_others(connection, ids)}  # meanwhile some may have moved
+    opt_outs = keep_refusals(connection, ids, shared)
     done = Erased(
         users=len(ids),
         events=events.gone,
-        suppressions=erase_suppressions(connection, ids, known.shared, now),
+        suppressions=erase_suppressions(connection, ids, shared, now),
         consents=erase_consents(connection, ids, now),
         addresses=_erase_addresses(connection, ids, now),
         inbox_items=_delete(connection, inbox_item, ids),
@@ -206,7 +209,8 @@ def _erase(
     for table in (opt_in, best_hour):
         _delete(connection, table, ids)
     _delete(connection, waiting, ids, waiting.c.campaign.in_(select(campaign.c.name)))
-    _delete(connection, enrolled, ids, enrolled.c.run_id.in_(select(run.c.id).where(run.c.enrols_until.is_not(None))))
+    triggered = select(run.c.id).where(run.c.enrols_until.is_not(None), run.c.forgotten_at.is_(None))
+    _delete(connection, enrolled, ids, enrolled.c.run_id.in_(triggered))
     connection.execute(update(transition).where(transition.c.id.in_(known.acts)).values(reason=None))
     for one in known.receipts:
         connection.execute(update(receipt).where(receipt.c.id == one).values(status=_random()))

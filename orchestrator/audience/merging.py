@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text, update
 
-from orchestrator.audience.aliases import family
+from orchestrator.audience.aliases import erased_among, family
 from orchestrator.audience.consents import ConsentChange, set_consents
 from orchestrator.audience.users import user_ids
 from orchestrator.audience.whereabouts import zone_key
@@ -83,6 +83,8 @@ def _ids(connection: Connection, keep: str, other: str) -> tuple[int, int]:
             raise NotFoundError(f"there is no user {name[:64]!r}", hint="give the ids that the app uses")
     if found[keep] == found[other]:
         raise InputError(f"{keep[:64]!r} and {other[:64]!r} are one user already")
+    if erased_among(connection, [found[keep], found[other]]):
+        raise InputError("one of them is being erased", hint="`orchestrator erase` ends it; there is nothing to merge")
     return found[keep], found[other]
 
 

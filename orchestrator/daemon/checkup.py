@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from orchestrator.audience import erased
 from orchestrator.campaign.load import load_bundle
 from orchestrator.campaign.spec import Campaign
 from orchestrator.campaign.version import read_bundle
@@ -23,7 +24,7 @@ from orchestrator.daemon.control import socket_path
 from orchestrator.daemon.line import Line
 from orchestrator.daemon.restoring import behind, guard_of
 from orchestrator.daemon.servers import look_at_postgresql, look_at_redis
-from orchestrator.daemon.wiring import redis_address
+from orchestrator.daemon.wiring import redis_address, sealer_of
 from orchestrator.errors import ConfigError, NotFoundError, OrchestratorError
 from orchestrator.ledger.restored import REASON as RESTORED
 from orchestrator.ledger.stops import stopped_accounts
@@ -124,6 +125,7 @@ def _database(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
         lambda: look_at_postgresql(store, clock) if store.path is None else _writer(store, store.path),
         lambda: _schema(store),
         lambda: _guard(store, settings, clock),
+        lambda: _erased(store, settings),
         lambda: _stops(store),
         lambda: look_at_connections(store, settings, clock),
         lambda: _campaigns(store, settings),
@@ -179,6 +181,19 @@ def _guard(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
         yield Line("restore guard", BROKEN, said, "orchestrator restore status; then: orchestrator restore accept")
     else:
         yield Line("restore guard", FINE, "this database knows all that was sent")
+
+
+def _erased(store: Store, settings: Settings) -> Iterator[Line]:
+    """The key of what erased people had refused: without it nobody new is taken in."""
+    try:
+        with store.read() as connection:
+            erased.seal_with(connection.engine, sealer_of(settings, make=False))
+            known = erased.check(connection)
+    except ConfigError as error:
+        yield Line("erasure key", BROKEN, error.problems[0].message, error.problems[0].hint)
+        return
+    if known:
+        yield Line("erasure key", FINE, "opt-outs of erased people were hashed with this one")
 
 
 def _stops(store: Store) -> Iterator[Line]:

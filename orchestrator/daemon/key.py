@@ -17,15 +17,17 @@ LEAST = 16
 _ERASED = b"opt-outs of people who were erased"
 
 
-def read_key(path: Path) -> bytes:
+def read_key(path: Path, *, make: bool = True) -> bytes:
     """The key in a file, made now if there is no such file. Whoever comes first makes it; the others read theirs.
 
     Raises:
-        ConfigError: it cannot be read or made, or is too short.
+        ConfigError: it cannot be read or made, or is too short; or is not there and not to be made.
     """
     try:
-        if not path.is_file():
+        if not path.is_file() and make:
             _make(path)
+        if not path.exists():
+            raise _wrong(path, "is not there", "copy the daemons' own to this machine, or say where it is")
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
         raise _wrong(path, f"cannot be used: {error.strerror}", "let the daemon's user read and write there") from None

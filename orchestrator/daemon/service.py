@@ -134,7 +134,7 @@ class Daemon:
         """Nobody is taken in under a wrong key: that would miss what erased people had refused."""
         know_erased(self.settings, self.store)
         with self.store.write() as connection:
-            erased.check(connection)
+            erased.settle(connection)
 
     def stop(self) -> None:
         """Begin to end; safe in a signal handler of the loop."""

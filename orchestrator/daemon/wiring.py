@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.audience.erased import seal_with
+from orchestrator.audience.erased import Seal, seal_with
 from orchestrator.channel.base import Ambiguity, Channel
 from orchestrator.channel.callback import Callbacks, Postbox
 from orchestrator.channel.plugins import kinds_of, open_channel
@@ -121,16 +121,25 @@ def key_file(settings: Settings) -> Path:
 
 
 def know_erased(settings: Settings, store: Store) -> None:
-    """Let this process hash opt-outs of erased people. Their key is read when it is first needed."""
+    """Let this process hash opt-outs of erased people: :func:`sealer_of`."""
+    seal_with(store.writer_engine, sealer_of(settings))
+
+
+def sealer_of(settings: Settings, *, make: bool = True) -> Seal:
+    """What hashes opt-outs of erased people. The key is read when it is first needed.
+
+    A new one is made beside a SQLite database alone: elsewhere it is the daemons' that has to be there.
+    """
+    own = make and settings.erasure_key_file is None and "://" not in settings.database
 
     @cache
     def sealing() -> Callable[[str], str]:
-        return seal(read_key(settings.erasure_key_file or key_file(settings)))
+        return seal(read_key(settings.erasure_key_file or key_file(settings), make=own))
 
     def sealed(text: str) -> str:
         return sealing()(text)
 
-    seal_with(store.writer_engine, sealed)
+    return sealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ from orchestrator.store.tables import stop
 _STOP = text("""
     INSERT INTO stop (account, reason, since, until) VALUES (:account, :reason, :since, NULL)
     ON CONFLICT (account) DO NOTHING RETURNING account""")
-_AGAIN = text("UPDATE stop SET reason = :reason, since = :since, until = NULL WHERE account = :account")
+_AGAIN = text("""
+    INSERT INTO stop (account, reason, since, until) VALUES (:account, :reason, :since, NULL)
+    ON CONFLICT (account) DO UPDATE SET reason = excluded.reason, since = excluded.since, until = NULL
+    WHERE stop.reason <> 'restored'""")
 
 
 def stop_account(  # one value each

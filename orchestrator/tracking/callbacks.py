@@ -147,7 +147,8 @@ class CallbackBook:
         if dead:
             bury(connection, account, guard, sent.address_id, now, report.code)
         elif report.kind is OutcomeClass.SUPPRESS:
-            _suppress(connection, callback, sent.value, sent.user_id, report.refusal, now)
+            value = sent.value or _named_mailbox(callback.channel, report)
+            _suppress(connection, callback, value, sent.user_id, report.refusal, now)
         elif report.kind is OutcomeClass.STOP_CHANNEL:
             stop_account(connection, account, report.code or "stopped", self.clock.machine(), now, callback.provider)
             log.error("account_stopped", extra={"account": account, "code": report.code})
@@ -303,13 +304,15 @@ def _obey(connection: Connection, callback: Callback, reply: Reply, now: datetim
             pass
 
 
+def _named_mailbox(channel: str, report: Report) -> str:
+    """What a message of somebody erased went to is not known any more: the report may say it. Else nothing."""
+    return report.address.strip().lower() if channel == "email" and report.address else ""
+
+
 def _suppress(
     connection: Connection, callback: Callback, value: str, user_id: int | None, reason: str, now: datetime
 ) -> None:
-    """Of the address, whoever has it next, and of the user on this channel, whatever number they take next.
-
-    What a message of somebody erased went to is not known any more.
-    """
+    """Of the address, whoever has it next, and of the user on this channel, whatever number they take next."""
     refused = [people.Suppressed(callback.channel, reason, callback.provider, now, address=value)] if value else []
     if user_id is not None:
         refused.append(people.Suppressed(callback.channel, reason, callback.provider, now, user_id=user_id))

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, literal_column, select
 
 from orchestrator.audience import people
-from orchestrator.audience.aliases import aliases
+from orchestrator.audience.aliases import aliases, erased_among
 from orchestrator.audience.opt_in import Asks, never_asks, waiting_choices
 from orchestrator.campaign.version import about
 from orchestrator.ledger.ids import parts
@@ -70,11 +70,14 @@ _FORGOTTEN = (
 
 
 def standing(connection: Connection, message_id: int, now: datetime, topics: Collection[str] = ()) -> Standing | None:
-    """Where the person of a message stands now, also on ``topics``; None when there is no such message."""
+    """Where the person of a message stands now, also on ``topics``; None when there is no such message.
+
+    Nor of somebody erased: who they are today nobody knows, and a page must not say that it was done.
+    """
     row = connection.execute(_MESSAGE.where(message.c.id == message_id)).first()
     if row is None:
         row = connection.execute(_FORGOTTEN, parts(message_id)._asdict()).first()
-    if row is None:
+    if row is None or erased_among(connection, [row.user_id]):
         return None
     topic, title = about(connection, row.version)
     user_id = aliases(connection, [row.user_id]).get(row.user_id, row.user_id)

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.store import Store
 
 Item = TypeVar("Item")
@@ -113,9 +114,8 @@ class GroupCommit(Generic[Item, Result]):
             for waiting in group:
                 await self._write([waiting])
             return
-        log.error(
-            "commit_failed", extra={"error": type(error).__name__}
-        )  # the error's words would hold bind parameters
+        known = {"why": str(error)} if isinstance(error, OrchestratorError) else {}  # others' words hold parameters
+        log.error("commit_failed", extra={"error": type(error).__name__, **known})
         self._waiting -= group[0].weight
         if not group[0].done.done():
             group[0].done.set_exception(error)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Table, func, select, update
 
 from orchestrator.audience import erased, erasing
+from orchestrator.audience.addresses import revive_address
 from orchestrator.audience.erased import seal_with
 from orchestrator.audience.erasing import Erased, erase_user, known_of
 from orchestrator.audience.events import IncomingEvent, record_events
@@ -32,7 +33,7 @@ from orchestrator.audience.people import (
 from orchestrator.audience.segment import clause, count
 from orchestrator.audience.users import UserIds
 from orchestrator.clock import ManualClock
-from orchestrator.errors import ConfigError, NotFoundError
+from orchestrator.errors import ConfigError, InputError, NotFoundError
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.engine import Store
 from orchestrator.store.tables import (
@@ -258,12 +259,65 @@ def test_another_key_is_noticed_before_an_opt_out_is_missed(person: Store) -> No
     erase(person)
     seal_with(person.writer_engine, seal_of(b"another"))
     with person.write() as connection, pytest.raises(ConfigError, match="erasure_key_file: is not the key"):
-        erased.check(connection)
+        erased.settle(connection)
     with pytest.raises(ConfigError, match="is not the key"):
         arrive(person)
     with pytest.raises(ConfigError, match="is not the key"):
         erase(person, "bystander")
     assert "bystander" in dump(person)
+
+
+def test_until_there_is_an_opt_out_the_daemons_key_may_be_another(store: Store) -> None:
+    """And whoever erases has to have theirs: a key that was made elsewhere by mistake would lock everybody out."""
+    arrive(store)
+    for key in (b"one", b"two"):
+        seal_with(store.writer_engine, seal_of(key))
+        with store.write() as connection:
+            erased.settle(connection)
+    seal_with(store.writer_engine, seal_of(b"one"))
+    with pytest.raises(ConfigError, match="is not the key"):
+        erase(store)
+    seal_with(store.writer_engine, seal_of(b"two"))
+    assert erase(store).users == 1
+
+
+def test_nobody_is_merged_who_is_being_erased(person: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with person.write() as connection:
+        upsert_users(connection, [UserRow("another")], NOW)
+
+    def meanwhile(*_: Any) -> Any:
+        for keep, other in (("canary-id", "another"), ("another", "canary-id")):
+            with pytest.raises(InputError, match="being erased"):
+                merge_users(person, keep, other, ManualClock(NOW), "operator test")
+        raise InterruptedError
+
+    monkeypatch.setattr(erasing, "_look", meanwhile)
+    with pytest.raises(InterruptedError):
+        erase(person)
+
+
+def test_a_suppression_of_an_address_that_moves_meanwhile_stays(person: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = erasing._look
+
+    def meanwhile(*given: Any) -> Any:
+        found = whole(*given)
+        with person.write() as connection:
+            upsert_addresses(connection, [AddressRow("bystander", "email", "canary@example.com")], NOW + DAY)
+        return found
+
+    monkeypatch.setattr(erasing, "_look", meanwhile)
+    erase(person)
+    assert [(row.channel, row.address) for row in current(person, suppression)] == [("email", "canary@example.com")]
+
+
+def test_a_husk_is_never_revived(person: Store) -> None:
+    with person.write() as connection:
+        mine = address.c.value == "canary-token"
+        number = connection.execute(select(address.c.id).where(mine)).scalar_one()
+        connection.execute(update(address).where(mine).values(valid_until=NOW, end_reason="dead"))
+    erase(person)
+    with person.write() as connection:
+        assert not revive_address(connection, number)
 
 
 def test_where_nobody_was_erased_nothing_is_hashed(store: Store) -> None:

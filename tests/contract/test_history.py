@@ -98,6 +98,14 @@ def test_an_account_that_is_stopped_again_and_again_is_told_once_until_it_is_res
     assert said == [stopped, (ANNA, "stopped", "resumed", "account fcm-1"), stopped]
 
 
+def test_that_an_older_database_was_restored_is_not_forgotten_for_another_reason(store: Store) -> None:
+    """Else an operator could resume the account, and what left since the backup would leave again."""
+    with store.write() as connection:
+        for reason in ("restored", "401"):
+            stops.stop_account(connection, "fcm-1", reason, AT, AT, "daemon")
+        assert stops.stopped_accounts(connection) == {"fcm-1": "restored"}
+
+
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
 ALONG = {
     "sqlite": "SEARCH transition USING INDEX ix_transition_act (at>?)",

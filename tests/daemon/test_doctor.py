@@ -15,6 +15,8 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
+from orchestrator.audience.erasing import erase_user
+from orchestrator.audience.suppressions import Suppressed, suppress_all
 from orchestrator.channel.base import Finding, Health
 from orchestrator.channel.log import open_channel
 from orchestrator.cli.app import app
@@ -23,6 +25,7 @@ from orchestrator.daemon import checkup, examination
 from orchestrator.daemon.checkup import look_around
 from orchestrator.daemon.examination import examine
 from orchestrator.daemon.line import Line
+from orchestrator.daemon.wiring import know_erased
 from orchestrator.errors import ConfigError, Problem
 from orchestrator.ledger.restored import REASON
 from orchestrator.ledger.stops import stop_account
@@ -266,3 +269,20 @@ def test_accounts_show_state_answers_and_what_to_do(here: Path, store: Store) ->
     assert code == 0
     assert "accepted 2, retry 1" in said
     assert "CN, share 2" in said
+
+
+def test_the_key_of_what_erased_people_had_refused(here: Path, store: Store) -> None:
+    assert seen(settings(), "erasure key") == []
+    world.person(store, "ada")
+    know_erased(settings(), store)
+    with store.write() as connection:
+        suppress_all(connection, [Suppressed("push", "stop", "test", world.OPENING, user_id=1)])
+    erase_user(store, "ada", SystemClock(), "operator test")
+    [line] = seen(settings(), "erasure key")
+    assert line.health is Health.FINE
+    (here / "o.db.links.key").write_text("00" * 32)
+    [line] = seen(settings(), "erasure key")
+    assert (line.health, "is not the key" in line.found, bool(line.hint)) == (Health.BROKEN, True, True)
+    (here / "o.db.links.key").unlink()
+    [line] = seen(settings(), "erasure key")
+    assert "is not there" in line.found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.daemon.key import read_key
-from orchestrator.daemon.wiring import key_file, links_of, preview_links
+from orchestrator.daemon.wiring import key_file, links_of, preview_links, sealer_of
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 
@@ -53,3 +53,21 @@ def test_a_preview_makes_no_file(tmp_path: Path) -> None:
     preview_links(settings)
     assert list(tmp_path.iterdir()) == []
     assert preview_links(settings).key != links_of(settings).key == preview_links(settings).key
+
+
+def test_what_hashes_opt_outs_is_made_beside_a_file_of_ours_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another folder a command would make a key of its own, and what it hashed nobody else would find."""
+    monkeypatch.chdir(tmp_path)
+    for elsewhere in (
+        Settings(database="postgresql://x/y"),
+        Settings(database="d.db", erasure_key_file=tmp_path / "old.key"),
+    ):
+        with pytest.raises(ConfigError, match="is not there"):
+            sealer_of(elsewhere)("")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="is not there"):
+        sealer_of(Settings(database="d.db"), make=False)("")
+    made = sealer_of(Settings(database="d.db"))("")
+    assert made == sealer_of(Settings(database="d.db"), make=False)("")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from orchestrator.audience.erased import seal_with
 from orchestrator.audience.erasing import erase_user
@@ -17,13 +17,14 @@ from orchestrator.channel.base import OutcomeClass
 from orchestrator.channel.callback import Report, ReportState
 from orchestrator.clock import ManualClock
 from orchestrator.store import Store
-from orchestrator.store.tables import event, member, message, meta, receipt, suppression
+from orchestrator.store.tables import event, lane, member, message, meta, receipt, suppression
 from orchestrator.tracking.acks import Ack, Verdict, take_acks
 from orchestrator.tracking.acks import Deed as Said
 from orchestrator.tracking.attribution import attribute
 from orchestrator.tracking.callbacks import Callback, CallbackBook
 from orchestrator.tracking.hits import Hit, HitBook
 from orchestrator.tracking.machines import Deed
+from orchestrator.tracking.wishes import Wish, standing, take_wishes
 from tests.tracking.world import HOUR, NOW, World
 
 PHONE = "+4917012345678"
@@ -84,6 +85,28 @@ def test_a_refusal_that_comes_late_is_of_no_empty_address(store: Store, sent: in
         CallbackBook(ManualClock(NOW)).take(connection, [Callback("sms-main", "sms", "twilio", said, sent)])
     with store.read() as connection:
         assert [(row.address, row.user_id) for row in connection.execute(select(suppression))] == [(None, 7)]
+
+
+def test_a_complaint_that_comes_late_is_of_the_mailbox_that_it_names(store: Store, sent: int) -> None:
+    """The person may be back under a new number: mails to them end all the same."""
+    erase(store)
+    said = Report("E1", "complaint", ReportState.DELIVERED, "", OutcomeClass.SUPPRESS, address="Ann@Example.com")
+    with store.write() as connection:
+        connection.execute(update(lane).values(channel="email"))
+        CallbackBook(ManualClock(NOW)).take(connection, [Callback("sms-main", "email", "ses", said, sent)])
+    with store.read() as connection:
+        found = {(row.address, row.user_id) for row in connection.execute(select(suppression))}
+    assert found == {("ann@example.com", None), (None, 7)}
+
+
+def test_an_unsubscribe_link_of_before_does_not_say_that_it_was_done(store: Store, sent: int) -> None:
+    """Who they are today nobody knows."""
+    with store.read() as connection:
+        assert standing(connection, sent, NOW) is not None
+    erase(store)
+    with store.write() as connection:
+        assert standing(connection, sent, NOW) is None
+        assert take_wishes(connection, [Wish(sent, NOW)]) == [False]
 
 
 @pytest.mark.parametrize("everybody", [True, False])
