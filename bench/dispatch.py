@@ -33,9 +33,7 @@ from bench.population import LUNCH_ZONES, fill
 from bench.reference import BODY, bare, grouped_transactions, protocols
 from orchestrator.channel.base import Channel
 from orchestrator.channel.push.fcm import open_channel
-from orchestrator.clock import SystemClock
 from orchestrator.content.files import read_folder
-from orchestrator.limits.shared import SharedLimiter, connect
 from orchestrator.store import Store
 from tests.far_end import far_end
 from tests.postgres import serving
@@ -166,8 +164,7 @@ def _to_nginx(kind: str, count: int, url: str, limits: str = "") -> dict[str, ob
 
 def _measure(kind: str, count: int, url: str, options: dict[str, object] | None, limits: str = "") -> dict[str, object]:
     with planned(count, url) as (store, owed):
-        shared = SharedLimiter(connect(limits), "bench", SystemClock().monotonic) if limits else None
-        through = send_all(store, "fcm", lambda: _channel(options), CONNECTIONS[kind], limiter=shared)
+        through = send_all(store, "fcm", lambda: _channel(options), CONNECTIONS[kind], redis=limits)
         peak = _peak_mb()
         size = max(1, owed // max(through.batches, 1))
         reference = grouped_transactions(store, size) if options is None else bare(options, owed, CONNECTIONS[kind])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import uvloop
+from pydantic import SecretStr
 
 from bench.channels import Counted
 from bench.population import NOW
@@ -21,6 +22,8 @@ from orchestrator.campaign.version import Bundle, save_version
 from orchestrator.channel.base import Channel
 from orchestrator.clock import AcceleratedClock, ManualClock, SystemClock
 from orchestrator.content.links import Links
+from orchestrator.daemon.restoring import guard_of
+from orchestrator.daemon.wiring import limits_of
 from orchestrator.dispatch import interpreter
 from orchestrator.dispatch.account import Account, open_account
 from orchestrator.dispatch.worker import Worker
@@ -29,6 +32,7 @@ from orchestrator.limits.rate import Limiter, MemoryLimiter
 from orchestrator.plan.due import due_runs
 from orchestrator.plan.planner import Planner
 from orchestrator.policy.carriers import Routing
+from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 
@@ -126,10 +130,13 @@ def send_all(
     connections: int,
     *,
     links: Links | None = None,
-    limiter: Limiter | None = None,
+    redis: str = "",
 ) -> Through:
-    """Send all that is due, in an event loop of its own, in which the channel is ``opened`` and closed."""
-    return uvloop.run(_send(store, account, opened, connections, links, limiter))
+    """Send all that is due, in an event loop of its own, in which the channel is ``opened`` and closed.
+
+    ``redis``: the address of the server that keeps the rates, and with PostgreSQL the restore guard.
+    """
+    return uvloop.run(_send(store, account, opened, connections, links, redis))
 
 
 async def _send(
@@ -138,14 +145,18 @@ async def _send(
     opened: Callable[[], Channel],
     connections: int,
     links: Links | None,
-    limiter: Limiter | None,
+    redis: str,
 ) -> Through:
     count, accepted = owed(store), states_of(store).get("accepted", 0)
     channel, system, watch = Counted(opened(), count), SystemClock(), Watch()
-    account = unbraked(name, channel, connections, limiter)
     clock = AcceleratedClock(LUNCH, 1.0, system.machine())
+    settings = Settings(database=store.url, redis=SecretStr(redis) if redis else None, redis_name="bench")
+    limiter, _ = limits_of(settings, clock)
+    account, guard = unbraked(name, channel, connections, limiter), guard_of(settings, clock)
     worker = Worker(store, clock, QuietHours.load(None), {name: account}, timedelta(seconds=60), watch.probe)
     worker.links = links
+    if guard is not None:
+        worker.marked = guard.marked
     worker.start()
     interpreter.set_up()  # as the daemon does
     began, used = time.perf_counter(), time.process_time()
@@ -157,6 +168,8 @@ async def _send(
     await running
     seconds, used = time.perf_counter() - began, time.process_time() - used
     await channel.close()
+    if guard is not None:
+        guard.close()
     states = states_of(store)
     assert states.get("accepted", 0) - accepted == count, f"only {states} of {count}"
     split = {phase: round(spent / count * 1e6, 1) for phase, spent in watch.seconds.items()}

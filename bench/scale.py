@@ -31,7 +31,7 @@ from bench.population import LUNCH_ZONES, NOW, fill
 from orchestrator.audience.importing import import_file
 from orchestrator.clock import SystemClock, to_micros
 from orchestrator.content.files import read_folder
-from orchestrator.limits.shared import SharedLimiter, connect
+from orchestrator.limits.shared import connect
 from orchestrator.store import Store, upgrade
 from tests.valkey import valkey_server
 
@@ -101,10 +101,10 @@ def measure(count: int) -> dict[str, Any]:
         client = connect(valkey.address)
         meter = Meter(store, client)
         imported = _import(store, Path(name), count)
-        figures = _planned_and_sent(store, meter, client)
+        figures = _planned_and_sent(store, meter, valkey.address)
         with store.write() as connection:
             connection.execute(text(_RECEIPTS), {"now": to_micros(NOW)})
-        sizes, added = meter.sizes(), _added(store, meter, client)
+        sizes, added = meter.sizes(), _added(store, meter, valkey.address)
         store.close()
         client.close()
     bytes_each = {table: round((size - empty[table]) / max(rows, 1)) for table, (size, rows) in sizes.items()} | added
@@ -112,10 +112,10 @@ def measure(count: int) -> dict[str, Any]:
     return {"users": count, "bytes": bytes_each, "import_per_second": imported, **figures, "peak_mb": peak}
 
 
-def _added(store: Store, meter: Meter, client: redis.Redis) -> dict[str, int]:
+def _added(store: Store, meter: Meter, address: str) -> dict[str, int]:
     """What each row of another run adds to its block, of which there are 64: the room of dead rows is used again."""
     before = _vacuumed(store, meter)
-    _planned_and_sent(store, meter, client, "another")
+    _planned_and_sent(store, meter, address, "another")
     after = _vacuumed(store, meter)
     grown = {one: (after[one][0] - before[one][0], after[one][1] - before[one][1]) for one in OF_RUNS}
     return {table: round(size / max(rows, 1)) for table, (size, rows) in grown.items()}
@@ -147,14 +147,13 @@ def _import(store: Store, folder: Path, rows: int) -> int:
     return round(done.written / (time.perf_counter() - began))
 
 
-def _planned_and_sent(store: Store, meter: Meter, client: redis.Redis, name: str = "bench") -> dict[str, Any]:
+def _planned_and_sent(store: Store, meter: Meter, address: str, name: str = "bench") -> dict[str, Any]:
     start = meter.read()
     templates = read_folder(Path(__file__).parents[1] / "templates", TEMPLATE)
     planning = plan(store, {**DEFINITION, "name": name}, SEGMENT, templates, {"fcm": "push"})
     members = int(meter.ask("SELECT count(*) FROM member WHERE run_id = (SELECT max(id) FROM run)"))
     planned = meter.read()
-    limiter = SharedLimiter(client, "bench", SystemClock().monotonic)
-    done = send_all(store, "fcm", NullChannel, 200, limiter=limiter)
+    done = send_all(store, "fcm", NullChannel, 200, redis=address)
     sent = meter.read()
     return {
         "members": members,
