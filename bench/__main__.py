@@ -166,10 +166,16 @@ def results(names: list[str], *, quick: bool, full: bool) -> dict[str, Any]:
 
 
 def merged(fresh: dict[str, Any]) -> dict[str, Any]:
-    """The fresh results, with what was measured before of the benchmarks that were not run now."""
-    before = json.loads(RESULTS.read_text(encoding="utf-8"))["benchmarks"] if RESULTS.exists() else {}
-    both = {**before, **fresh["benchmarks"]}
-    return {**fresh, "benchmarks": {name: both[name] for name in SUITE if name in both}}
+    """The fresh results, with what was measured before of the benchmarks that were not run now.
+
+    ``again``: what was run by itself after the whole, by this command and those before it.
+    """
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"benchmarks": {}}
+    both = {**before["benchmarks"], **fresh["benchmarks"]}
+    again = {*before.get("again", ()), *fresh["benchmarks"]}
+    kept = {name: both[name] for name in SUITE if name in both}
+    command = before.get("command", fresh["command"])
+    return {**fresh, "command": command, "again": [name for name in SUITE if name in again], "benchmarks": kept}
 
 
 def main() -> None:

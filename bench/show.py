@@ -252,6 +252,14 @@ def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> s
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
+def _again(results: Mapping[str, Any]) -> str:
+    names, found = results.get("again", ()), results["benchmarks"]
+    if not names:
+        return ""
+    told = ", ".join(f"`{name}` ({found[name]['at']})" for name in names)
+    return f"Measured again since then, by themselves: {told}.\n"
+
+
 def markdown(results: Mapping[str, Any], held: Sequence[Verdict], runs: Mapping[str, int]) -> str:
     """``docs/benchmarks.md``."""
     shape = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
@@ -262,7 +270,7 @@ def markdown(results: Mapping[str, Any], held: Sequence[Verdict], runs: Mapping[
     return f"""# Benchmarks
 
 Written by `{results["command"]}`; nothing in the tables is typed by hand. Measured from {times[0]} to {times[-1]} UTC.
-Machine: {shape}. The figures of every run are in `bench/results.json`.
+{_again(results)}Machine: {shape}. The figures of every run are in `bench/results.json`.
 
 ## The bars
 

@@ -74,10 +74,11 @@ def test_a_benchmark_that_failed_is_a_line_with_its_reason() -> None:
 
 def test_what_is_measured_alone_is_put_beside_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     before = {"render": {"at": "then"}, "mail": {"at": "then"}, "gone": {"at": "then"}}
-    (tmp_path / "results.json").write_text(json.dumps({"benchmarks": before}))
+    (tmp_path / "results.json").write_text(json.dumps({"command": "all", "benchmarks": before}))
     monkeypatch.setattr("bench.__main__.RESULTS", tmp_path / "results.json")
-    both = merged({"command": "c", "benchmarks": {"mail": {"at": "now"}}})["benchmarks"]
-    assert both == {"mail": {"at": "now"}, "render": {"at": "then"}}
+    both = merged({"command": "c", "benchmarks": {"mail": {"at": "now"}}})
+    assert both["benchmarks"] == {"mail": {"at": "now"}, "render": {"at": "then"}}
+    assert (both["command"], both["again"]) == ("all", ["mail"])
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="nothing was measured with --write yet")
