@@ -152,7 +152,7 @@ async def _send(
     clock = AcceleratedClock(LUNCH, 1.0, system.machine())
     settings = Settings(database=store.url, redis=SecretStr(redis) if redis else None, redis_name="bench")
     limiter, _ = limits_of(settings, clock)
-    account, guard = unbraked(name, channel, connections, limiter), guard_of(settings, clock)
+    account, guard = unbraked(name, channel, connections, limiter), guard_of(settings, clock, store)
     worker = Worker(store, clock, QuietHours.load(None), {name: account}, timedelta(seconds=60), watch.probe)
     worker.links = links
     if guard is not None:

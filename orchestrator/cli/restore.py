@@ -20,7 +20,7 @@ def status(as_json: Json = False) -> None:
     """The runs of which more was sent than this database knows."""
     context = Context.load()
     with context.reader() as store:
-        found = behind(store, context.clock, guard_of(context.settings, context.clock))
+        found = behind(store, context.clock, guard_of(context.settings, context.clock, store))
     rows = [
         {
             "campaign": one.campaign,

@@ -165,7 +165,7 @@ def _schema(store: Store) -> Iterator[Line]:
 
 
 def _guard(store: Store, settings: Settings, clock: Clock) -> Iterator[Line]:
-    guard = guard_of(settings, clock)
+    guard = guard_of(settings, clock, store)
     if guard is None:
         said = "none: whatever was sent since a backup would be sent again by a restored one"
         yield Line("restore guard", WARNING, said, "set `redis`: it remembers until when each run was sent")

@@ -16,16 +16,17 @@ from orchestrator.ledger.stops import resume_account, stop_account, stopped_acco
 from orchestrator.settings import Settings
 from orchestrator.store import AWAY, Store
 from orchestrator.store.guard import FileGuard, Guard, GuardAwayError
+from orchestrator.store.migrate import identity
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1000
 
 
-def guard_of(settings: Settings, clock: Clock) -> Guard | None:
+def guard_of(settings: Settings, clock: Clock, store: Store) -> Guard | None:
     """Beside a SQLite database a file; of PostgreSQL in Redis or Valkey; None where there is neither.
 
-    A file would belong to one of several machines.
+    A file would belong to one of several machines. Several databases may share a server and a name: each has its own.
     """
     if "://" not in settings.database:
         path = Path(settings.database).resolve()
@@ -34,7 +35,7 @@ def guard_of(settings: Settings, clock: Clock) -> Guard | None:
         return None
     from orchestrator.daemon.shared_guard import SharedGuard  # loads the server's client
 
-    return SharedGuard(address, settings.redis_name, clock.monotonic)
+    return SharedGuard(address, f"{{{settings.redis_name}}}:guard:{identity(store)}", clock.monotonic)
 
 
 def behind(store: Store, clock: Clock, guard: Guard | None) -> list[Behind]:
@@ -59,10 +60,8 @@ def check_restored(store: Store, clock: Clock, settings: Settings, guard: Guard 
     found = behind(store, clock, guard)
     if found:
         with store.write() as connection:
-            known = stopped_accounts(connection)
-            for name in settings.accounts:
-                if name not in known:
-                    stop_account(connection, name, REASON, clock.machine(), clock.now(), "daemon")
+            for name in settings.accounts:  # one that was stopped already could be resumed by itself
+                stop_account(connection, name, REASON, clock.machine(), clock.now(), "daemon")
             for one in found:
                 restored.bar(connection, one, clock.now())
             raise_alert(connection, str(found[0].sent_until), REASON, clock.now(), {"runs": len(found)})
@@ -109,7 +108,7 @@ def accept_restored(store: Store, clock: Clock, settings: Settings, actor: str) 
     Raises:
         GuardAwayError: the guard does not answer.
     """
-    found, skipped = behind(store, clock, guard_of(settings, clock)), 0
+    found, skipped = behind(store, clock, guard_of(settings, clock, store)), 0
     for one in found:
         done, before = CHUNK, skipped
         while done == CHUNK:

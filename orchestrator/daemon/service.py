@@ -43,7 +43,7 @@ from orchestrator.ledger.leader import RENEW
 from orchestrator.ledger.skew import MOST, skew
 from orchestrator.policy.allowed import only_to
 from orchestrator.settings import Settings, traces_endpoint
-from orchestrator.store import AWAY, Store, upgrade
+from orchestrator.store import AWAY, Store, unavailable, upgrade
 from orchestrator.store.guard import Guard
 from orchestrator.web.app import create_app, create_watch
 
@@ -106,16 +106,16 @@ class Daemon:
             raise InputError(problem, hint="leave --role out, or set `database` to a postgresql:// address")
         self.store = Store(self.settings.database)
         self._leadership = Leadership(self.store, self.parts.clock, self.roles)
-        self._guard = guard_of(self.settings, self.parts.clock)
-        self._watchman = Watchman(self.store, self.parts.clock, self.settings, self._guard)
         try:
             upgrade(self.store)
+            self._guard = guard_of(self.settings, self.parts.clock, self.store)
+            self._watchman = Watchman(self.store, self.parts.clock, self.settings, self._guard)
             self._know_erased()
             self._compare_clocks()
             if not self.skewed:
                 recover_dead(self.store, self.parts.clock, self.parts.resend, others=self.store.path is not None)
             self._watchman.look()
-            if self._guard is not None:
+            if self._guard is not None and not self.skewed:
                 self._guard.tidy(self.parts.clock.now())
             if self.settings.only_to is not None:
                 log.warning("only_to", extra={"entries": len(self.settings.only_to)})
@@ -277,7 +277,7 @@ class Daemon:
         scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        ends = lambda: self._ending.is_set() or not self._leads(Role.SCHEDULER)  # noqa: E731
+        ends = lambda: self._ending.is_set() or not (self._leads(Role.SCHEDULER) and self._watchman.sure)  # noqa: E731
         ticks = Ticks(self.store, self.parts, ends, self._bell.ring, self._ending.is_set)
         every = min(max(self.parts.clock.machine_span(TICK), TICK_AT_LEAST), TICK_AT_MOST).total_seconds()
         errands = Errands(self.store, self.parts.clock, self.settings, self._places, self._guard)
@@ -286,8 +286,7 @@ class Daemon:
         works += [(Role.SWEEPER, ticks.sweeper), (Role.SWEEPER, errands.room), (Role.WORKER, ticks.brakes)]
         start = {"next_run_time": self.parts.clock.machine()}
         scheduler.add_job(self._lead, "interval", seconds=RENEW.total_seconds(), **start)
-        look = (Role.WORKER, self._watchman.look)
-        scheduler.add_job(self._tick, "interval", look, seconds=RENEW.total_seconds(), **start)
+        scheduler.add_job(self._look, "interval", seconds=RENEW.total_seconds(), **start)
         self._led = {role for role in LEADING if self._leads(role)}
         for role, work in works:
             if role in self.roles:
@@ -314,6 +313,7 @@ class Daemon:
         metrics.clock_skew_seconds.set(apart.total_seconds())
         if (apart > MOST) != self.skewed:
             self.skewed = not self.skewed
+            self._watchman.doubt()  # what is long over was told by a wrong clock
             log.warning("clock_skewed" if self.skewed else "clock_right", extra={"seconds": apart.total_seconds()})
 
     def _ask(self) -> None:
@@ -332,13 +332,20 @@ class Daemon:
         if not self._leads(Role.SWEEPER):
             metrics.forget_queue()  # whoever leads now measures it: two measures would be added up
 
+    async def _look(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._watchman.look)
+
     async def _tick(self, role: Role, work: Callable[[], None]) -> None:
+        """Periodic work, unless another leads; and none on a database that may be an older one."""
         if not self._leads(role):
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except Exception:
+            if self._watchman.sure:
+                await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except Exception as error:
             log.exception("tick_failed", extra={"work": work.__name__})
+            if unavailable(error):
+                self._watchman.doubt()
         if role in LEADING:
             self.ticked = self.parts.clock.machine()
 

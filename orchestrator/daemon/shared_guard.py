@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import redis
@@ -21,17 +22,19 @@ log = logging.getLogger(__name__)
 
 
 class SharedGuard:
-    """What every process with the same ``address`` and ``name`` has marked. Thread-safe.
+    """What every process with the same ``address`` and ``key`` has marked. Thread-safe.
 
     A sorted set: ``CAMPAIGN OF`` by the microseconds of its last mark. Of two processes' marks the later one stays
     (``ZADD GT``, from Redis 6.2 on), in whichever order they arrive.
     """
 
-    def __init__(self, address: str, name: str, monotonic: Callable[[], float]) -> None:
+    def __init__(self, address: str, key: str, monotonic: Callable[[], float]) -> None:
         self._client = connect(address)
-        self._key = f"{{{name}}}:guard"
+        self._key = key
         self._monotonic = monotonic
         self._away_until = float("-inf")
+        self._unwritten: dict[str, int] = {}
+        self._turn = Lock()
 
     def tidy(self, now: datetime) -> None:
         """Forget runs long over; a server that is away does it at another process's start."""
@@ -41,16 +44,14 @@ class SharedGuard:
             self._went(error)
 
     def marked(self, campaign: str, of: str, at: datetime) -> None:
-        """Remember a mark before what it marked leaves: one round trip a batch. A server that is away is logged."""
-        if self._monotonic() < self._away_until:
-            return
-        try:
-            with self._client.pipeline(transaction=False) as both:
-                both.zadd(self._key, {f"{campaign} {of}": to_micros(at)}, gt=True)
-                both.expire(self._key, KEPT)
-                both.execute()
-        except redis.RedisError as error:
-            self._went(error)
+        """Remember a mark before what it marked leaves: one round trip a batch.
+
+        What a server that is away did not take is written with the next mark, or by :meth:`keep`.
+        """
+        run, micros = f"{campaign} {of}", to_micros(at)
+        with self._turn:
+            self._unwritten[run] = max(micros, self._unwritten.get(run, micros))
+        self.keep()
 
     def remembered(self, now: datetime) -> dict[RunKey, datetime]:
         """The last mark of each run, but of those long over.
@@ -66,7 +67,19 @@ class SharedGuard:
         return {_run(member): from_micros(int(score)) for member, score in found}
 
     def keep(self) -> None:
-        """Nothing to do: it is there."""
+        """Write what is not there yet; whoever marks meanwhile waits, so that nothing leaves before it is there."""
+        with self._turn:
+            if not self._unwritten or self._monotonic() < self._away_until:
+                return
+            try:
+                with self._client.pipeline(transaction=False) as both:
+                    both.zadd(self._key, self._unwritten, gt=True)
+                    both.expire(self._key, KEPT)
+                    both.execute()
+            except redis.RedisError as error:
+                self._went(error)
+            else:
+                self._unwritten = {}
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -173,7 +173,15 @@ class Worker:
         while time() < until and not await self._drained():
             pass
         await self._settle_now()
-        await self._db(self._end, blameless)
+        while True:
+            try:
+                await self._db(self._end, blameless)
+            except AWAY:
+                if time() >= until:
+                    raise
+                await asyncio.sleep(AWAY_SECONDS)
+            else:
+                return
 
     async def _drained(self) -> bool:
         """Whether all is answered and written; a database that is away is asked again by and by."""

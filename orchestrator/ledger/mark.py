@@ -47,7 +47,8 @@ class Hold:
 @cache
 def _send_sql(dialect: str) -> TextClause:
     return prepared(f"""
-        UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, sent_at = :now, state_at = :now
+        UPDATE message SET state = 'sending', attempts = attempts + 1, crashes = 0, state_at = :now,
+          sent_at = CASE WHEN sent_at > :now THEN sent_at ELSE :now END
         WHERE id {one_of_sql(dialect, "ids")} AND {held_by_sql(dialect, State.CLAIMED)}""")
 
 

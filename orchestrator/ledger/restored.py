@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from sqlalchemy import Connection, Row, TextClause, text
 
@@ -23,13 +24,14 @@ from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.dialect import within_sql
 
 REASON = "restored"
+ANEW = "made anew"
+"""Of a run that was made after the restore and before that was noticed: all of it may have left before."""
 
 RunKey = tuple[str, str]
 """Campaign, and what its run is of: :attr:`orchestrator.ledger.runs.Occasion.key`."""
 
-_RUN = text("""
-    SELECT id, state, finished_at FROM run WHERE campaign = :campaign AND local_date = :day AND fires_at IS NULL""")
-_RUN_AT = text("SELECT id, state, finished_at FROM run WHERE campaign = :campaign AND fires_at = :at")
+_RUN_OF = "SELECT id, state, reason, created_at, finished_at FROM run WHERE campaign = :campaign AND"
+_RUN, _RUN_AT = text(f"{_RUN_OF} local_date = :day AND fires_at IS NULL"), text(f"{_RUN_OF} fires_at = :at")
 _LAST = text("SELECT max(sent_at) FROM message WHERE id >= :low AND id < :high AND sent_at IS NOT NULL")
 
 
@@ -57,16 +59,17 @@ def runs_behind(connection: Connection, guard: Mapping[RunKey, datetime]) -> lis
             if not _accepted(connection, campaign, of):
                 found.append(Behind(campaign, of, None, "missing", at, None))
             continue
-        if run.finished_at is not None and run.finished_at >= to_micros(at):
+        if run.finished_at is not None and run.finished_at >= to_micros(at) and run.reason != REASON:
             continue  # the ledger saw its end, after which nothing is marked: its messages need not be read
         last = connection.execute(_LAST, {"low": run.id << RUN_SHIFT, "high": (run.id + 1) << RUN_SHIFT}).scalar()
         known = None if last is None else from_micros(last)
         if (known is None or known < at) and not _accepted(connection, campaign, of, at):
-            found.append(Behind(campaign, of, run.id, run.state, at, known))
+            anew = known is None and run.created_at > to_micros(at)
+            found.append(Behind(campaign, of, run.id, ANEW if anew else run.state, at, known))
     return found
 
 
-def _find(connection: Connection, campaign: str, of: str) -> Row[int, str, int | None] | None:
+def _find(connection: Connection, campaign: str, of: str) -> Row[Any] | None:
     if "T" not in of:
         return connection.execute(_RUN, {"campaign": campaign, "day": of}).first()
     return connection.execute(_RUN_AT, {"campaign": campaign, "at": to_micros(datetime.fromisoformat(of))}).first()
@@ -86,14 +89,14 @@ def _accepted(connection: Connection, campaign: str, of: str, at: datetime | Non
 
 
 def bar(connection: Connection, behind: Behind, now: datetime) -> None:
-    """A run that is missing, or was not planned to its end, would be planned anew, after what was sent: never send it.
+    """A run that is missing, made anew, or was not planned to its end would be sent after what was sent: never send it.
 
     Done when it is noticed: by the time somebody accepts, the run would look like any other.
     """
     _keep_waits(connection, behind)
     if behind.run_id is None:
         _note(connection, _barred(behind.campaign, behind.of), to_micros(behind.sent_until))
-    elif behind.state == RunState.PLANNING:
+    elif behind.state in {RunState.PLANNING, ANEW}:
         set_run_state(connection, behind.run_id, RunState.STOPPED, now, REASON)
 
 

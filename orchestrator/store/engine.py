@@ -21,6 +21,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import NotFoundError, StoreLockedError
@@ -30,7 +31,8 @@ T = TypeVar("T")
 
 AWAY = (SQLAlchemyError, StoreLockedError)
 """What says that the database did not do what it was asked: it is away, or another program holds its file."""
-_ANYBODY = (OperationalError, InternalError, StoreLockedError)
+_ANYBODY = (OperationalError, InternalError, StoreLockedError, NoConnectionError)
+_OF_THE_ROWS = ("57014", "54", "XX001", "XX002")  # a statement's time is over, a limit is passed, data are damaged
 _NO_RIGHT_OR_TABLE = "42"  # class of PostgreSQL's errors; of what we cannot even ask for, ProgrammingError has none
 BUSY_SECONDS = 5.0
 TRIES = 3
@@ -41,11 +43,14 @@ USUAL_PAGES, BULK_PAGES = 1_000, 4_000
 def unavailable(error: BaseException) -> bool:
     """Whether a database could do it for nobody: away, locked, full, read-only, or without a right or a table.
 
-    Else it was about what was to be written.
+    Else it was about what was asked of it: what was to be written, or rows that take too long or are damaged.
     """
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
     if isinstance(error, ProgrammingError):
-        return str(getattr(error.orig, "sqlstate", None) or "").startswith(_NO_RIGHT_OR_TABLE)
-    return isinstance(error, _ANYBODY)
+        return state.startswith(_NO_RIGHT_OR_TABLE)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, _ANYBODY) and not state.startswith(_OF_THE_ROWS)
 
 
 class Store:

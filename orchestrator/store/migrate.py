@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from orchestrator.store.blocks import keep_blocks
 from orchestrator.store.dialect import one_at_a_time_sql
@@ -24,6 +25,22 @@ def _upgrade(connection: Connection) -> None:
     connection.exec_driver_sql(one_at_a_time_sql(connection.dialect.name))  # several programs may start at once
     if (_revision(connection) or "") < newest():  # a later program's has what this one needs
         _migrate(connection)
+    if connection.dialect.name == "postgresql":
+        connection.execute(_NAMED, {"key": IDENTITY, "value": secrets.token_hex(8)})
+
+
+IDENTITY = "database"
+"""In ``meta``: which database this is, also once it was restored; what is kept of it elsewhere is named so."""
+_NAMED = text("INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING")
+
+
+def identity(store: Store) -> str:
+    """Which database this is; "" before its schema was last brought up to date."""
+    with store.read() as connection:
+        return str(connection.execute(_IDENTITY, {"key": IDENTITY}).scalar() or "")
+
+
+_IDENTITY = text("SELECT value FROM meta WHERE key = :key")
 
 
 def newest() -> str:

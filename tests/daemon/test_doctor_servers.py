@@ -16,8 +16,8 @@ from orchestrator.clock import SystemClock
 from orchestrator.daemon import servers
 from orchestrator.daemon.checkup import look_around
 from orchestrator.daemon.line import Line
+from orchestrator.daemon.restoring import guard_of
 from orchestrator.daemon.servers import look_at_redis
-from orchestrator.daemon.shared_guard import SharedGuard
 from orchestrator.ledger import lease
 from orchestrator.ledger.leader import lead
 from orchestrator.limits.shared import connect
@@ -172,7 +172,8 @@ def test_the_guard_of_restored_databases(store: Store, valkey: str) -> None:
 
     assert said(Settings(database=store.url)) == [(Health.WARNING, "none: whatev")]
     assert said(with_redis) == [(Health.FINE, "this databas")]
-    guard = SharedGuard(valkey, name, clock.monotonic)
+    guard = guard_of(with_redis, clock, store)
+    assert guard is not None
     guard.marked("lunch", "2026-12-07", clock.now())
     assert said(with_redis) == [(Health.BROKEN, "1 of the run")]
     guard.close()

@@ -19,12 +19,13 @@ from orchestrator.daemon.verbs import Desk, resume_account
 from orchestrator.errors import InputError
 from orchestrator.ledger.history import Wanted, acts
 from orchestrator.ledger.retention import forget_messages
-from orchestrator.ledger.stops import stopped_accounts
+from orchestrator.ledger.stops import stop_account, stopped_accounts
 from orchestrator.plan.due import due_runs
 from orchestrator.settings import AccountSettings, Settings
 from orchestrator.store import Store
 from orchestrator.store.guard import KEPT, FileGuard, Guard, GuardAwayError
-from orchestrator.store.tables import lane, member, message, run, slot
+from orchestrator.store.migrate import IDENTITY
+from orchestrator.store.tables import lane, member, message, meta, run, slot
 from tests import world
 from tests.conftest import NewDatabase
 from tests.dispatch.doors import door, ends, through
@@ -54,7 +55,9 @@ def settings(database: str, request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def guard(settings: Settings, clock: ManualClock) -> Iterator[Guard]:
     """Of this database, as one process has it."""
-    made = guard_of(settings, clock)
+    store = world.fresh(settings.database)
+    made = guard_of(settings, clock, store)
+    store.close()
     assert made is not None
     yield made
     made.close()
@@ -226,7 +229,9 @@ def test_the_last_mark_of_each_run_is_kept_for_as_long_as_its_messages_may_wait(
         guard.marked("lunch", days[minute % 2], LUNCH + timedelta(minutes=minute))
     wanted = {("lunch", days[0]): LUNCH + timedelta(minutes=4), ("lunch", days[1]): LUNCH + timedelta(minutes=3)}
     guard.close()
-    again = guard_of(settings, clock)
+    store = world.fresh(settings.database)
+    again = guard_of(settings, clock, store)
+    store.close()
     assert again is not None
     assert again.remembered(LUNCH) == wanted
     again.tidy(LUNCH)
@@ -278,17 +283,27 @@ def server() -> Iterator[Valkey]:
         yield made
 
 
-def test_a_postgresql_without_redis_has_no_guard(clock: ManualClock) -> None:
-    assert guard_of(Settings(database="postgresql://h/d"), clock) is None
+@pytest.mark.on("postgresql")
+def test_a_postgresql_without_redis_has_no_guard(store: Store, clock: ManualClock) -> None:
+    assert guard_of(Settings(database=store.url), clock, store) is None
 
 
-def test_the_key_ends_by_itself_and_is_this_deployments_alone(server: Valkey, clock: ManualClock) -> None:
-    one, other = (SharedGuard(server.address, name, clock.monotonic) for name in ("one", "other"))
-    one.marked("lunch", "2026-12-07", LUNCH)
-    assert one._client.ttl("{one}:guard") == pytest.approx(KEPT.total_seconds(), abs=5)
-    assert other.remembered(LUNCH) == {}
-    for each in (one, other):
-        each.close()
+@pytest.mark.on("postgresql")
+def test_the_key_ends_by_itself_and_is_this_databases_alone(
+    settings: Settings, guard: Guard, clock: ManualClock, new_database: NewDatabase
+) -> None:
+    """Parts of a deployment, each with a database of its own, may share the server and the name."""
+    other_store = world.fresh(new_database("postgresql"))
+    with other_store.write() as connection:
+        connection.execute(update(meta).where(meta.c.key == IDENTITY).values(value="another"))
+    other = guard_of(settings.model_copy(update={"database": other_store.url}), clock, other_store)
+    other_store.close()
+    guard.marked("lunch", "2026-12-07", LUNCH)
+    assert isinstance(guard, SharedGuard)
+    assert guard._client.ttl(guard._key) == pytest.approx(KEPT.total_seconds(), abs=5)
+    assert other is not None
+    assert (other.remembered(LUNCH), len(guard.remembered(LUNCH))) == ({}, 1)
+    other.close()
 
 
 def test_a_server_that_is_away_stops_no_mark_and_every_comparison(server: Valkey, clock: ManualClock) -> None:
@@ -299,12 +314,52 @@ def test_a_server_that_is_away_stops_no_mark_and_every_comparison(server: Valkey
     with pytest.raises(GuardAwayError, match="does not answer"):
         guard.remembered(LUNCH)
     server.start()
-    guard.marked("lunch", "2026-12-07", LUNCH)
+    guard.marked("dinner", "2026-12-07", LUNCH)
     assert guard.remembered(LUNCH) == {}  # left alone for a second
     clock.advance(timedelta(seconds=2))
-    guard.marked("lunch", "2026-12-07", LUNCH)
-    assert guard.remembered(LUNCH) == {("lunch", "2026-12-07"): LUNCH}
+    guard.marked("dinner", "2026-12-07", LUNCH + timedelta(seconds=2))
+    last = {("lunch", "2026-12-07"): LUNCH, ("dinner", "2026-12-07"): LUNCH + timedelta(seconds=2)}
+    assert guard.remembered(LUNCH) == last, "what could not be written is written with the next"
     guard.close()
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["before", "after"])
+def test_a_run_that_is_made_anew_before_anybody_notices_is_not_sent(
+    settings: Settings, guard: Guard, clock: ManualClock, tmp_path: Path, noticed: bool
+) -> None:
+    """The guard may have been away when the scheduler began."""
+    store = world.fresh(settings.database)
+    world.person(store, "anna")
+    guard.marked("lunch", "2026-12-07", world.OPENING - timedelta(minutes=1))
+    if noticed:
+        check_restored(store, clock, settings, guard)
+        item = None
+    else:
+        item = world.plan(store, world.bundle(**ONE_STEP), clock)
+        [found] = check_restored(store, clock, settings, guard)
+        assert found.state == "made anew"
+    assert len(behind(store, clock, guard)) == 1, "until somebody accepts it"
+    accept_restored(store, clock, settings, "operator test")
+    if item is None:
+        world.launch(store, world.bundle(**ONE_STEP), clock.now())
+        with store.write() as connection:
+            assert due_runs(connection, clock.now()) == []
+    clock.instant = LUNCH + timedelta(minutes=50)
+    assert through(door(store, clock), clock, tmp_path) == []
+    assert behind(store, clock, guard) == []
+    store.close()
+
+
+def test_an_account_that_was_stopped_already_is_stopped_for_this_too(
+    backed_up: Settings, guard: Guard, clock: ManualClock
+) -> None:
+    store = Store(backed_up.database)
+    with store.write() as connection:
+        stop_account(connection, "fcm", "401", clock.machine(), clock.now(), "fcm")
+    check_restored(store, clock, backed_up, guard)
+    with pytest.raises(InputError, match="restored"):
+        resume_account(Desk(store, clock, backed_up), "fcm", "operator test")
+    store.close()
 
 
 @pytest.mark.on("postgresql")

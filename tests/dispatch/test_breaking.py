@@ -365,3 +365,50 @@ def test_what_the_database_can_do_for_nobody_sets_no_message_aside(
     with store.read() as connection:
         found = connection.execute(select(message.c.state, message.c.crashes, message.c.attempts)).one()
     assert tuple(found) == (State.FAILED if crashes else State.PLANNED, crashes, 0)
+
+
+def test_a_database_that_stays_away_for_a_while_is_asked_again_until_what_was_claimed_is_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "AWAY_SECONDS", 0.02)
+    clock, away = ManualClock(world.OPENING), [True] * 5
+    crowd(store, clock, 1)
+    made = worker(store, clock, account(Silent()))
+
+    def breaks(step: str) -> None:
+        if step == "marking":
+            raise BROKE
+        if step == "ending" and away:
+            away.pop()
+            raise BROKE
+
+    made.probe = breaks
+
+    async def work() -> None:
+        made.start()
+        with pytest.raises(OperationalError):
+            await made.run()
+
+    asyncio.run(work())
+    assert not away
+    recover_dead(store, clock, {})
+    with store.read() as connection:
+        assert connection.execute(select(message.c.state, message.c.crashes)).one() == (State.PLANNED, 0)
+
+
+def test_a_clock_that_is_behind_lowers_no_messages_last_mark(store: Store) -> None:
+    """What it is compared with, after a restore, goes up alone: nobody is stopped for a retry on another machine."""
+    clock = ManualClock(world.OPENING)
+    crowd(store, clock, 1)
+    one = door(store, clock)
+    with store.read() as connection:
+        [lane] = due_lanes(connection, clock.now(), clock.machine())
+    first = clock.instant
+    for instant in (first, first - timedelta(seconds=1)):
+        clock.instant = instant
+        with store.write() as connection:
+            connection.execute(message.update().values(state="planned", worker_id=None, due_at=world.OPENING))
+        ready, out = one.claim_and_compose(lane, 5, Silent())
+        assert len(one.mark(lane, ready, out)) == 1
+    with store.read() as connection:
+        assert connection.execute(select(message.c.sent_at)).scalar_one() == first
