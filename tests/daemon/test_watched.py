@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from orchestrator import metrics
 from orchestrator.clock import Clock, ManualClock, SystemClock
+from orchestrator.daemon.restoring import Watchman
 from orchestrator.daemon.service import Daemon
 from orchestrator.daemon.ticks import Ticks
 from orchestrator.daemon.wiring import Parts, build
@@ -196,12 +197,17 @@ def test_a_machine_whose_clock_is_wrong_leads_and_takes_nothing(store: Store, ma
     from orchestrator.daemon.roles import Leadership, Role
 
     daemon._leadership = Leadership(store, daemon.parts.clock, daemon.roles)
+    daemon._watchman = Watchman(store, daemon.parts.clock, daemon.settings, None)
     daemon._ask()
     assert (daemon.skewed, daemon._leads(Role.SWEEPER), daemon.health()["ok"]) == (True, False, False)
+    daemon._watchman.look()
+    found = [daemon._watchman.sure]
     daemon.parts = make(SystemClock())
     daemon._leadership = Leadership(store, daemon.parts.clock, daemon.roles)
     daemon._ask()
     assert (daemon.skewed, daemon._leads(Role.SWEEPER)) == (False, True)
+    found.append(daemon._watchman.sure)  # what the wrong clock took for long over is looked at again
+    assert found == [True, False]
 
 
 @contextmanager
