@@ -25,7 +25,7 @@ from orchestrator.settings import Settings, traces_endpoint
 from orchestrator.store import Store
 from orchestrator.timing.quiet import QuietHours
 from tests import world
-from tests.dispatch.test_breaking import crowd, told, until, worker
+from tests.dispatch.breaking import crowd, told, until, worker
 from tests.dispatch.test_worker import LUNCH, Silent, account
 
 CANARIES = ("canary-token", "4915112345678", "u-canary")

@@ -19,7 +19,8 @@ from orchestrator.audience.consents import ConsentChange, set_consents
 from orchestrator.audience.rows import slices
 from orchestrator.audience.suppressions import Suppressed, suppress_all
 from orchestrator.errors import ConfigError, Problem
-from orchestrator.store.tables import consent, erased, meta, users
+from orchestrator.store.remember import recall, remember, remember_first
+from orchestrator.store.tables import consent, erased, users
 
 Seal = Callable[[str], str]
 """A keyed hash of a text. May read the key from its file, and raise ConfigError."""
@@ -64,7 +65,7 @@ def begin(connection: Connection) -> Seal:
     Raises:
         ConfigError: the key is another one than theirs, or cannot be read.
     """
-    connection.execute(_FIRST, {"key": KEY, "value": _seal(connection)("")})
+    remember_first(connection, KEY, _seal(connection)(""))
     return _checked(connection)
 
 
@@ -75,7 +76,7 @@ def settle(connection: Connection) -> None:
         ConfigError: there are.
     """
     if not check(connection):
-        connection.execute(_OURS, {"key": KEY, "value": _seal(connection)("")})
+        remember(connection, KEY, _seal(connection)(""))
 
 
 def check(connection: Connection) -> bool:
@@ -85,10 +86,6 @@ def check(connection: Connection) -> bool:
         ConfigError: it has not.
     """
     return _any(connection) and _checked(connection) is not None
-
-
-_KEEP = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO "
-_FIRST, _OURS = text(f"{_KEEP} NOTHING"), text(f"{_KEEP} UPDATE SET value = excluded.value")
 
 
 def keep(connection: Connection, digests: Collection[str], refused: Iterable[OptOut]) -> int:
@@ -173,8 +170,8 @@ def _seal(connection: Connection) -> Seal:
 
 
 def _checked(connection: Connection) -> Seal:
-    seal, known = _seal(connection), connection.execute(select(meta.c.value).where(meta.c.key == KEY)).scalar()
-    if seal("") != known:
+    seal = _seal(connection)
+    if seal("") != recall(connection, KEY):
         hint = "put the deployment's own key there: without it nobody knows what erased people had refused"
         raise _wrong("is not the key that opt-outs of erased people were hashed with", hint)
     return seal

@@ -18,7 +18,7 @@ from orchestrator.ledger.ids import LaneId, MessageId
 from orchestrator.ledger.lanes import VERSION
 from orchestrator.ledger.resolve import RECONCILED, RESOLVED, resolve_unknown
 from orchestrator.ledger.states import State
-from orchestrator.ledger.transition import Transition, record
+from orchestrator.ledger.transition import NO_RUN, Transition, record
 from orchestrator.store import Store
 
 
@@ -72,10 +72,6 @@ def resolve(connection: Connection, chosen: Sequence[Doubtful], state: State, no
     ended = [one for one in chosen if resolve_unknown(connection, one.message_id, state, None, now, actor, RESOLVED)]
     record(connection, _told(RESOLVED, ((one.campaign, state) for one in ended), now, actor))
     return len(ended)
-
-
-NO_RUN = 0
-"""Of a line that is about messages of a campaign whatever their run: `explain` tells no run's story with it."""
 
 
 def _told(what: str, ended: Iterable[tuple[str, State]], now: datetime, actor: str) -> list[Transition]:

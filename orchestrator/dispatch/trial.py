@@ -23,7 +23,7 @@ from orchestrator.content.templates import TemplateSet
 from orchestrator.dispatch.compose import worded
 from orchestrator.errors import InputError, RenderError, SkipMessage
 from orchestrator.ledger.ids import RUN_SHIFT
-from orchestrator.ledger.transition import Transition, record
+from orchestrator.ledger.transition import NO_RUN, Transition, record
 from orchestrator.policy.allowed import OnlyTo, allowed
 from orchestrator.policy.predicates import OWN_ID
 from orchestrator.store.tables import Json
@@ -33,7 +33,6 @@ SOMEBODY: Mapping[str, Any] = {
     "points_expire_on": "2026-12-31", "cart_item": "rain jacket", "cart_value": 89.0, "week_orders": 2,
 }  # fmt: skip
 """Who a preview or a test is for when no user is named."""
-TEST_RUN = 0
 TTL = timedelta(hours=1)
 AckOf = Callable[[int], str]
 """What the app acknowledges a test with, by its number: as genuine as a message's, and about none."""
@@ -64,7 +63,7 @@ class Target:
     country: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     why: str = "test"
-    run_id: int = TEST_RUN
+    run_id: int = NO_RUN
 
 
 @dataclass(frozen=True, slots=True)

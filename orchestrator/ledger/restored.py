@@ -22,6 +22,7 @@ from orchestrator.ledger.runs import Run, set_run_state
 from orchestrator.ledger.states import RunState, State
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.dialect import within_sql
+from orchestrator.store.remember import recall, remember
 
 REASON = "restored"
 ANEW = "made anew"
@@ -79,12 +80,9 @@ def _key(campaign: str, of: str) -> str:
     return f"restored:{campaign}:{of}"
 
 
-_ACCEPTED = text("SELECT value FROM meta WHERE key = :key")
-
-
 def _accepted(connection: Connection, campaign: str, of: str, at: datetime | None = None) -> bool:
     """Whether an operator has accepted this run as it is, up to ``at``."""
-    value = connection.execute(_ACCEPTED, {"key": _key(campaign, of)}).scalar()
+    value = recall(connection, _key(campaign, of))
     return value is not None and (at is None or int(value) >= to_micros(at))
 
 
@@ -95,7 +93,7 @@ def bar(connection: Connection, behind: Behind, now: datetime) -> None:
     """
     _keep_waits(connection, behind)
     if behind.run_id is None:
-        _note(connection, _barred(behind.campaign, behind.of), to_micros(behind.sent_until))
+        remember(connection, _barred(behind.campaign, behind.of), str(to_micros(behind.sent_until)))
     elif behind.state in {RunState.PLANNING, ANEW}:
         set_run_state(connection, behind.run_id, RunState.STOPPED, now, REASON)
 
@@ -103,12 +101,12 @@ def bar(connection: Connection, behind: Behind, now: datetime) -> None:
 def _keep_waits(connection: Connection, behind: Behind) -> None:
     """Of a triggered campaign: whose wait was over by the guard's last mark may have joined, and been sent to."""
     until = max(to_micros(behind.sent_until), waits_sent_until(connection, behind.campaign))
-    _note(connection, _waits(behind.campaign), until)
+    remember(connection, _waits(behind.campaign), str(until))
 
 
 def waits_sent_until(connection: Connection, campaign: str) -> int:
     """Nobody whose wait was over by then joins any more: they may have, after the backup was made. 0: no such time."""
-    value = connection.execute(_ACCEPTED, {"key": _waits(campaign)}).scalar()
+    value = recall(connection, _waits(campaign))
     return 0 if value is None else int(value)
 
 
@@ -123,23 +121,14 @@ def _barred(campaign: str, of: str) -> str:
 def accept(connection: Connection, behind: Behind, now: datetime, actor: str, skipped: int) -> None:
     """Take note that an operator knows, and how many messages were skipped."""
     bar(connection, behind, now)
-    _note(connection, _key(behind.campaign, behind.of), to_micros(behind.sent_until))
+    remember(connection, _key(behind.campaign, behind.of), str(to_micros(behind.sent_until)))
     said = f"restored: {behind.of} was sent until {behind.sent_until:%Y-%m-%d %H:%M:%SZ}, {skipped} skipped"
     record(connection, [Transition(now, "accepted", actor, None, said, behind.campaign, behind.run_id or 0)])
 
 
-_NOTE = text("""
-    INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value""")
-
-
-def _note(connection: Connection, key: str, micros: int) -> None:
-    """Several processes may find the same at the same time."""
-    connection.execute(_NOTE, {"key": key, "value": str(micros)})
-
-
 def stop_if_restored(connection: Connection, item: Run, now: datetime) -> bool:
     """A run that was sent before the restore and is not in the ledger is not sent again when it comes up anew."""
-    if connection.execute(_ACCEPTED, {"key": _barred(item.campaign, item.occasion.key)}).first() is None:
+    if recall(connection, _barred(item.campaign, item.occasion.key)) is None:
         return False
     return set_run_state(connection, item.id, RunState.STOPPED, now, REASON)
 

@@ -21,6 +21,7 @@ from orchestrator.ledger.ids import ids_of_run
 from orchestrator.ledger.runs import pending
 from orchestrator.store import Store
 from orchestrator.store.blocks import Block, blocks, drop_block, ours
+from orchestrator.store.remember import recall, remember
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +151,6 @@ def _delete(store: Store, statements: Iterable[str], ends: Mapping[str, int], le
 # --- events -----------------------------------------------------------------------------------------------------------
 
 _CURSOR, _DAY = "events_forgotten_through", timedelta(days=1)
-_READ = text("SELECT value FROM meta WHERE key = :key")
-_REMEMBER = text("INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value")
 _NEXT = text("SELECT min(id) FROM event WHERE id > :low")
 # The newest stays: SQLite gives the number after the highest there is, and who has read so far would miss who gets it.
 _OLD_EVENTS = text("""
@@ -164,7 +163,7 @@ def forget_events(store: Store, now: datetime, keep: timedelta) -> int:
     All but the newest. By their ids: an index by time would cost every event that comes in more than this costs.
     """
     with store.read() as connection:
-        said = str(connection.execute(_READ, {"key": _CURSOR}).scalar() or "0:0")
+        said = recall(connection, _CURSOR) or "0:0"
     low, begun = map(int, said.split(":"))
     if low < 0:  # the last pass is over
         if to_micros(now) - begun < span_micros(_DAY):
@@ -188,5 +187,5 @@ def _events_chunk(store: Store, low: int, begun: int, cutoff: int) -> tuple[int,
         if first is not None:
             ends = {"low": first, "high": first + EVENTS_CHUNK, "cutoff": cutoff}
             gone = connection.execute(_OLD_EVENTS, ends).rowcount
-        connection.execute(_REMEMBER, {"key": _CURSOR, "value": f"{through}:{begun}"})
+        remember(connection, _CURSOR, f"{through}:{begun}")
     return gone, through

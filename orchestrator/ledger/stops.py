@@ -10,13 +10,12 @@ from orchestrator.clock import to_micros
 from orchestrator.ledger.transition import Transition, record
 from orchestrator.store.tables import stop
 
-_STOP = text("""
+_INSERT = """
     INSERT INTO stop (account, reason, since, until) VALUES (:account, :reason, :since, NULL)
-    ON CONFLICT (account) DO NOTHING RETURNING account""")
-_AGAIN = text("""
-    INSERT INTO stop (account, reason, since, until) VALUES (:account, :reason, :since, NULL)
-    ON CONFLICT (account) DO UPDATE SET reason = excluded.reason, since = excluded.since, until = NULL
-    WHERE stop.reason <> 'restored'""")
+    ON CONFLICT (account) DO"""
+_STOP = text(f"{_INSERT} NOTHING RETURNING account")
+_AGAIN = text(f"""{_INSERT} UPDATE SET reason = excluded.reason, since = excluded.since, until = NULL
+    WHERE stop.reason <> 'restored'""")  # that one ends by `restore accept` alone
 
 
 def stop_account(  # one value each

@@ -12,6 +12,9 @@ from sqlalchemy import Connection, TextClause
 from orchestrator.clock import to_micros
 from orchestrator.store.dialect import prepared, rows, rows_sql
 
+NO_RUN = 0
+"""Of a line about a campaign's messages whatever their run, or of none: `explain` tells no run's story with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 
 from orchestrator.store.blocks import keep_blocks
 from orchestrator.store.dialect import one_at_a_time_sql
 from orchestrator.store.engine import Store
+from orchestrator.store.remember import recall, remember_first
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _VERSION = "alembic_version"
@@ -26,21 +27,17 @@ def _upgrade(connection: Connection) -> None:
     if (_revision(connection) or "") < newest():  # a later program's has what this one needs
         _migrate(connection)
     if connection.dialect.name == "postgresql":
-        connection.execute(_NAMED, {"key": IDENTITY, "value": secrets.token_hex(8)})
+        remember_first(connection, IDENTITY, secrets.token_hex(8))
 
 
 IDENTITY = "database"
 """In ``meta``: which database this is, also once it was restored; what is kept of it elsewhere is named so."""
-_NAMED = text("INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING")
 
 
 def identity(store: Store) -> str:
     """Which database this is; "" before its schema was last brought up to date."""
     with store.read() as connection:
-        return str(connection.execute(_IDENTITY, {"key": IDENTITY}).scalar() or "")
-
-
-_IDENTITY = text("SELECT value FROM meta WHERE key = :key")
+        return recall(connection, IDENTITY) or ""
 
 
 def newest() -> str:

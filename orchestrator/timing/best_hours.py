@@ -20,11 +20,11 @@ from sqlalchemy import Connection, TextClause, func, select, text
 from orchestrator.clock import to_micros
 from orchestrator.store import Store
 from orchestrator.store.dialect import among, among_sql
-from orchestrator.store.tables import event, meta
+from orchestrator.store.remember import recall, remember
+from orchestrator.store.tables import event
 from orchestrator.timing.besttime import Habits
 from orchestrator.timing.opens import (
     BY_PERSON,
-    REMEMBER,
     Keys,
     Population,
     best_rows,
@@ -181,10 +181,10 @@ def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _read_state(connection: Connection) -> _State | None:
-    found = connection.execute(select(meta.c.value).where(meta.c.key == STATE)).scalar()
+    found = recall(connection, STATE)
     return None if found is None else _State(**json.loads(found))
 
 
 def _write_state(connection: Connection, state: _State) -> None:
     said = {"seen": state.seen, "through": state.through}
-    connection.execute(REMEMBER, {"key": STATE, "value": json.dumps(said)})
+    remember(connection, STATE, json.dumps(said))

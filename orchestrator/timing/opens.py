@@ -17,7 +17,8 @@ from sqlalchemy import BigInteger, Connection, CursorResult, Select, TextClause,
 from orchestrator.clock import from_micros, span_micros, to_micros
 from orchestrator.store.dialect import among, among_sql
 from orchestrator.store.functions import json_string
-from orchestrator.store.tables import event, lane, message, meta, users
+from orchestrator.store.remember import recall, remember
+from orchestrator.store.tables import event, lane, message, users
 from orchestrator.timing import besttime
 from orchestrator.timing.besttime import LOOK_BACK, Habits, hour_of_week, weight
 
@@ -119,12 +120,12 @@ def count_population(connection: Connection, now: datetime, habits: Habits) -> P
 def keep_population(connection: Connection, population: Population) -> None:
     """In the place of the one before."""
     said = {"at": to_micros(population.at), "channels": dict(population.channels)}
-    connection.execute(REMEMBER, {"key": POPULATION, "value": json.dumps(said)})
+    remember(connection, POPULATION, json.dumps(said))
 
 
 def read_population(connection: Connection) -> Population | None:
     """The population as it was counted last; None when it never was."""
-    found = connection.execute(select(meta.c.value).where(meta.c.key == POPULATION)).scalar()
+    found = recall(connection, POPULATION)
     if found is None:
         return None
     said = json.loads(found)
@@ -138,7 +139,6 @@ def by_id(found: CursorResult[int, str]) -> dict[int, str]:
 
 # --- SQL -------------------------------------------------------------------------------------------------------------
 
-REMEMBER = text("INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value")
 _SAMPLED = text("SELECT id, zone_key FROM users WHERE id > :low AND id % :stride = 0 ORDER BY id LIMIT :n")
 
 

@@ -35,7 +35,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     type_coerce,
     update,
 )
@@ -49,6 +48,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.ledger.states import RunState
 from orchestrator.store import Store
 from orchestrator.store.functions import json_number
+from orchestrator.store.remember import remember
 from orchestrator.store.tables import Instant, event, member, meta, run, slot, user_alias
 
 GRACE = timedelta(days=2)
@@ -277,9 +277,6 @@ def _values(run_id: int, row: Any) -> dict[str, Any]:
     }
 
 
-_REMEMBER = text("INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value")
-
-
 def _remember(store: Store, run_id: int, value: str) -> None:
     with store.write() as connection:
-        connection.execute(_REMEMBER, {"key": f"{_PREFIX}{run_id}", "value": value})
+        remember(connection, f"{_PREFIX}{run_id}", value)

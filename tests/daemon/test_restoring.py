@@ -242,6 +242,20 @@ def test_the_last_mark_of_each_run_is_kept_for_as_long_as_its_messages_may_wait(
     again.close()
 
 
+def test_a_clock_that_is_behind_lowers_no_messages_last_mark(store: Store, tmp_path: Path) -> None:
+    """What it is compared with, after a restore, goes up alone: nobody is stopped for a retry on another machine."""
+    clock = ManualClock(world.OPENING)
+    world.person(store, "anna")
+    world.plan(store, world.bundle(**ONE_STEP), clock)
+    made, first = door(store, clock), LUNCH + timedelta(minutes=50)
+    for clock.instant in (first, first - timedelta(seconds=1)):
+        assert len(through(made, clock, tmp_path)) == 1
+        with store.write() as connection:
+            connection.execute(update(message).values(state="planned", worker_id=None))
+    with store.read() as connection:
+        assert connection.execute(select(message.c.sent_at)).scalar_one() == first
+
+
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 

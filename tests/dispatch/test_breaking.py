@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,12 +12,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, func, select
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orchestrator.channel.base import Outcome, OutcomeClass
 from orchestrator.clock import ManualClock
 from orchestrator.dispatch import worker as workers
-from orchestrator.dispatch.account import Account
 from orchestrator.dispatch.batch import take_batch
 from orchestrator.dispatch.outcome import Answer
 from orchestrator.dispatch.sweep import recover_dead
@@ -27,37 +25,11 @@ from orchestrator.errors import LeaseLostError
 from orchestrator.ledger.claim import due_lanes
 from orchestrator.ledger.states import State
 from orchestrator.store import Store, tables
-from orchestrator.store.tables import attempt, message, transition
-from orchestrator.timing.quiet import QuietHours
+from orchestrator.store.tables import attempt, transition
 from tests import world
+from tests.dispatch.breaking import BROKE, crowd, told, until, worker
 from tests.dispatch.doors import door
-from tests.dispatch.test_worker import Silent, Slow, account, planned
-
-BROKE = OperationalError("a statement", None, OSError("the server closed the connection"))
-
-
-def crowd(store: Store, clock: ManualClock, people: int) -> None:
-    """So many with a push that is due."""
-    for n in range(people):
-        world.person(store, f"u{n}")
-    planned(store, clock)
-
-
-def worker(store: Store, clock: ManualClock, one: Account, lease: float = 60.0) -> Worker:
-    return Worker(store, clock, QuietHours.load(None), {"fcm": one}, timedelta(seconds=lease))
-
-
-def told(store: Store) -> Counter[str]:
-    """How many messages are in each state."""
-    with store.read() as connection:
-        return Counter(connection.execute(select(message.c.state)).scalars())
-
-
-async def until(done: Any, what: str) -> None:
-    async with asyncio.timeout(20):
-        while not await asyncio.to_thread(done):  # noqa: ASYNC110  # the ledger's news
-            await asyncio.sleep(0.02)
-    assert done(), what
+from tests.dispatch.test_worker import Silent, Slow, account
 
 
 def waits(made: Worker) -> None:
@@ -333,82 +305,3 @@ def test_a_statement_that_hangs_when_the_lease_is_lost_keeps_nobody_else_from_th
 
     asyncio.run(work())
     assert seen == [True], "others had their turn while the statement hung"
-
-
-@pytest.mark.parametrize(
-    ("problem", "crashes"),
-    [(BROKE, 0), (DataError("a statement", None, ValueError("a NUL in a name")), 3), (ValueError("a bug"), 3)],
-    ids=["the database's doing", "the data's", "a bug"],
-)
-def test_what_the_database_can_do_for_nobody_sets_no_message_aside(
-    store: Store, problem: Exception, crashes: int
-) -> None:
-    """A missing right, a standby that only reads: mended within the hour, and nothing of the campaign is lost."""
-    clock = ManualClock(world.OPENING)
-    crowd(store, clock, 1)
-
-    def breaks(step: str) -> None:
-        if step == "marking":
-            raise problem
-
-    for _ in range(3):
-        made = worker(store, clock, account(Silent()))
-        made.probe = breaks
-
-        async def work(made: Worker = made) -> None:
-            made.start()
-            with pytest.raises(type(problem)):
-                await made.run()
-
-        asyncio.run(work())
-        recover_dead(store, clock, {})
-    with store.read() as connection:
-        found = connection.execute(select(message.c.state, message.c.crashes, message.c.attempts)).one()
-    assert tuple(found) == (State.FAILED if crashes else State.PLANNED, crashes, 0)
-
-
-def test_a_database_that_stays_away_for_a_while_is_asked_again_until_what_was_claimed_is_given_back(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "AWAY_SECONDS", 0.02)
-    clock, away = ManualClock(world.OPENING), [True] * 5
-    crowd(store, clock, 1)
-    made = worker(store, clock, account(Silent()))
-
-    def breaks(step: str) -> None:
-        if step == "marking":
-            raise BROKE
-        if step == "ending" and away:
-            away.pop()
-            raise BROKE
-
-    made.probe = breaks
-
-    async def work() -> None:
-        made.start()
-        with pytest.raises(OperationalError):
-            await made.run()
-
-    asyncio.run(work())
-    assert not away
-    recover_dead(store, clock, {})
-    with store.read() as connection:
-        assert connection.execute(select(message.c.state, message.c.crashes)).one() == (State.PLANNED, 0)
-
-
-def test_a_clock_that_is_behind_lowers_no_messages_last_mark(store: Store) -> None:
-    """What it is compared with, after a restore, goes up alone: nobody is stopped for a retry on another machine."""
-    clock = ManualClock(world.OPENING)
-    crowd(store, clock, 1)
-    one = door(store, clock)
-    with store.read() as connection:
-        [lane] = due_lanes(connection, clock.now(), clock.machine())
-    first = clock.instant
-    for instant in (first, first - timedelta(seconds=1)):
-        clock.instant = instant
-        with store.write() as connection:
-            connection.execute(message.update().values(state="planned", worker_id=None, due_at=world.OPENING))
-        ready, out = one.claim_and_compose(lane, 5, Silent())
-        assert len(one.mark(lane, ready, out)) == 1
-    with store.read() as connection:
-        assert connection.execute(select(message.c.sent_at)).scalar_one() == first

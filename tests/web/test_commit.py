@@ -14,6 +14,8 @@ from orchestrator.store import Store
 from orchestrator.store.tables import meta
 from orchestrator.web.commit import GroupCommit
 
+OURS = "word:"  # the schema keeps names of its own in ``meta``
+
 
 class Writer:
     """Writes words into ``meta``; refuses ``bad``; waits while the gate is shut."""
@@ -27,7 +29,7 @@ class Writer:
         assert self.gate.wait(10)
         self.groups.append(list(words))
         for word in words:
-            connection.execute(insert(meta).values(key=word, value=""))
+            connection.execute(insert(meta).values(key=f"{OURS}{word}", value=""))
             if word == "bad":
                 raise ValueError(word)
         return [word.upper() for word in words]
@@ -35,7 +37,8 @@ class Writer:
 
 def kept(store: Store) -> set[str]:
     with store.read() as connection:
-        return set(connection.execute(select(meta.c.key)).scalars())
+        keys = connection.execute(select(meta.c.key).where(meta.c.key.startswith(OURS))).scalars()
+        return {key.removeprefix(OURS) for key in keys}
 
 
 def commit(
