@@ -15,7 +15,7 @@ from orchestrator.campaign.caps import caps_in
 from orchestrator.campaign.load import campaign_names, load_bundle
 from orchestrator.campaign.version import Bundle, hash_of, read_bundle
 from orchestrator.cli.context import Context
-from orchestrator.cli.operate import chosen_date
+from orchestrator.cli.typed import typed_date
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.ledger.states import CampaignState
 from orchestrator.report.calendar import calendar as read_calendar
@@ -41,7 +41,7 @@ def calendar(  # typer options
     """Show which campaigns fire when, in whose zones, with expected volume, holidays, and conflicts over caps."""
     context = Context.load()
     now = context.clock.now()
-    first = chosen_date(since) if since else now.date()
+    first = typed_date(since) if since else now.date()
     caps, notes = caps_in(context.settings.campaigns), list[str]()
     with context.reader() as store, store.read() as connection:
         known = _known(connection, context.settings, notes)

@@ -15,7 +15,7 @@ from orchestrator.campaign.occasions import labelled
 from orchestrator.campaign.words import span
 from orchestrator.cli import completing
 from orchestrator.cli.context import Context
-from orchestrator.cli.segment import typed_instant
+from orchestrator.cli.typed import typed_instant
 from orchestrator.ledger.history import Act, Wanted, acts
 from orchestrator.ledger.runs import campaign_state
 from orchestrator.report.reasons import reason_words

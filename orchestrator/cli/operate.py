@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal
 
 import typer
@@ -63,14 +63,6 @@ def plan(
         context.print_json(asdict(found))
     else:
         _show_plan(context, found)
-
-
-def chosen_date(text: str) -> date:
-    """A date as it is typed."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{text!r} is no date", hint="write it like 2026-12-01") from None
 
 
 NOON = time(12, tzinfo=UTC)

@@ -15,7 +15,8 @@ from orchestrator.audience.segment_story import Told, explain_segment
 from orchestrator.campaign.segments import SegmentFolder
 from orchestrator.cli import completing
 from orchestrator.cli.context import Context
-from orchestrator.errors import ConfigError, InputError, NotFoundError, did_you_mean
+from orchestrator.cli.typed import typed_instant
+from orchestrator.errors import ConfigError, NotFoundError, did_you_mean
 
 app = typer.Typer(no_args_is_help=True, help="Count and look at segments.")
 
@@ -111,21 +112,6 @@ def _segments(context: Context, name: str) -> Mapping[str, Mapping[str, Any]]:
     if folder.problems:
         raise ConfigError(folder.problems)
     return {key: document.data for key, document in documents.items()}
-
-
-def typed_instant(text: str, option: str) -> datetime:
-    """An instant as it is typed after an option.
-
-    Raises:
-        InputError: it is none, or does not say its offset.
-    """
-    try:
-        instant = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise InputError(f"{option}: {text[:64]!r} is no instant", hint="write it like 2026-12-15T00:00Z") from None
-    if instant.tzinfo is None:
-        raise InputError(f"{option}: {text[:64]!r} does not say its offset", hint="write it like 2026-12-15T00:00Z")
-    return instant.astimezone(UTC)
 
 
 def _text(instant: datetime) -> str:

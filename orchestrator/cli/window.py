@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Annotated
 
@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.cli.typed import typed_instant
 from orchestrator.clock import SystemClock
-from orchestrator.errors import InputError
 from orchestrator.timing.days import parse_days
 from orchestrator.timing.window import Window
 from orchestrator.timing.zonedata import is_zone, unknown_zone
@@ -42,7 +42,7 @@ def next_openings(
     """Print the next openings and closings of a window, in UTC."""
     if not is_zone(zone):
         raise unknown_zone(zone)
-    since = _instant(after) if after else SystemClock().now()
+    since = typed_instant(after, "--after") if after else SystemClock().now()
     found = list(islice(_openings(Window.parse(text), parse_days(days), zone, since), count))
     if as_json:
         typer.echo(json.dumps([_row(*opening) for opening in found], indent=2))
@@ -62,18 +62,6 @@ def _openings(
             for opens, closes in window.on(day, zone).intervals:
                 if opens >= since:
                     yield day, opens, closes
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise InputError(f"{text[:64]!r} is no instant", hint="write it like 2026-12-15T00:00Z") from None
-    if instant.tzinfo is None:
-        raise InputError(f"{text[:64]!r} does not say its offset", hint=f"write {text.strip()[:64]}Z for UTC")
-    if not 1900 <= instant.year <= 2500:  # noqa: PLR2004  # what the zone data can answer
-        raise InputError(f"the year {instant.year} is out of range", hint="give one from 1900 to 2500")
-    return instant.astimezone(UTC)
 
 
 def _utc(instant: datetime) -> str:

@@ -60,6 +60,8 @@ def test_a_past_instant_for_attributes_and_other_mistakes() -> None:
         run(segments, "count", "gold", "--as-of", "2026-01-01T00:00Z")
     with pytest.raises(InputError, match="does not say its offset"):
         run(segments, "count", "gold", "--as-of", "2026-01-01")
+    with pytest.raises(InputError, match="--as-of: the year 1 is out of range"):
+        run(segments, "count", "gold", "--as-of", "0001-01-01T00:00+14:00")
     with pytest.raises(NotFoundError, match="did you mean 'regulars'"):
         run(segments, "count", "regular")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from typing_extensions import override
 from orchestrator.clock import SystemClock
 from orchestrator.daemon import service
 from orchestrator.daemon.restoring import Watchman
+from orchestrator.daemon.roles import Role
 from orchestrator.daemon.service import Daemon
 from orchestrator.errors import StoreLockedError
 from orchestrator.settings import Settings
@@ -92,3 +94,52 @@ def test_a_worker_whose_database_is_away_or_held_is_followed_by_another(
 
     asyncio.run(work())
     assert len(tried) == 2
+
+
+def ticking(work: Callable[[], None], doubted: bool = False) -> Daemon:
+    """A daemon after one tick of ``work``; its database was compared with the guard, unless that is doubted."""
+
+    async def tick() -> Daemon:
+        daemon = Daemon(Settings())
+        daemon._begin_threads()
+        clock = SystemClock()
+        daemon._watchman = Watchman(cast("Any", None), clock, daemon.settings, None)
+        daemon.parts = cast("Any", SimpleNamespace(clock=clock))
+        daemon._leadership = cast("Any", SimpleNamespace(leads=lambda _: True))
+        daemon._watchman.look()
+        if doubted:
+            daemon._watchman.doubt()
+        await daemon._tick(Role.SCHEDULER, work)
+        daemon._end_threads()
+        return daemon
+
+    return asyncio.run(tick())
+
+
+@pytest.mark.parametrize("doubted", [False, True])
+def test_nothing_periodic_is_done_on_a_database_that_may_be_an_older_one(doubted: bool) -> None:
+    """A run that is planned then would look unsent; the process is alive all the same."""
+    done: list[int] = []
+    daemon = ticking(lambda: done.append(1), doubted)
+    assert len(done) == (0 if doubted else 1)
+    assert daemon.ticked is not None
+
+
+@pytest.mark.parametrize(
+    ("problem", "sure"),
+    [
+        (None, True),
+        (OperationalError("SELECT", {}, Exception("the server closed the connection")), False),
+        (StoreLockedError("held"), False),
+        (ValueError("a bug"), True),
+    ],
+    ids=["nothing", "away", "held", "bug"],
+)
+def test_a_tick_whose_database_was_away_has_it_compared_again(problem: Exception | None, sure: bool) -> None:
+    def work() -> None:
+        if problem is not None:
+            raise problem
+
+    daemon = ticking(work)
+    assert daemon._watchman.sure == sure
+    assert daemon.ticked is not None  # alive, whatever it found

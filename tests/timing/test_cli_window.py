@@ -56,6 +56,7 @@ def test_people_get_a_table() -> None:
         ["10:30-11:45", "--after", "tomorrow"],
         ["10:30-11:45", "--after", "2026-12-15T00:00"],
         ["10:30-11:45", "--after", "9999-12-31T23:59Z"],
+        ["10:30-11:45", "--after", "0001-01-01T00:00+14:00"],
     ],
 )
 def test_wrong_input_is_raised_for_the_cli_to_print(arguments: list[str]) -> None:
